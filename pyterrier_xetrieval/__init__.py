@@ -1,0 +1,34 @@
+"""Explains dense retrieval inside PyTerrier pipelines: Xetrieval (Cai et al. 2026, arXiv:2605.29507) and beyond."""
+
+__version__ = "0.1.0"
+
+from .checkpoints import read_released
+from .encoder import MiniLM
+from .explainer import SAEExplainer
+from .explanation import Explanation, explanation_frame
+from .internalizer import ReasoningInternalizer
+from .intervention import FeatureIntervention
+from .labels import FeatureLabels
+from .model import Xetrieval
+from .reconstruction import Reconstructor
+from .sae import SparseAutoencoder, SparseCodes
+from .scorer import FoldViews, MultiViewScorer
+from .vectors import VectorLoader
+
+__all__ = [
+    "Explanation",
+    "FeatureIntervention",
+    "FeatureLabels",
+    "FoldViews",
+    "MiniLM",
+    "MultiViewScorer",
+    "ReasoningInternalizer",
+    "Reconstructor",
+    "SAEExplainer",
+    "SparseAutoencoder",
+    "SparseCodes",
+    "VectorLoader",
+    "Xetrieval",
+    "explanation_frame",
+    "read_released",
+]

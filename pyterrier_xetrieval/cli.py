@@ -1,0 +1,5 @@
+"""The command ``pyterrier-xetrieval``."""
+
+
+def main() -> None:
+    raise SystemExit("not yet")

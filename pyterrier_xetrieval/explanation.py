@@ -1,0 +1,174 @@
+"""What one (query, document) pair's answer is: shared features, their parts of the score, and what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import pandas as pd
+
+from .labels import FeatureLabels
+
+OTHER, BIAS, RESIDUAL = "other features", "bias", "not explained by the dictionary"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """Why this document got this score: ``score = Σ contributions + other + bias + residual``.
+
+    The shared features are ``O(q,d)`` (Eq. 15): active in the query and in at least one view of the document. Each
+    contributes ``Σ_v w_v c_v,j ⟨q, w_j⟩``; together with the other features of the document, the bias of the
+    dictionary and what the dictionary does not explain, the parts add up to the score of all views used (Eq. 11).
+
+    Attributes:
+        qid, docno: the pair.
+        score: float, ``Σ_v w_v ⟨q, v⟩`` over ``views``.
+        features: int32 ``[s]``, ids of the shared features, largest contribution first.
+        contributions: float32 ``[s]``, their parts of the score.
+        query_activations: float32 ``[s]``, activation in the query.
+        document_activations: float32 ``[s, V]``, activation in each view of the document; 0 where not active.
+        other, bias, residual: float, the rest of the score: features of the document that the query does not share,
+            ``Σ_v w_v ⟨q, b⟩``, and ``Σ_v w_v ⟨q, e_v⟩`` of the reconstruction errors ``e_v``.
+        views: names of the ``V`` views, ``"original"`` first, then the aspects.
+        labels: what the features are called.
+        top: how many features :func:`repr` and the notebook card spell out.
+    """
+
+    qid: str
+    docno: str
+    score: float
+    features: np.ndarray
+    contributions: np.ndarray
+    query_activations: np.ndarray
+    document_activations: np.ndarray
+    other: float
+    bias: float
+    residual: float
+    views: tuple[str, ...]
+    labels: FeatureLabels
+    top: int = 10
+
+    def __len__(self) -> int:
+        """The number of shared features, ``|O(q,d)|``."""
+        return len(self.features)
+
+    @property
+    def per_view(self) -> dict[str, list[int]]:
+        """The shared features that are active in each view, ascending ids, as the released program lists them."""
+        active = self.document_activations > 0
+        return {view: sorted(self.features[active[:, v]].tolist()) for v, view in enumerate(self.views)}
+
+    @property
+    def shared(self) -> float:
+        """The part of the score that the shared features carry together."""
+        return float(self.contributions.sum(dtype=np.float64))
+
+    @property
+    def explained(self) -> float:
+        """The share of the score that the dictionary accounts for: 1 − residual / score."""
+        return 1 - self.residual / self.score if self.score else float("nan")
+
+    def views_of(self, i: int) -> list[str]:
+        """The views in which the ``i``-th shared feature is active."""
+        return [view for view, value in zip(self.views, self.document_activations[i]) if value > 0]
+
+    def to_dict(self) -> dict:
+        """Plain Python values, ready for JSON.
+
+        ``query_id``, ``doc_id``, ``shared_features``, ``per_view_shared_features`` and ``feature_explanations`` are
+        the released program's keys; ``score``, ``parts`` and ``features`` are the attribution.
+        """
+        ids = sorted(self.features.tolist())
+        return {
+            "query_id": self.qid,
+            "doc_id": self.docno,
+            "shared_features": ids,
+            "per_view_shared_features": self.per_view,
+            "feature_explanations": [{"feature_id": j, "hypothesis": self.labels.name(j)} for j in ids],
+            "score": self.score,
+            "parts": {"shared": self.shared, "other": self.other, "bias": self.bias, "residual": self.residual},
+            "features": [
+                {
+                    "feature_id": int(j),
+                    "label": self.labels[j],
+                    "views": self.views_of(i),
+                    "query_activation": float(self.query_activations[i]),
+                    "document_activations": dict(zip(self.views, map(float, self.document_activations[i]))),
+                    "contribution": float(self.contributions[i]),
+                }
+                for i, j in enumerate(self.features)
+            ],
+        }
+
+    def __repr__(self) -> str:
+        named = [f"{self.labels[j]} {c:+.3f}" for j, c in list(zip(self.features, self.contributions))[: self.top]]
+        named += ["…"] if len(self) > self.top else []
+        return (
+            f"Explanation({self.score:.3f} = {self.shared:+.3f} from {len(self)} shared features ({', '.join(named)})"
+            f" {self.other:+.3f} other {self.bias:+.3f} bias {self.residual:+.3f} not explained)"
+        )
+
+    def __str__(self) -> str:
+        lines = [f"score {self.score:.4f} of document {self.docno} for query {self.qid}, from views {', '.join(self.views)}"]
+        for name, value, views in self._lines():
+            lines.append(f"  {value:+.4f}  {name}{f'  ({views})' if views else ''}")
+        return "\n".join(lines)
+
+    def _lines(self) -> list[tuple[str, float, str]]:
+        """The parts as (name, value, views), the features beyond ``top`` as one line."""
+        shown = min(self.top, len(self))
+        parts = [(self.labels[self.features[i]], float(self.contributions[i]), ", ".join(self.views_of(i))) for i in range(shown)]
+        if len(self) > shown:
+            rest = float(self.contributions[shown:].sum(dtype=np.float64))
+            parts.append((f"{len(self) - shown} more shared features", rest, ""))
+        return [*parts, (OTHER, self.other, ""), (BIAS, self.bias, ""), (RESIDUAL, self.residual, "")]
+
+    def _repr_html_(self) -> str:
+        lines = self._lines()
+        widest = max(abs(value) for _, value, _ in lines) or 1.0
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{escape(name)}</td>"
+            f"<td style='text-align:right;font-variant-numeric:tabular-nums'>{value:+.4f}</td>"
+            f"<td style='width:12em'><div style='height:.8em;width:{100 * abs(value) / widest:.1f}%;"
+            f"background:{'#4878a8' if value >= 0 else '#c05a4a'}'></div></td>"
+            f"<td style='text-align:left;color:#777'>{escape(views)}</td></tr>"
+            for name, value, views in lines
+        )
+        return (
+            f"<table><caption style='text-align:left'><b>{escape(str(self.docno))}</b> for query "
+            f"<b>{escape(str(self.qid))}</b>: score {self.score:.4f}, {len(self)} shared features</caption>"
+            f"<tr><th style='text-align:left'>part</th><th>contribution</th><th></th><th>views</th></tr>{rows}</table>"
+        )
+
+
+def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
+    """All explanations of a result frame as one long table, one row for each part of each score.
+
+    Args:
+        results: a frame with an ``explanation`` column.
+
+    Returns:
+        Columns ``qid``, ``docno``, ``feature`` (Int64), ``label``, ``views`` (comma-separated), ``query_activation``,
+        ``document_activation`` (the largest over the views), ``contribution``, ``share`` (of the score). The last
+        three rows of each pair, whose ``feature`` is missing, are the other features, the bias and what the
+        dictionary does not explain, so that ``contribution`` adds up to the score of the pair.
+
+    Example::
+
+        explanation_frame(pipeline.search("sort a list")).dropna(subset="feature").groupby("label").contribution.sum()
+    """
+    rows = []
+    for e in results["explanation"]:
+        scale = e.score or float("nan")
+        strongest = e.document_activations.max(axis=1, initial=0.0)
+        for i, j in enumerate(e.features.tolist()):
+            c = float(e.contributions[i])
+            activations = float(e.query_activations[i]), float(strongest[i])
+            rows.append((e.qid, e.docno, j, e.labels[j], ",".join(e.views_of(i)), *activations, c, c / scale))
+        for name, value in ((OTHER, e.other), (BIAS, e.bias), (RESIDUAL, e.residual)):
+            rows.append((e.qid, e.docno, None, name, "", None, None, value, value / scale))
+    columns = ["qid", "docno", "feature", "label", "views"]
+    numbers = ["query_activation", "document_activation", "contribution", "share"]
+    frame = pd.DataFrame(rows, columns=columns + numbers)
+    return frame.astype({"feature": "Int64", **dict.fromkeys(numbers, "float64")})

@@ -1,0 +1,176 @@
+"""Interventions on features: erase them, keep only them, or scale them (Cai et al. 2026, App. C, section 3.6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+import torch
+
+from .sae import SparseAutoencoder
+from .stage import RowWiseStage
+from .vectors import stack_unique, unstack, view_column
+
+MODES = ("erase", "keep_only", "scale")
+TARGETS = ("doc", "query", "both")
+
+
+def erase(sae: SparseAutoencoder, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """``x − P_S(x − b)`` (Eq. 25), float32 ``[n, m]``; arguments as in :meth:`SparseAutoencoder.project`."""
+    return x - sae.project(x, ids, mask)
+
+
+def keep_only(sae: SparseAutoencoder, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """``b + P_S(x − b)`` (Eq. 26), float32 ``[n, m]``."""
+    return sae.b_dec + sae.project(x, ids, mask)
+
+
+def scale(
+    sae: SparseAutoencoder, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, alpha: float, reconstruct: bool = False
+) -> torch.Tensor:
+    """Activations of the selected features times ``alpha``, decoded (section 3.6.2), float32 ``[n, m]``.
+
+    The reconstruction error stays: ``x + decode(edited code) − decode(code)``; ``reconstruct=True`` is the plain
+    ``decode(edited code)`` of the paper, which also drops what the dictionary does not explain.
+    """
+    codes = sae.encode(x)
+    selected = (codes.ids.unsqueeze(2) == torch.where(mask, ids, -1).unsqueeze(1)).any(dim=2)
+    if reconstruct:
+        return sae.decode(codes, torch.where(selected, alpha * codes.values, codes.values))
+    return x + sae.combine(codes.ids, torch.where(selected, (alpha - 1) * codes.values, 0.0))
+
+
+@torch.no_grad()
+def intervene(
+    sae: SparseAutoencoder, x: np.ndarray, sets: Sequence[Sequence[int]], mode: str,
+    *, alpha: float = 0.0, reconstruct: bool = False, batch_size: int = 256,
+) -> np.ndarray:  # fmt: skip
+    """Edits row ``i`` of ``x`` by the features ``sets[i]``; float32 ``[n, m]`` in and out.
+
+    Erase and keep-only restore the norm the row had (for unit vectors: the paper's re-normalisation); scaling does
+    not. A row whose set is empty, or whose ``alpha`` is 1, comes back bit for bit.
+    """
+    out = np.array(x, np.float32)
+    rows = np.array([i for i, s in enumerate(sets) if len(s)], np.int64)
+    if mode == "scale" and alpha == 1 and not reconstruct:
+        return out
+    rows = rows[np.argsort([len(sets[i]) for i in rows], kind="stable")]  # sets of like size together: less padding
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        width = max(len(sets[i]) for i in batch)
+        ids = np.zeros((len(batch), width), np.int64)
+        mask = np.zeros((len(batch), width), bool)
+        for at, i in enumerate(batch):
+            ids[at, : len(sets[i])] = sets[i]
+            mask[at, : len(sets[i])] = True
+        device = sae.w_dec.device
+        arguments = (
+            sae,
+            torch.from_numpy(out[batch]).to(device),
+            torch.from_numpy(ids).to(device),
+            torch.from_numpy(mask).to(device),
+        )
+        if mode == "scale":
+            edited = scale(*arguments, alpha, reconstruct).cpu().numpy()
+        else:
+            edited = (erase if mode == "erase" else keep_only)(*arguments).cpu().numpy()
+            before, after = (np.linalg.norm(v, axis=1, keepdims=True) for v in (out[batch], edited))
+            edited *= np.divide(before, after, out=np.ones_like(after), where=after > 0)
+        out[batch] = edited
+    return out
+
+
+class FeatureIntervention(RowWiseStage):
+    """Takes features out of vectors, keeps nothing but them, or turns them up and down, and lets the pipeline go on.
+
+    ``query_vec`` and / or ``doc_vec`` in, the edited ones out; score again (or retrieve again) to see the effect.
+    An intervention that selects nothing, or scales by 1, returns every vector bit for bit.
+
+    Args:
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        mode: ``"erase"`` (Eq. 25) and ``"keep_only"`` (Eq. 26): ridge projection on the decoder directions,
+            λ = 1e-6, back to the norm the vector had. ``"scale"``: activations times ``alpha`` (section 3.6.2).
+        features: feature ids; or ``"shared"``, the shared features of each row's own ``explanation``; or a function
+            from a row (a dict of its columns) to feature ids.
+        alpha: the factor of ``"scale"``.
+        target: ``"doc"``, ``"query"`` or ``"both"``.
+        aspects: views of the document that are edited along with ``doc_vec``; none in the paper, which edits the
+            original embedding alone.
+        reconstruct: with ``"scale"``, decode the edited code alone and drop the reconstruction error, as the paper does.
+        batch_size: vectors edited at once.
+
+    Raises:
+        ValueError: an unknown mode or target; ``alpha`` missing or given without use; features outside the dictionary.
+
+    Example::
+
+        explain = dense >> VectorLoader(index) >> model.explainer(aspects=())
+        explain >> model.intervention("erase", features="shared") >> MultiViewScorer(aspects=())
+    """
+
+    label = "FeatureIntervention"
+
+    def __init__(
+        self, model, mode: str = "erase", *, features: str | Iterable[int] | Callable[[dict], Iterable[int]],
+        alpha: float | None = None, target: str = "doc", aspects: Sequence[str] = (), reconstruct: bool = False,
+        batch_size: int = 256,
+    ):  # fmt: skip
+        if mode not in MODES:
+            raise ValueError(f"FeatureIntervention expects mode to be one of {MODES}, found {mode!r}")
+        if target not in TARGETS:
+            raise ValueError(f"FeatureIntervention expects target to be one of {TARGETS}, found {target!r}")
+        if (alpha is None) == (mode == "scale"):
+            raise ValueError(f"FeatureIntervention expects alpha with mode 'scale' only, found alpha={alpha} with {mode!r}")
+        if alpha is not None and not np.isfinite(alpha):
+            raise ValueError(f"FeatureIntervention expects a finite alpha, found {alpha}")
+        if reconstruct and mode != "scale":
+            raise ValueError(f"FeatureIntervention expects reconstruct with mode 'scale' only, found {mode!r}")
+        self.model, self.mode, self.alpha, self.target, self.reconstruct = model, mode, alpha, target, reconstruct
+        self.aspects = model.check_aspects(aspects, stage="FeatureIntervention")
+        self.batch_size = batch_size
+        if isinstance(features, str):
+            if features != "shared":
+                raise ValueError(f"FeatureIntervention expects features to be ids, a function or 'shared', found {features!r}")
+            self.features = features
+        else:
+            self.features = features if callable(features) else self._checked(features)
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        columns = ["query_vec"] if self.target in ("query", "both") else []
+        if self.target in ("doc", "both"):
+            columns += ["doc_vec", *map(view_column, self.aspects)]
+        needed = [*columns, "explanation"] if self.features == "shared" else columns
+        pt.validate.columns(inp, includes=needed, context=self)
+        sets = self._sets(inp)
+        return inp.assign(**{column: self._edited(inp, column, sets) for column in columns})
+
+    def _sets(self, inp: pd.DataFrame) -> list[tuple[int, ...]]:
+        if isinstance(self.features, tuple):
+            return [self.features] * len(inp)
+        if self.features == "shared":
+            return [self._checked(e.features) for e in inp["explanation"]]
+        return [self._checked(self.features(row)) for row in inp.to_dict("records")]
+
+    def _checked(self, features) -> tuple[int, ...]:
+        """Feature ids, sorted, each once."""
+        ids = np.unique(np.asarray(list(features)))
+        if not len(ids):
+            return ()
+        if not np.issubdtype(ids.dtype, np.integer) or ids[0] < 0 or ids[-1] >= self.model.sae.dict_size:
+            raise ValueError(
+                f"FeatureIntervention expects feature ids 0 … {self.model.sae.dict_size - 1}, found {ids[0]} … {ids[-1]}"
+            )
+        return tuple(ids.tolist())
+
+    def _edited(self, inp: pd.DataFrame, column: str, sets: list[tuple[int, ...]]) -> pd.Series:
+        x, rows = stack_unique(inp, column, dim=self.model.dim, stage=self)
+        # one edit for each distinct (vector, feature set): a listed set costs one row per document, not per result
+        slots: dict[tuple, int] = {}
+        which = np.array([slots.setdefault((r, s), len(slots)) for r, s in zip(rows.tolist(), sets)], np.int64)
+        edited = intervene(
+            self.model.sae, x[[r for r, _ in slots]], [s for _, s in slots], self.mode,
+            alpha=self.alpha, reconstruct=self.reconstruct, batch_size=self.batch_size,
+        )  # fmt: skip
+        return unstack(edited, which, index=inp.index)

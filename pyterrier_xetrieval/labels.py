@@ -1,0 +1,82 @@
+"""What each feature means, in words: a table kept beside the weights, shipped and edited on its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+
+class FeatureLabels:
+    """Labels of the features of one dictionary: the hypotheses ``h_j`` of Eq. 16, or keywords until there are any.
+
+    Args:
+        table: a frame with ``feature`` (int, each once), ``label`` (str) and ``method`` (str: how the label was made);
+            further columns (firing rate, scores) are kept.
+        dict_size: ``D``; features without a row have no label.
+
+    Raises:
+        ValueError: missing columns, a feature twice or outside ``0 … D-1``.
+
+    Example::
+
+        labels[17]          # 'sorting, order'; 'feature 17' if it has none
+    """
+
+    def __init__(self, table: pd.DataFrame, dict_size: int):
+        missing = {"feature", "label", "method"} - set(table.columns)
+        if missing:
+            raise ValueError(f"FeatureLabels expects columns feature, label, method; missing {sorted(missing)}")
+        ids = table["feature"].to_numpy(dtype=np.int64)
+        if len(np.unique(ids)) != len(ids):
+            raise ValueError(f"FeatureLabels found feature {ids[pd.Series(ids).duplicated()][0]} more than once")
+        if len(ids) and (ids.min() < 0 or ids.max() >= dict_size):
+            raise ValueError(f"FeatureLabels expects features 0 … {dict_size - 1}, found {ids.min()} … {ids.max()}")
+        self.table = table.reset_index(drop=True)
+        self.dict_size = dict_size
+        self._names = [""] * dict_size
+        for feature, label in zip(ids, table["label"].fillna("").astype(str)):
+            self._names[feature] = label.strip()
+
+    def __getitem__(self, feature: int) -> str:
+        return self._names[feature] or f"feature {feature}"
+
+    def __len__(self) -> int:
+        return sum(map(bool, self._names))
+
+    def name(self, feature: int) -> str:
+        """The label alone; the empty string where there is none."""
+        return self._names[feature]
+
+    def find(self, words: str) -> pd.DataFrame:
+        """The rows whose label holds these words, case ignored: ``labels.find("sort")``."""
+        return self.table[self.table["label"].fillna("").str.contains(words, case=False, regex=False)]
+
+    @classmethod
+    def empty(cls, dict_size: int) -> FeatureLabels:
+        """No labels at all."""
+        return cls(pd.DataFrame({"feature": np.array([], np.int64), "label": [], "method": []}), dict_size)
+
+    @classmethod
+    def read(cls, path, dict_size: int) -> FeatureLabels:
+        """Reads a tab-separated table with a header line."""
+        return cls(pd.read_csv(path, sep="\t", keep_default_na=False, quoting=3), dict_size)
+
+    @classmethod
+    def read_hypotheses(cls, path, dict_size: int, *, method: str = "hypotheses file") -> FeatureLabels:
+        """Reads the released program's format: plain text, line ``i`` is the hypothesis of feature ``i``.
+
+        Fewer lines than features leave the rest without a label; more lines than features are an error, because the
+        file then belongs to another dictionary.
+        """
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        if len(lines) > dict_size:
+            raise ValueError(f"{path} has {len(lines)} hypotheses, the dictionary only {dict_size} features")
+        rows = [(i, line.strip(), method) for i, line in enumerate(lines) if line.strip()]
+        return cls(pd.DataFrame(rows, columns=["feature", "label", "method"]), dict_size)
+
+    def write(self, path) -> None:
+        """Writes the tab-separated table that :meth:`read` reads; tabs and line ends in labels become spaces."""
+        table = self.table.assign(label=self.table["label"].astype(str).str.replace(r"\s+", " ", regex=True))
+        table.to_csv(path, sep="\t", index=False, quoting=3, escapechar=None, float_format="%.5g")

@@ -1,0 +1,249 @@
+"""The artifact: internalizers, dictionary and labels for one encoder, and the factory of all stages."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+
+import pyterrier as pt
+import torch
+from safetensors.torch import load_file, save_file
+
+from . import __version__
+from .encoder import load_encoder
+from .explainer import SAEExplainer
+from .internalizer import Internalizer, ReasoningInternalizer
+from .intervention import FeatureIntervention
+from .labels import FeatureLabels
+from .reconstruction import Reconstructor
+from .sae import SparseAutoencoder
+from .scorer import FoldViews, MultiViewScorer
+
+INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
+_DEFAULT = str(files("pyterrier_xetrieval") / "pretrained" / "minilm")
+
+
+class Xetrieval(pt.Artifact):
+    """Everything that explains one dense encoder: reasoning internalizers, sparse autoencoder, feature labels.
+
+    A folder of ``pt_meta.json`` (facts), ``internalizers.safetensors``, ``sae.safetensors`` and ``labels.tsv``,
+    loaded on first use. ``from_hf``, ``to_hf`` and ``build_package`` are those of every PyTerrier artifact.
+
+    Args:
+        path: the artifact's folder.
+        device: where the weights go, e.g. ``"cuda"``; the CPU unless said otherwise.
+
+    Raises:
+        FileNotFoundError: no artifact at ``path``.
+        ValueError: another kind of artifact, or a file whose content does not fit its checksum.
+
+    Example::
+
+        model = Xetrieval.default()
+        index = FlexIndex("corpus.flex")
+        (model.encoder() >> index).index(corpus)
+        pipeline = model.encoder() >> index.retriever() >> VectorLoader(index) >> model.internalizer() >> model.explainer()
+    """
+
+    ARTIFACT_TYPE, ARTIFACT_FORMAT, ARTIFACT_PACKAGE_HINT = "dense_explainer", "xetrieval", "pyterrier_xetrieval"
+
+    def __init__(self, path, *, device: str | None = None):
+        super().__init__(path)
+        self.device = torch.device(device or "cpu")
+        if path is not pt.Artifact.NO_PATH:
+            self.meta = self._read_meta()
+
+    @classmethod
+    def default(cls, *, device: str | None = None) -> Xetrieval:
+        """The embedded model for all-MiniLM-L6-v2 (384 dimensions); see ``pretrained/minilm/README.md``."""
+        return cls(_DEFAULT, device=device)
+
+    @classmethod
+    def from_parts(
+        cls, *, internalizers: Mapping[str, Internalizer], sae: SparseAutoencoder,
+        labels: FeatureLabels | None = None, encoder: Mapping, facts: Mapping | None = None,
+    ) -> Xetrieval:  # fmt: skip
+        """A model in memory; :meth:`save` puts it on disk.
+
+        Args:
+            internalizers: aspect to module, in the order in which views are listed.
+            sae: the dictionary.
+            labels: names of its features, if there are any.
+            encoder: description of the encoder, ``{"name": …, "dim": …}`` and what else is worth knowing.
+            facts: training data, seeds and figures; kept in the metadata.
+
+        Raises:
+            ValueError: parts of different dimensions, or an aspect name that is no identifier.
+        """
+        dims = {"sae": sae.dim, "encoder": encoder["dim"], **{a: module.dim for a, module in internalizers.items()}}
+        if len(set(dims.values())) > 1:
+            raise ValueError(f"Xetrieval expects parts of one dimension, found {dims}")
+        for aspect in internalizers:
+            if not aspect.isidentifier() or aspect == "original":
+                raise ValueError(f"Xetrieval expects aspects that can end a column name and are not 'original', found {aspect!r}")
+        model = cls(pt.Artifact.NO_PATH)
+        model.internalizers = {a: module.eval().requires_grad_(False) for a, module in internalizers.items()}
+        model.sae = sae.eval().requires_grad_(False)
+        model.labels = labels or FeatureLabels.empty(sae.dict_size)
+        model.meta = {
+            "type": cls.ARTIFACT_TYPE,
+            "format": cls.ARTIFACT_FORMAT,
+            "package_hint": cls.ARTIFACT_PACKAGE_HINT,
+            "package_version": __version__,
+            "encoder": dict(encoder),
+            "dim": sae.dim,
+            "aspects": {aspect: {"hidden": module.hidden} for aspect, module in internalizers.items()},
+            "sae": {"activation": sae.activation, "dict_size": sae.dict_size, "k": sae.k},
+            **(facts or {}),
+        }
+        return model
+
+    def save(self, path, *, dtype: str = "float32", card: str = "") -> Xetrieval:
+        """Writes the artifact's folder, all or nothing, and returns the artifact there.
+
+        Args:
+            path: a folder that does not exist yet.
+            dtype: ``"float32"`` or ``"float16"`` on disk; computation is float32 either way.
+            card: text of its ``README.md``.
+
+        Raises:
+            FileExistsError: something is at ``path`` already.
+        """
+        path = Path(path)
+        if path.exists():
+            raise FileExistsError(f"{path} already exists; choose another path or remove it first")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        states = {
+            INTERNALIZERS: {f"{a}.{name}": w for a, m in self.internalizers.items() for name, w in m.state_dict().items()},
+            SAE: self.sae.state_dict(),
+        }
+        with pt.io.finalized_directory(str(path.absolute())) as folder:
+            for name, state in states.items():
+                tensors = {key: w.to("cpu", getattr(torch, dtype)).contiguous() for key, w in state.items()}
+                save_file(tensors, f"{folder}/{name}")
+            self.labels.write(f"{folder}/{LABELS}")
+            if card:
+                Path(folder, "README.md").write_text(card, encoding="utf-8")
+            sums = {name: _sha256(f"{folder}/{name}") for name in states}
+            meta = {**self.meta, "dtype": dtype, "sha256": sums}
+            Path(folder, META).write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return type(self)(str(path), device=str(self.device))
+
+    @property
+    def dim(self) -> int:
+        """``m``, the dimension of the encoder's vectors."""
+        return self.meta["dim"]
+
+    @property
+    def aspects(self) -> tuple[str, ...]:
+        """The reasoning views this model can compute."""
+        return tuple(self.meta["aspects"])
+
+    @cached_property
+    def internalizers(self) -> dict[str, Internalizer]:
+        """Aspect to module ``R_t``."""
+        state = self._read_weights(INTERNALIZERS)
+        modules = {}
+        for aspect, shape in self.meta["aspects"].items():
+            own = {key.removeprefix(f"{aspect}."): w for key, w in state.items() if key.startswith(f"{aspect}.")}
+            modules[aspect] = self._filled(Internalizer(self.dim, shape["hidden"]), own, INTERNALIZERS)
+        return modules
+
+    @cached_property
+    def sae(self) -> SparseAutoencoder:
+        """The dictionary."""
+        facts = self.meta["sae"]
+        if facts["activation"] != SparseAutoencoder.activation:
+            raise ValueError(f"{self!r} was trained with activation {facts['activation']!r}, which this version does not know")
+        return self._filled(SparseAutoencoder(self.dim, facts["dict_size"], facts["k"]), self._read_weights(SAE), SAE)
+
+    @cached_property
+    def labels(self) -> FeatureLabels:
+        """Names of the dictionary's features."""
+        return FeatureLabels.read(self.path / LABELS, self.meta["sae"]["dict_size"])
+
+    def check_aspects(self, aspects, *, stage: str) -> tuple[str, ...]:
+        """The given aspects as a tuple, or all of the model's if None; ValueError for one that it does not have."""
+        if isinstance(aspects, str):
+            raise ValueError(f"{stage} expects a list of aspects, found the string {aspects!r}")
+        aspects = self.aspects if aspects is None else tuple(aspects)
+        unknown = [a for a in aspects if a not in self.aspects]
+        if unknown or len(set(aspects)) < len(aspects):
+            raise ValueError(f"{stage} expects aspects among {list(self.aspects)}, each once, found {list(aspects)}")
+        return aspects
+
+    def encoder(self, **options):
+        """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
+        return load_encoder(self.meta["encoder"], **options)
+
+    def internalizer(self, **options) -> ReasoningInternalizer:
+        """Adds the reasoning views: :class:`~pyterrier_xetrieval.ReasoningInternalizer`."""
+        return ReasoningInternalizer(self, **options)
+
+    def scorer(self, *, aspects=None, weights=None) -> MultiViewScorer:
+        """Scores by all views: :class:`~pyterrier_xetrieval.MultiViewScorer`."""
+        return MultiViewScorer(aspects=self.check_aspects(aspects, stage="MultiViewScorer"), weights=weights)
+
+    def fold(self, *, aspects=None, weights=None) -> FoldViews:
+        """Folds all views into ``doc_vec``: :class:`~pyterrier_xetrieval.FoldViews`."""
+        return FoldViews(aspects=self.check_aspects(aspects, stage="FoldViews"), weights=weights)
+
+    def explainer(self, **options) -> SAEExplainer:
+        """Explains results: :class:`~pyterrier_xetrieval.SAEExplainer`."""
+        return SAEExplainer(self, **options)
+
+    def intervention(self, mode: str = "erase", **options) -> FeatureIntervention:
+        """Edits features in vectors: :class:`~pyterrier_xetrieval.FeatureIntervention`."""
+        return FeatureIntervention(self, mode, **options)
+
+    def reconstructor(self, **options) -> Reconstructor:
+        """Replaces vectors by what the dictionary makes of them: :class:`~pyterrier_xetrieval.Reconstructor`."""
+        return Reconstructor(self, **options)
+
+    def _read_meta(self) -> dict:
+        try:
+            meta = json.loads((self.path / META).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {META} is missing") from None
+        found = f"{meta.get('type')}.{meta.get('format')}"
+        if found != f"{self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}":
+            raise ValueError(f"{self.path} is a {found} artifact, not {self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}")
+        return meta
+
+    def _read_weights(self, name: str) -> dict[str, torch.Tensor]:
+        found, expected = _sha256(self.path / name), self.meta["sha256"][name]
+        if found != expected:
+            raise ValueError(f"{self.path / name} is damaged: expected sha256 {expected}, found {found}")
+        return {key: w.float() for key, w in load_file(self.path / name).items()}
+
+    def _filled(self, module: torch.nn.Module, state: dict, name: str) -> torch.nn.Module:
+        try:
+            module.load_state_dict(state)
+        except RuntimeError as error:
+            raise ValueError(f"{self.path / name} does not fit its metadata: {error}") from None
+        return module.to(self.device).eval().requires_grad_(False)
+
+    def _identity(self):
+        return id(self) if self.path is pt.Artifact.NO_PATH else (str(self.path.resolve()), str(self.device))
+
+    def __eq__(self, other) -> bool:
+        return self._identity() == other._identity() if isinstance(other, Xetrieval) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __repr__(self) -> str:
+        if self.path is pt.Artifact.NO_PATH:
+            return f"Xetrieval.from_parts(<{self.meta['encoder'].get('name') or self.dim}>)"
+        if self.path == Path(_DEFAULT):
+            return "Xetrieval.default()"
+        return f"Xetrieval({str(self.path)!r})"
+
+
+def _sha256(path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

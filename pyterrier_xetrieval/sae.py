@@ -1,0 +1,139 @@
+"""The sparse autoencoder: a dictionary of feature directions and the codes that use it (Cai et al. 2026, section 2.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+RIDGE = 1e-6  # λ of Eq. 24
+
+
+@dataclass(frozen=True)
+class SparseCodes:
+    """The features of ``n`` vectors, ``k`` slots each, never a dense ``[n, D]`` matrix.
+
+    A slot whose value is not above zero is empty: a TopK code with fewer than ``k`` positive activations has
+    fewer than ``k`` active features, and the feature id that such a slot carries means nothing.
+
+    Attributes:
+        ids: int64 tensor ``[n, k]``, feature ids in ``0 … D-1``, no order.
+        values: float32 tensor ``[n, k]``, activations ``c_j >= 0``.
+    """
+
+    ids: torch.Tensor
+    values: torch.Tensor
+
+    def __len__(self) -> int:
+        return self.ids.shape[0]
+
+    def __getitem__(self, rows) -> SparseCodes:
+        return SparseCodes(self.ids[rows], self.values[rows])
+
+    def active(self, threshold: float = 0.0) -> torch.Tensor:
+        """Which slots hold an active feature: ``a_j = I[c_j > τ]`` (Eq. 4), bool ``[n, k]``."""
+        return self.values > threshold
+
+    def dense(self, dict_size: int) -> torch.Tensor:
+        """The same codes as a float32 matrix ``[n, dict_size]``; for small ``n``."""
+        out = torch.zeros(len(self), dict_size, dtype=self.values.dtype, device=self.values.device)
+        return out.scatter_(1, self.ids, self.values)
+
+
+class SparseAutoencoder(nn.Module):
+    """TopK sparse autoencoder: ``c = TopK_k(ReLU(W_e (x − b) + b_e))``, ``x̃ = W c + b`` (Eq. 9).
+
+    ``k`` is taken over all features of the dictionary. Weights are stored row-major by feature, so that both the
+    encoder row and the decoder direction of a feature are one contiguous line of memory.
+
+    Args:
+        dim: ``m``, the dimension of the encoder's vectors.
+        dict_size: ``D``, the number of features.
+        k: how many features may be active for one vector.
+
+    Attributes:
+        w_enc: float32 ``[D, m]``; b_enc: float32 ``[D]``; w_dec: float32 ``[D, m]``, row ``j`` is the direction
+            ``w_j`` (a column of ``W`` in the paper); b_dec: float32 ``[m]``.
+
+    Example::
+
+        sae = SparseAutoencoder(dim=384, dict_size=6144, k=96)
+        codes = sae.encode(x)                      # x: float32 [n, 384]
+        x_hat = sae.decode(codes)                  # float32 [n, 384]
+    """
+
+    activation = "topk"
+
+    def __init__(self, dim: int, dict_size: int, k: int):
+        super().__init__()
+        if not 0 < k <= dict_size:
+            raise ValueError(f"SparseAutoencoder expects 0 < k <= dict_size, got k={k}, dict_size={dict_size}")
+        self.dim, self.dict_size, self.k = dim, dict_size, k
+        self.w_enc = nn.Parameter(torch.empty(dict_size, dim))
+        self.b_enc = nn.Parameter(torch.zeros(dict_size))
+        self.w_dec = nn.Parameter(torch.empty(dict_size, dim))
+        self.b_dec = nn.Parameter(torch.zeros(dim))
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Random unit directions, the encoder their transpose: the untrained dictionary of the "random SAE" baseline."""
+        with torch.no_grad():
+            self.w_dec.copy_(F.normalize(torch.randn(self.dict_size, self.dim, generator=generator), dim=1))
+            self.w_enc.copy_(self.w_dec)
+            self.b_enc.zero_()
+            self.b_dec.zero_()
+
+    def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
+        """``W_e (x − b) + b_e``, float32 ``[n, D]``, before ReLU and the choice of k."""
+        # (x − b) folded into the bias: one matrix product and no copy of x
+        return torch.addmm(self.b_enc - self.w_enc @ self.b_dec, x, self.w_enc.T)
+
+    def encode(self, x: torch.Tensor) -> SparseCodes:
+        """Codes of ``x`` (float32 ``[n, m]``), ``k`` slots each. The caller batches; one ``[n, D]`` matrix is made."""
+        values, ids = self.pre_activations(x).topk(self.k, dim=1, sorted=False)
+        return SparseCodes(ids, values.relu_())
+
+    def decode(self, codes: SparseCodes, coefficients: torch.Tensor | None = None) -> torch.Tensor:
+        """``W c + b``, float32 ``[n, m]``; ``coefficients`` ``[n, k]`` stand in for the codes' own values if given."""
+        values = codes.values if coefficients is None else coefficients
+        return self.combine(codes.ids, values) + self.b_dec
+
+    def combine(self, ids: torch.Tensor, coefficients: torch.Tensor) -> torch.Tensor:
+        """``Σ_j c_j w_j`` of the listed features, without the bias: ids int64 and coefficients float32 ``[n, k]``."""
+        return F.embedding_bag(ids, self.w_dec, per_sample_weights=coefficients, mode="sum")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.decode(self.encode(x))
+
+    def project(self, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, ridge: float = RIDGE) -> torch.Tensor:
+        """``P_S(x − b) = W_S (W_Sᵀ W_S + λI)⁻¹ W_Sᵀ (x − b)`` for one feature set per row (Eq. 24), float32 ``[n, m]``.
+
+        Args:
+            x: float32 ``[n, m]``.
+            ids: int64 ``[n, s]``, feature ids, each at most once a row among the masked ones.
+            mask: bool ``[n, s]``, which of them belong to the row's set S; a row without any projects to zero.
+        """
+        directions, solution = self._solve(x, ids, mask, ridge)
+        return torch.einsum("ns,nsm->nm", solution, directions).to(x.dtype)
+
+    def refit(self, x: torch.Tensor, codes: SparseCodes, ridge: float = RIDGE) -> torch.Tensor:
+        """Least-squares coefficients of ``x − b`` on the directions of its own active features, float32 ``[n, k]``.
+
+        The features stay those that the encoder chose; only how much of each is refitted, so that
+        ``decode(codes, refit(x, codes))`` is ``b + P_S(x − b)``, the closest the chosen features come to ``x``.
+        Coefficients may be negative; empty slots get 0.
+        """
+        active = codes.active()
+        blocks = range(0, len(x), 128)  # one block's directions are [128, k, m] float64
+        parts = [self._solve(x[i : i + 128], codes.ids[i : i + 128], active[i : i + 128], ridge)[1] for i in blocks]
+        return torch.cat(parts).to(x.dtype) if parts else codes.values
+
+    def _solve(self, x, ids, mask, ridge):
+        # float64: near-parallel directions make the Gram matrix ill-conditioned at λ = 1e-6
+        directions = self.w_dec[ids].double() * mask.unsqueeze(2)
+        gram = directions @ directions.mT
+        gram.diagonal(dim1=1, dim2=2).add_(ridge)  # a masked slot keeps only λ: its coefficient is exactly 0
+        right = torch.einsum("nsm,nm->ns", directions, (x - self.b_dec).double())
+        return directions, torch.cholesky_solve(right.unsqueeze(2), torch.linalg.cholesky(gram)).squeeze(2)

@@ -1,0 +1,138 @@
+"""Multi-view scoring and folding: ``s = ⟨q,z⟩ + Σ_t w_t ⟨q,R_t(z)⟩`` (Cai et al. 2026, Eq. 11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+
+from .stage import RowWiseStage, Stage
+from .vectors import stack_unique, unstack, view_column
+
+ASPECTS = ("summary", "purpose", "qa")  # the paper's three
+
+
+def view_weights(aspects: Sequence[str], weights, *, stage: str) -> tuple[float, ...] | None:
+    """The weight ``w_t`` of each aspect in the order of ``aspects``; None where all are 1 (Eq. 11 as printed).
+
+    Args:
+        aspects: the views' names.
+        weights: None, one number per aspect, or a mapping with exactly the aspects as keys.
+        stage: named in errors.
+
+    Raises:
+        ValueError: other aspects than expected, another count, or a weight that is no finite number.
+    """
+    if weights is None:
+        return None
+    if isinstance(weights, Mapping):
+        if set(weights) != set(aspects):
+            raise ValueError(f"{stage} expects weights for {list(aspects)}, found {list(weights)}")
+        weights = [weights[a] for a in aspects]
+    weights = tuple(float(w) for w in weights)
+    if len(weights) != len(aspects):
+        raise ValueError(f"{stage} expects {len(aspects)} weights, one for each of {list(aspects)}, found {len(weights)}")
+    if not np.isfinite(weights).all():
+        raise ValueError(f"{stage} expects finite weights, found {list(weights)}")
+    return weights
+
+
+def fold_views(views: Sequence[np.ndarray], weights: Sequence[float] | None) -> np.ndarray:
+    """``z + Σ_t w_t R_t(z)``: the one vector whose dot product with a query is the multi-view score.
+
+    Args:
+        views: float32 ``[n, m]`` each, the original view first.
+        weights: one number for each view but the first; None for ones.
+
+    Returns:
+        float32 ``[n, m]``; not unit-norm, and not to be normalised: that would change the ranking.
+    """
+    folded = np.array(views[0], np.float32)
+    for i, view in enumerate(views[1:]):
+        folded += view if weights is None else np.float32(weights[i]) * view
+    return folded
+
+
+def _fold_rows(inp: pd.DataFrame, aspects, weights, stage) -> tuple[np.ndarray, np.ndarray]:
+    """Folded vectors of the distinct documents of a frame, and which of them each row holds."""
+    z, rows = stack_unique(inp, "doc_vec", dim=None, stage=stage)
+    views, view_rows = [z], [rows]
+    for aspect in aspects:
+        view, which = stack_unique(inp, view_column(aspect), dim=z.shape[1] or None, stage=stage)
+        views.append(view)
+        view_rows.append(which)
+    if all(np.array_equal(rows, which) for which in view_rows):
+        return fold_views(views, weights), rows
+    # a document whose views were edited differently in different rows: every combination is folded once
+    _, first, inverse = np.unique(np.stack(view_rows), axis=1, return_index=True, return_inverse=True)
+    return fold_views([view[which[first]] for view, which in zip(views, view_rows)], weights), np.ravel(inverse)
+
+
+def row_dots(left: np.ndarray, left_rows: np.ndarray, right: np.ndarray, right_rows: np.ndarray) -> np.ndarray:
+    """``⟨left[left_rows[i]], right[right_rows[i]]⟩`` for every ``i``, float32 ``[n]``, in blocks."""
+    out = np.empty(len(left_rows), np.float32)
+    for start in range(0, len(out), 8192):
+        block = slice(start, start + 8192)
+        out[block] = np.einsum("nm,nm->n", left[left_rows[block]], right[right_rows[block]])
+    return out
+
+
+class MultiViewScorer(Stage):
+    """Re-scores results by all views of each document: ``⟨q,z⟩ + Σ_t w_t ⟨q,R_t(z)⟩`` (Eq. 11).
+
+    Needs ``qid``, ``docno``, ``query_vec``, ``doc_vec`` and ``doc_vec_<aspect>`` for each aspect; replaces ``score``
+    and ``rank`` and keeps all else, rows in their order.
+
+    Args:
+        aspects: the views to add to the original one; ``()`` is the plain dot product.
+        weights: ``w_t``, one number per aspect or a mapping from aspect to number; None for 1 each, as in the paper.
+
+    Raises:
+        ValueError: weights that do not fit the aspects; vectors of different dimensions, NaN or infinite.
+
+    Example::
+
+        dense >> VectorLoader(index) >> model.internalizer() >> MultiViewScorer(aspects=["qa"], weights=[0.5])
+    """
+
+    label = "MultiViewScorer"
+
+    def __init__(self, *, aspects: Sequence[str] = ASPECTS, weights=None):
+        self.aspects = tuple(aspects)
+        self.weights = view_weights(self.aspects, weights, stage="MultiViewScorer")
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        columns = ["query_vec", "doc_vec", *map(view_column, self.aspects)]
+        pt.validate.result_frame(inp, extra_columns=columns, context=self)
+        folded, rows = _fold_rows(inp, self.aspects, self.weights, self)
+        queries, query_rows = stack_unique(inp, "query_vec", dim=folded.shape[1] or None, stage=self)
+        scores = row_dots(queries, query_rows, folded, rows)
+        return pt.model.add_ranks(inp.assign(score=scores.astype(np.float64)))
+
+
+class FoldViews(RowWiseStage):
+    """Folds all views into ``doc_vec``: ``z + Σ_t w_t R_t(z)``, so that plain dot-product retrieval is multi-view.
+
+    ``encoder >> internalizer >> fold >> FlexIndex(path)`` makes an index through which every pyterrier_dr retriever
+    gives the scores of :class:`MultiViewScorer` at first stage. The view columns are used up and leave the frame.
+    Folded vectors are not unit-norm: use the dot product, never cosine.
+
+    Args:
+        aspects, weights: as in :class:`MultiViewScorer`.
+        batch_size: documents per chunk when indexing.
+    """
+
+    label = "FoldViews"
+
+    def __init__(self, *, aspects: Sequence[str] = ASPECTS, weights=None, batch_size: int = 4096):
+        self.aspects = tuple(aspects)
+        self.weights = view_weights(self.aspects, weights, stage="FoldViews")
+        self.batch_size = batch_size
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        columns = [view_column(a) for a in self.aspects]
+        pt.validate.columns(inp, includes=["doc_vec", *columns], context=self)
+        folded, rows = _fold_rows(inp, self.aspects, self.weights, self)
+        return inp.drop(columns=columns).assign(doc_vec=unstack(folded, rows, index=inp.index))

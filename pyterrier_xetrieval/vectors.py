@@ -1,0 +1,128 @@
+"""The one door between columns of vectors and float32 matrices, and the loader that fills such a column."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+
+from .stage import RowWiseStage
+
+
+def view_column(aspect: str) -> str:
+    """The column that holds a document's view of this aspect: ``doc_vec_<aspect>``."""
+    return f"doc_vec_{aspect}"
+
+
+def stack_unique(inp: pd.DataFrame, column: str, *, dim: int | None, stage) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct vectors of a column, and which of them each row holds.
+
+    Rows are compared by content (all bytes of the vector), not by docno, so that two rows of one document with
+    differently edited vectors stay two.
+
+    Args:
+        inp: a frame with ``column`` of 1-d number arrays of one length.
+        column: its name.
+        dim: the expected dimension; None takes that of the first row.
+        stage: who asks; named in errors.
+
+    Returns:
+        float32 ``[u, m]`` of the ``u`` distinct vectors in order of first appearance, and int64 ``[n]`` with
+        ``matrix[rows[i]]`` the vector of row ``i``.
+
+    Raises:
+        ValueError: a row that is no 1-d number array, has another dimension, or holds NaN or infinity.
+    """
+    distinct: dict[bytes, int] = {}
+    known: dict[int, int] = {}  # by object: rows that share one array need no second look at its content
+    vectors = []
+    rows = np.empty(len(inp), np.int64)
+    for i, cell in enumerate(inp[column].array):
+        slot = known.get(id(cell))
+        if slot is None:
+            vector = _as_vector(cell, column, i, dim, stage)
+            dim = len(vector)
+            slot = distinct.setdefault(vector.tobytes(), len(distinct))
+            if slot == len(vectors):
+                vectors.append(vector)
+            known[id(cell)] = slot
+        rows[i] = slot
+    matrix = np.stack(vectors) if vectors else np.empty((0, dim or 0), np.float32)
+    finite = np.isfinite(matrix).all(axis=1)
+    if not finite.all():
+        row = int(np.flatnonzero(rows == np.flatnonzero(~finite)[0])[0])
+        raise ValueError(f"{stage!r} found NaN or infinity in {column} of {_row_name(inp, row)}; check the encoder or the index")
+    return matrix, rows
+
+
+def stack(inp: pd.DataFrame, column: str, *, dim: int | None, stage) -> np.ndarray:
+    """All vectors of a column as float32 ``[n, m]``, one row each; checks and errors of :func:`stack_unique`."""
+    matrix, rows = stack_unique(inp, column, dim=dim, stage=stage)
+    return matrix[rows]
+
+
+def unstack(matrix: np.ndarray, rows: np.ndarray | None = None, *, index: pd.Index | None = None) -> pd.Series:
+    """A column of 1-d arrays from a matrix: row ``i`` holds ``matrix[rows[i]]``; equal rows share one array.
+
+    Always of dtype ``object``, also when empty, so that an empty frame keeps the type of its column.
+    """
+    vectors = list(matrix)
+    column = np.empty(len(vectors) if rows is None else len(rows), dtype=object)
+    column[:] = vectors if rows is None else [vectors[i] for i in rows]
+    return pd.Series(column, index=index, dtype=object)
+
+
+def _as_vector(cell, column, row, dim, stage) -> np.ndarray:
+    try:
+        vector = np.asarray(cell, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {type(cell).__name__} in row {row}") from None
+    if vector.ndim != 1:
+        raise ValueError(f"{stage!r} expects 1-d vectors in {column}, found shape {vector.shape} in row {row}")
+    if dim is not None and len(vector) != dim:
+        raise ValueError(
+            f"{stage!r} expects {dim}-dimensional {column}, found {len(vector)} in row {row}; "
+            "encode with the encoder that the model was trained for (model.encoder())"
+        )
+    return vector
+
+
+def _row_name(inp: pd.DataFrame, row: int) -> str:
+    return f"document {inp['docno'].iloc[row]!r}" if "docno" in inp.columns else f"row {row}"
+
+
+class VectorLoader(RowWiseStage):
+    """Adds ``doc_vec`` from a FlexIndex by ``docno``.
+
+    Unlike ``index.vec_loader()`` it looks documents up by ``docno`` alone (a ``docid`` column belongs to whichever
+    retriever wrote it), refuses documents that the index does not hold, and accepts an empty frame.
+
+    Args:
+        index: a :class:`pyterrier_dr.FlexIndex`.
+
+    Raises:
+        ValueError: a docno that is not in the index.
+
+    Example::
+
+        bm25 >> VectorLoader(FlexIndex("corpus.flex")) >> model.internalizer() >> model.scorer()
+    """
+
+    label = "VecLoader"
+
+    def __init__(self, index):
+        self.index = index
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        pt.validate.columns(inp, includes=["docno"], context=self)
+        if not len(inp):
+            return inp.assign(doc_vec=unstack(np.empty((0, 0), np.float32), index=inp.index))
+        docnos, rows = np.unique(inp["docno"].astype(str).to_numpy(dtype=object), return_inverse=True)
+        docids = np.asarray(self.index.docnos().inv[docnos])
+        if (docids < 0).any():
+            missing = docnos[docids < 0]
+            raise ValueError(f"{self!r} has no vector for {len(missing)} docno(s), the first is {missing[0]!r}")
+        return inp.assign(doc_vec=unstack(np.array(self.index.np_vecs()[docids]), rows, index=inp.index))
+
+    def _identity(self) -> tuple:  # a FlexIndex itself compares by object
+        return (str(self.index.index_path),)

@@ -1,0 +1,64 @@
+import json
+
+import pytest
+
+from pyterrier_xetrieval import explanation_frame
+
+
+@pytest.fixture
+def explained(model, results):
+    return (model.internalizer() >> model.scorer() >> model.explainer(top=1))(results)
+
+
+def first_with(explained, n):
+    return next(e for e in explained["explanation"] if len(e) >= n)
+
+
+def test_released_keys(explained):
+    record = first_with(explained, 2).to_dict()
+    assert {"query_id", "doc_id", "shared_features", "per_view_shared_features", "feature_explanations"} <= set(record)
+    assert set(record["per_view_shared_features"]) == {"original", "qa", "summary", "purpose"}
+    assert record["shared_features"] == sorted(set().union(*record["per_view_shared_features"].values()))
+    assert record["feature_explanations"][0] == {
+        "feature_id": record["shared_features"][0],
+        "hypothesis": f"word{record['shared_features'][0]}",
+    }
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_dict_adds_up(explained):
+    for e in explained["explanation"]:
+        record = e.to_dict()
+        assert sum(record["parts"].values()) == pytest.approx(record["score"], abs=1e-4)
+        assert sum(f["contribution"] for f in record["features"]) == pytest.approx(record["parts"]["shared"], abs=1e-5)
+
+
+def test_repr_names_the_strongest_features(explained):
+    e = first_with(explained, 2)
+    assert f"word{e.features[0]} " in repr(e) and f"word{e.features[1]} " not in repr(e)
+    assert "not explained" in repr(e) and "\n" not in repr(e)
+    assert f"{len(e) - 1} more shared features" in str(e)
+
+
+def test_html_is_escaped_and_shows_the_residual(model, results):
+    model.labels._names[:] = ["<b>&"] * len(model.labels._names)
+    html = first_with(model.explainer(aspects=())(results), 1)._repr_html_()
+    assert "&lt;b&gt;&amp;" in html and "<b>&" not in html
+    assert "not explained by the dictionary" in html
+
+
+def test_long_frame_adds_up_to_the_scores(explained):
+    frame = explanation_frame(explained)
+    totals = frame.groupby(["qid", "docno"])["contribution"].sum()
+    for _, row in explained.iterrows():
+        assert totals[row["qid"], row["docno"]] == pytest.approx(row["score"], abs=1e-4)
+    features = frame.dropna(subset="feature")
+    assert len(features) == sum(map(len, explained["explanation"]))
+    assert features["label"].equals("word" + features["feature"].astype(str))
+    assert (features["document_activation"] > 0).all() and (features["query_activation"] > 0).all()
+    assert features["views"].str.len().gt(0).all()
+
+
+def test_long_frame_of_nothing(explained):
+    frame = explanation_frame(explained.iloc[:0])
+    assert len(frame) == 0 and frame["feature"].dtype == "Int64" and frame["share"].dtype == "float64"

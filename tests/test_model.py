@@ -1,0 +1,125 @@
+import json
+import shutil
+
+import numpy as np
+import pyterrier as pt
+import pytest
+import torch
+from conftest import make_model, random_internalizer, random_sae, result_frame
+from safetensors.torch import load_file
+
+from pyterrier_xetrieval import FeatureLabels, Xetrieval
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return make_model().save(tmp_path / "model", card="# card\n")
+
+
+def test_round_trip_explains_the_same(saved, results):
+    original, loaded = make_model(), pt.Artifact.load(str(saved.path))
+    assert isinstance(loaded, Xetrieval) and loaded == saved and hash(loaded) == hash(saved)
+    a, b = ((m.internalizer() >> m.explainer())(results)["explanation"] for m in (original, loaded))
+    assert [e.to_dict() for e in a] == [e.to_dict() for e in b]
+    assert loaded.labels[3] == "word3" and (saved.path / "README.md").read_text() == "# card\n"
+
+
+def test_stages_of_two_loads_are_equal(saved):
+    assert saved.explainer() == Xetrieval(str(saved.path)).explainer()
+    assert saved.internalizer() != make_model().internalizer()
+
+
+def test_float16_halves_the_weights_and_stays_close(saved, tmp_path, results):
+    small = make_model().save(tmp_path / "small", dtype="float16")
+    assert (small.path / "sae.safetensors").stat().st_size < 0.6 * (saved.path / "sae.safetensors").stat().st_size
+    assert small.sae.w_enc.dtype == torch.float32
+    assert load_file(small.path / "sae.safetensors")["w_enc"].dtype == torch.float16
+    a, b = ((m.internalizer() >> m.scorer())(results)["score"] for m in (saved, small))
+    np.testing.assert_allclose(a, b, atol=1e-2)
+
+
+def test_package_round_trip(saved, tmp_path):
+    """What to_hf uploads and from_hf downloads: the packed folder."""
+    package = saved.build_package(str(tmp_path / "model.tar.lz4"), verbose=False)
+    import tarfile
+
+    from lz4.frame import LZ4FrameFile
+
+    with LZ4FrameFile(package) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        tar.extractall(tmp_path / "unpacked", filter="data")
+    assert pt.Artifact.load(str(tmp_path / "unpacked")).labels[0] == "word0"
+
+
+def test_existing_path_is_never_overwritten(saved):
+    with pytest.raises(FileExistsError, match="already exists"):
+        make_model().save(saved.path)
+
+
+def test_failed_save_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(FeatureLabels, "write", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        make_model().save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_artifact(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no Xetrieval artifact"):
+        Xetrieval(str(tmp_path / "nothing"))
+    (tmp_path / "half").mkdir()
+    shutil.copy(make_model().save(tmp_path / "m").path / "sae.safetensors", tmp_path / "half")
+    with pytest.raises(FileNotFoundError, match="pt_meta.json is missing"):
+        Xetrieval(str(tmp_path / "half"))
+
+
+def test_another_artifact(tmp_path):
+    (tmp_path / "pt_meta.json").write_text(json.dumps({"type": "dense_index", "format": "flex"}))
+    with pytest.raises(ValueError, match="is a dense_index.flex artifact"):
+        Xetrieval(str(tmp_path))
+
+
+def test_flipped_byte(saved):
+    path = saved.path / "sae.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="sae.safetensors is damaged"):
+        _ = Xetrieval(str(saved.path)).sae
+    assert Xetrieval(str(saved.path)).internalizers  # the other file is still good
+
+
+def test_unknown_activation_rule(saved):
+    path = saved.path / "pt_meta.json"
+    path.write_text(path.read_text().replace('"topk"', '"relu7"'))
+    with pytest.raises(ValueError, match="'relu7'"):
+        _ = Xetrieval(str(saved.path)).sae
+
+
+def test_parts_must_fit():
+    with pytest.raises(ValueError, match="one dimension"):
+        Xetrieval.from_parts(internalizers={"qa": random_internalizer(8, 0)}, sae=random_sae(), encoder={"name": "", "dim": 16})
+    with pytest.raises(ValueError, match="'original'"):
+        Xetrieval.from_parts(
+            internalizers={"original": random_internalizer(16, 0)}, sae=random_sae(), encoder={"name": "", "dim": 16}
+        )
+
+
+def test_wrong_encoder_is_named_by_dimension(model):
+    for stage in (model.internalizer(), model.explainer(aspects=()), model.reconstructor(), model.intervention(features=[1])):
+        with pytest.raises(ValueError, match="expects 16-dimensional (query|doc)_vec, found 8"):
+            stage(result_frame(dim=8))
+
+
+def test_no_encoder_known(model):
+    with pytest.raises(ValueError, match="does not say which encoder"):
+        model.encoder()
+
+
+def test_reconstructor_matches_the_dictionary(model, results):
+    x = torch.from_numpy(np.stack(results["doc_vec"].to_list()))
+    codes = model.sae.encode(x)
+    plain = np.stack(model.reconstructor(refit=False, batch_size=5)(results)["doc_vec"].to_list())
+    np.testing.assert_allclose(plain, model.sae.decode(codes), atol=1e-6)
+    refit = np.stack(model.reconstructor()(results)["doc_vec"].to_list())
+    assert ((refit - x.numpy()) ** 2).sum() < ((plain - x.numpy()) ** 2).sum()
+    only_query = model.reconstructor()(results[["qid", "query_vec"]])
+    assert list(only_query.columns) == ["qid", "query_vec"]

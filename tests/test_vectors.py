@@ -1,0 +1,106 @@
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import result_frame, unit
+from pyterrier_dr import FlexIndex
+
+from pyterrier_xetrieval import VectorLoader
+from pyterrier_xetrieval.vectors import stack, stack_unique, unstack
+
+
+@pytest.fixture
+def index(tmp_path):
+    vectors = unit(np.random.default_rng(0), 5, 4)
+    index = FlexIndex(str(tmp_path / "index.flex"), verbose=False)
+    index.index([{"docno": f"d{i}", "doc_vec": v} for i, v in enumerate(vectors)])
+    return index
+
+
+def frame(*cells):
+    column = np.empty(len(cells), dtype=object)
+    column[:] = cells
+    return pd.DataFrame({"docno": [f"d{i}" for i in range(len(cells))], "doc_vec": pd.Series(column, dtype=object)})
+
+
+def test_distinct_vectors_are_kept_once():
+    a, b = np.float32([1, 2]), np.float32([3, 4])
+    matrix, rows = stack_unique(frame(a, b, a.copy(), b, a), "doc_vec", dim=2, stage="test")
+    assert matrix.tolist() == [[1, 2], [3, 4]] and rows.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_one_document_with_two_vectors_stays_two():
+    inp = frame(np.float32([1, 2]), np.float32([1, 3])).assign(docno="same")
+    assert len(stack_unique(inp, "doc_vec", dim=2, stage="test")[0]) == 2
+
+
+def test_unstack_shares_equal_rows_and_keeps_the_index():
+    column = unstack(np.float32([[1, 2], [3, 4]]), np.array([1, 0, 1]), index=pd.Index([7, 8, 9]))
+    assert column[7] is column[9] and column[8].tolist() == [1, 2] and column.dtype == object
+
+
+def test_float64_and_lists_become_float32():
+    matrix = stack(frame([1, 2], np.array([3.0, 4.0])), "doc_vec", dim=None, stage="test")
+    assert matrix.dtype == np.float32 and matrix.tolist() == [[1, 2], [3, 4]]
+
+
+def test_empty_column():
+    matrix, rows = stack_unique(frame(), "doc_vec", dim=4, stage="test")
+    assert matrix.shape == (0, 4) and len(rows) == 0
+
+
+@pytest.mark.parametrize(
+    "cells, message",
+    [
+        ([np.float32([1, np.nan])], "NaN or infinity in doc_vec of document 'd0'"),
+        ([np.float32([1, 2]), np.float32([np.inf, 1])], "document 'd1'"),
+        ([np.float32([1, 2, 3])], "expects 2-dimensional doc_vec, found 3"),
+        ([np.float32([[1, 2]])], "expects 1-d vectors in doc_vec, found shape"),
+        (["text"], "expects a vector of numbers in doc_vec, found str"),
+        ([None], "doc_vec"),
+    ],
+)
+def test_bad_vectors(cells, message):
+    with pytest.raises(ValueError, match=message) as error:
+        stack_unique(frame(*cells), "doc_vec", dim=2, stage="MyStage")
+    assert "MyStage" in str(error.value)
+
+
+def test_loader_reads_by_docno_and_ignores_a_foreign_docid(index):
+    inp = pd.DataFrame({"qid": "q", "docno": ["d3", "d1", "d3"], "docid": [0, 4, 2], "score": [3.0, 2.0, 1.0]})
+    out = VectorLoader(index)(inp)
+    assert out[["docno", "docid", "score"]].equals(inp[["docno", "docid", "score"]])
+    np.testing.assert_array_equal(np.stack(out["doc_vec"].to_list()), index.np_vecs()[[3, 1, 3]])
+    assert "doc_vec" not in inp.columns
+
+
+def test_loader_refuses_an_unknown_docno(index):
+    with pytest.raises(ValueError, match="no vector for 1 docno.*'nope'"):
+        VectorLoader(index)(pd.DataFrame({"docno": ["d1", "nope"]}))
+
+
+def test_loader_accepts_an_empty_frame_without_docid(index):
+    out = VectorLoader(index)(pd.DataFrame({"qid": [], "docno": []}))
+    assert list(out.columns) == ["qid", "docno", "doc_vec"] and len(out) == 0
+
+
+def test_loader_identity(index):
+    assert VectorLoader(index) == VectorLoader(FlexIndex(str(index.index_path)))
+    assert hash(VectorLoader(index)) == hash(VectorLoader(FlexIndex(str(index.index_path))))
+
+
+def test_loaded_vectors_are_shared_between_rows(index):
+    out = VectorLoader(index)(pd.DataFrame({"docno": ["d1"] * 100}))
+    assert len({id(v) for v in out["doc_vec"]}) == 1
+
+
+def test_a_stage_never_writes_into_its_input(model):
+    inp = result_frame()
+    before = {c: list(inp[c]) for c in inp.columns}
+    vectors = [v.copy() for v in inp["doc_vec"]]
+    pipeline = (
+        model.internalizer() >> model.scorer() >> model.explainer() >> model.intervention(features="shared") >> model.fold()
+    )
+    pipeline(inp)
+    assert list(inp.columns) == list(before)
+    assert all(inp[c].iloc[i] is before[c][i] for c in ("doc_vec", "query_vec") for i in range(len(inp)))
+    assert all((a == b).all() for a, b in zip(vectors, inp["doc_vec"]))
