@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 from .checkpoints import read_released
+from .datasets import pydocs
 from .encoder import MiniLM
 from .explainer import SAEExplainer
 from .explanation import Explanation, explanation_frame
@@ -30,5 +31,6 @@ __all__ = [
     "VectorLoader",
     "Xetrieval",
     "explanation_frame",
+    "pydocs",
     "read_released",
 ]

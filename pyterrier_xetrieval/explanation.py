@@ -73,6 +73,11 @@ class Explanation:
         """The views in which the ``i``-th shared feature is active."""
         return [view for view, value in zip(self.views, self.document_activations[i]) if value > 0]
 
+    def views_text(self, i: int) -> str:
+        """The views of the ``i``-th shared feature in words, short where it is all of them."""
+        views = self.views_of(i)
+        return f"all {len(views)} views" if len(views) == len(self.views) > 1 else ", ".join(views)
+
     def to_dict(self) -> dict:
         """Plain Python values, ready for JSON.
 
@@ -118,7 +123,7 @@ class Explanation:
     def _lines(self) -> list[tuple[str, float, str]]:
         """The parts as (name, value, views), the features beyond ``top`` as one line."""
         shown = min(self.top, len(self))
-        parts = [(self.labels[self.features[i]], float(self.contributions[i]), ", ".join(self.views_of(i))) for i in range(shown)]
+        parts = [(self.labels[self.features[i]], float(self.contributions[i]), self.views_text(i)) for i in range(shown)]
         if len(self) > shown:
             rest = float(self.contributions[shown:].sum(dtype=np.float64))
             parts.append((f"{len(self) - shown} more shared features", rest, ""))

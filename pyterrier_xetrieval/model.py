@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.resources import files
@@ -125,6 +126,7 @@ class Xetrieval(pt.Artifact):
             for name, state in states.items():
                 tensors = {key: w.to("cpu", getattr(torch, dtype)).contiguous() for key, w in state.items()}
                 save_file(tensors, f"{folder}/{name}")
+                os.chmod(f"{folder}/{name}", 0o644)  # safetensors writes for the owner alone
             self.labels.write(f"{folder}/{LABELS}")
             if card:
                 Path(folder, "README.md").write_text(card, encoding="utf-8")

@@ -115,25 +115,47 @@ class SparseAutoencoder(nn.Module):
             ids: int64 ``[n, s]``, feature ids, each at most once a row among the masked ones.
             mask: bool ``[n, s]``, which of them belong to the row's set S; a row without any projects to zero.
         """
-        directions, solution = self._solve(x, ids, mask, ridge)
-        return torch.einsum("ns,nsm->nm", solution, directions).to(x.dtype)
-
-    def refit(self, x: torch.Tensor, codes: SparseCodes, ridge: float = RIDGE) -> torch.Tensor:
-        """Least-squares coefficients of ``x − b`` on the directions of its own active features, float32 ``[n, k]``.
-
-        The features stay those that the encoder chose; only how much of each is refitted, so that
-        ``decode(codes, refit(x, codes))`` is ``b + P_S(x − b)``, the closest the chosen features come to ``x``.
-        Coefficients may be negative; empty slots get 0.
-        """
-        active = codes.active()
-        blocks = range(0, len(x), 128)  # one block's directions are [128, k, m] float64
-        parts = [self._solve(x[i : i + 128], codes.ids[i : i + 128], active[i : i + 128], ridge)[1] for i in blocks]
-        return torch.cat(parts).to(x.dtype) if parts else codes.values
-
-    def _solve(self, x, ids, mask, ridge):
         # float64: near-parallel directions make the Gram matrix ill-conditioned at λ = 1e-6
         directions = self.w_dec[ids].double() * mask.unsqueeze(2)
         gram = directions @ directions.mT
         gram.diagonal(dim1=1, dim2=2).add_(ridge)  # a masked slot keeps only λ: its coefficient is exactly 0
-        right = torch.einsum("nsm,nm->ns", directions, (x - self.b_dec).double())
-        return directions, torch.cholesky_solve(right.unsqueeze(2), torch.linalg.cholesky(gram)).squeeze(2)
+        right = directions @ (x - self.b_dec).double().unsqueeze(2)
+        solution = torch.cholesky_solve(right, torch.linalg.cholesky(gram))
+        return (directions.mT @ solution).squeeze(2).to(x.dtype)
+
+    def refit(self, x: torch.Tensor, codes: SparseCodes, tolerance: float = 1e-4) -> torch.Tensor:
+        """Least-squares coefficients of ``x − b`` on the directions of its own active features, float32 ``[n, k]``.
+
+        The features stay those that the encoder chose; only how much of each is refitted, so that
+        ``decode(codes, refit(x, codes))`` is ``b + P_S(x − b)``, the closest the chosen features come to ``x``.
+        Coefficients may be negative; empty slots get 0. Conjugate gradients on the normal equations, from the
+        activations as the start, until every gradient is ``tolerance`` of what it is at zero: neither the directions
+        ``[n, k, m]`` nor a Gram matrix is ever laid out in memory.
+        """
+        active = codes.active()
+        with torch.enable_grad():  # the gradient of a gather-and-sum is the gather-and-dot that W_Sᵀ r needs
+            leaf = torch.zeros_like(codes.values, requires_grad=True)
+            linear = self.combine(codes.ids, leaf)
+
+        def correlate(residual):
+            return torch.autograd.grad(linear, leaf, residual, retain_graph=True)[0] * active
+
+        target = x - self.b_dec.detach()
+        with torch.no_grad():
+            goal = tolerance * correlate(target).norm(dim=1, keepdim=True)
+            coefficients = codes.values.clone()
+            residual = target - self.combine(codes.ids, coefficients)
+            gradient = correlate(residual)
+            direction, power = gradient.clone(), gradient.square().sum(1, keepdim=True)
+            for _ in range(4 * self.k):
+                if (power.sqrt() <= goal).all():
+                    break
+                step = self.combine(codes.ids, direction)
+                length = power / step.square().sum(1, keepdim=True).clamp_min(1e-30)
+                length = torch.where(power.sqrt() <= goal, 0.0, length)  # a row that is done stays as it is
+                coefficients += length * direction
+                residual -= length * step
+                gradient = correlate(residual)
+                before, power = power, gradient.square().sum(1, keepdim=True)
+                direction = gradient + power / before.clamp_min(1e-30) * direction
+        return coefficients

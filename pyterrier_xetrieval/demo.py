@@ -1,0 +1,124 @@
+"""The main job on the embedded model and collection: index, retrieve, explain, intervene, evaluate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+import pyterrier as pt
+from ir_measures import nDCG
+from pyterrier_dr import FlexIndex
+
+from .datasets import PyDocs
+from .model import Xetrieval
+from .scorer import MultiViewScorer
+from .vectors import VectorLoader
+
+DENSE, RERANKED, FOLDED = "dense", "multi-view re-ranked", "multi-view folded"
+RECONSTRUCTED = "dense, documents from features only"
+
+
+@dataclass
+class Demo:
+    """A collection, a model, and the indexes that explain one with the other, built on first use and kept on disk.
+
+    Args:
+        dataset: a collection with ``get_corpus_iter``, ``get_topics``, ``get_qrels`` and ``fingerprint``.
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        cache: folder for the vectors; a changed collection, encoder or model gets a new place in it.
+    """
+
+    dataset: PyDocs
+    model: Xetrieval
+    cache: Path
+
+    @cached_property
+    def encoder(self):
+        return self.model.encoder()
+
+    @cached_property
+    def folder(self) -> Path:
+        key = json.dumps([self.dataset.fingerprint, self.model.meta["encoder"], self.model.meta["sha256"]], sort_keys=True)
+        return Path(self.cache) / f"pydocs-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+    @cached_property
+    def original(self) -> FlexIndex:
+        """Plain vectors of the collection."""
+        return self._index("original.flex", self.encoder, self._documents("encode"))
+
+    @cached_property
+    def folded(self) -> FlexIndex:
+        """All views folded into one vector per document."""
+        return self._index("folded.flex", self.model.internalizer() >> self.model.fold(), self._vectors())
+
+    @cached_property
+    def reconstructed(self) -> FlexIndex:
+        """What the dictionary's features alone make of each vector."""
+        return self._index("reconstructed.flex", self.model.reconstructor(), self._vectors())
+
+    def _documents(self, what: str):
+        documents = list(self.dataset.get_corpus_iter(verbose=False))
+        return pt.tqdm(documents, desc=what, unit="doc")
+
+    def _vectors(self):
+        return self.original.get_corpus_iter(verbose=False)
+
+    def _index(self, name: str, stage: pt.Transformer, documents) -> FlexIndex:
+        path = self.folder / name
+        if not (path / "pt_meta.json").exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with pt.io.finalized_directory(str(path)) as unfinished:
+                (stage >> FlexIndex(unfinished, verbose=False).indexer(mode="overwrite")).index(documents)
+        return FlexIndex(str(path), verbose=False)
+
+    def evaluate(self) -> pd.DataFrame:
+        """nDCG@10 of four systems, each against dense retrieval (paired t-test, Holm's correction)."""
+        model, depth = self.model, 100
+        dense = self.original.np_retriever(num_results=depth)
+        views = VectorLoader(self.original) >> model.internalizer()
+        systems = {
+            DENSE: dense,
+            RERANKED: dense >> views >> model.scorer(),
+            FOLDED: self.folded.np_retriever(num_results=depth),
+            RECONSTRUCTED: self.reconstructed.np_retriever(num_results=depth),
+        }
+        topics = self.encoder(self.dataset.get_topics())
+        qrels = self.dataset.get_qrels()
+        return pt.Experiment(
+            list(systems.values()), topics, qrels, [nDCG @ 10], names=list(systems), baseline=0, correction="holm"
+        )
+
+    def explain(self, query: str, *, top: int) -> pd.DataFrame:
+        """The first ``top`` results of multi-view retrieval, each with its explanation and the text of the document."""
+        pipeline = (
+            self.encoder
+            >> self.folded.np_retriever(num_results=top)
+            >> VectorLoader(self.original)
+            >> self.model.internalizer()
+            >> self.model.scorer()
+            >> self.model.explainer()
+        )
+        results = pipeline.search(query)
+        texts = {doc["docno"]: doc["text"] for doc in self.dataset.get_corpus_iter(verbose=False)}
+        return results.assign(text=results["docno"].map(texts))
+
+    def erase(self, explained: pd.DataFrame) -> pd.DataFrame:
+        """What happens to each result when the shared features are taken out of all views of that document alone.
+
+        Returns:
+            Columns ``docno``, ``score``, ``rank`` as retrieved and ``erased_score``, ``erased_rank``: the place the
+            edited document would take among all documents of the collection, the others unchanged. Ranks start at 0.
+        """
+        erase = self.model.intervention("erase", features="shared", aspects=self.model.aspects)
+        edited = (erase >> MultiViewScorer(aspects=self.model.aspects))(explained)
+        query = explained[["qid", "query", "query_vec"]].iloc[:1]
+        everyone = self.folded.np_retriever(num_results=len(self.folded))(query)
+        ranks = [
+            int(((everyone["score"] > score) & (everyone["docno"] != docno)).sum())
+            for docno, score in zip(edited["docno"], edited["score"])
+        ]
+        return explained[["docno", "score", "rank"]].assign(erased_score=edited["score"], erased_rank=ranks)

@@ -1,0 +1,65 @@
+"""The main job as a user runs it: the installed command, twice, in a home folder of its own."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [str(Path(sys.executable).with_name("pyterrier-xetrieval"))]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+def run(home, *arguments):
+    environment = {**os.environ, "PYTERRIER_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    started = time.perf_counter()
+    done = subprocess.run([*COMMAND, *arguments], cwd=home, env=environment, capture_output=True, text=True, timeout=900)
+    return done, time.perf_counter() - started
+
+
+@pytest.fixture(scope="module")
+def first(home):
+    return run(home, "demo")[0]
+
+
+def test_demo_explains_and_evaluates(first, home):
+    assert first.returncode == 0, first.stderr
+    assert "not explained by the dictionary" in first.stdout and "without these" in first.stdout
+    assert re.search(r"dense +0\.[3-9]", first.stdout) and "multi-view folded" in first.stdout
+    assert "100%" in first.stderr  # a progress bar while encoding
+
+
+def test_printed_parts_add_up(first):
+    for block in re.split(r"\n\d+\. score ", first.stdout)[1:]:
+        score = float(block.split()[0])
+        parts = [float(value) for value in re.findall(r"^  ([+-]\d\.\d+)  ", block, re.M)]
+        assert len(parts) > 4 and sum(parts) == pytest.approx(score, abs=1e-3)
+
+
+def test_report_is_self_contained(first, home):
+    html = (home / "xetrieval-report.html").read_text()
+    assert "Over all queries" in html and "not explained by the dictionary" in html
+    assert not re.findall(r"(?:src|href)=|@import|url\(", html)
+
+
+def test_second_run_reuses_the_vectors_and_asks_something_else(first, home):
+    vectors = {path: path.stat().st_mtime_ns for path in home.rglob("vecs.f4")}
+    assert len(vectors) == 3
+    done, seconds = run(home, "demo", "--query", "wait for a <thread> to finish", "--top", "2", "--report", "other.html")
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("vecs.f4")} == vectors
+    assert "wait for a &lt;thread&gt; to finish" in (home / "other.html").read_text()
+    assert seconds < 60  # about ten on an idle machine
+
+
+@pytest.mark.parametrize("arguments", [["--query", " "], ["--top", "0"], ["--report", "no/such/folder/x.html"]])
+def test_bad_options_exit_with_2_and_one_clear_line(home, arguments):
+    done, _ = run(home, "demo", *arguments)
+    assert done.returncode == 2 and "Error" in done.stderr and "Traceback" not in done.stderr
