@@ -77,5 +77,34 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     click.echo(f"\nreport: {report}   ({time.perf_counter() - started:.1f} s)")
 
 
+@main.command()
+@click.argument("pairs", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("output", type=click.Path(dir_okay=False, writable=True, path_type=Path))
+@click.option(
+    "--model", "folder", default=None, type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="An Xetrieval artifact's folder.  [default: the embedded model]",
+)  # fmt: skip
+@click.option("--attribution", is_flag=True, help="Also write the score, its parts, and each feature's contribution.")
+@click.option("--threshold", default=0.0, show_default=True, type=click.FloatRange(min=0), help="A feature is active above it.")
+def explain(pairs: Path, output: Path, folder: Path | None, attribution: bool, threshold: float) -> None:
+    """Explain query-document pairs by the features they share.
+
+    PAIRS is JSONL with {"query": TEXT, "doc": TEXT} and optionally "query_id" and "doc_id" on each line. OUTPUT gets
+    one line per pair: shared_features, per_view_shared_features and feature_explanations, the format of the released
+    Xetrieval program.
+    """
+    from . import Xetrieval
+    from .pairs import explain_pairs
+
+    if not output.absolute().parent.is_dir():
+        raise click.BadParameter(f"folder {output.parent} does not exist", param_hint="OUTPUT")
+    try:
+        model = Xetrieval(str(folder)) if folder else Xetrieval.default()
+        count = explain_pairs(model, pairs, output, attribution=attribution, threshold=threshold)
+    except (ValueError, FileNotFoundError) as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"{count} pairs explained in {output}")
+
+
 if __name__ == "__main__":
     main()

@@ -1,0 +1,62 @@
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from pyterrier_xetrieval.cli import main
+
+PAIRS = [
+    {"query_id": "q1", "doc_id": "d1", "query": "sort a list", "doc": "Return a new sorted list from the iterable."},
+    {"query_id": "q1", "doc_id": "d2", "query": "sort a list", "doc": "Close the file."},
+    {"query": "close a file", "doc": "Close the file."},
+]
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n\n".join(map(json.dumps, PAIRS)) + "\n")
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["explain", *map(str, arguments)])
+
+
+def test_released_format(pairs, tmp_path):
+    done = run(pairs, tmp_path / "out.jsonl")
+    assert done.exit_code == 0, done.output
+    records = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(r["query_id"], r["doc_id"]) for r in records] == [("q1", "d1"), ("q1", "d2"), (None, None)]
+    for record in records:
+        assert list(record) == ["query_id", "doc_id", "shared_features", "per_view_shared_features", "feature_explanations"]
+        assert set(record["per_view_shared_features"]) == {"original", "qa", "summary", "purpose"}
+        assert [e["feature_id"] for e in record["feature_explanations"]] == record["shared_features"]
+    assert len(records[0]["shared_features"]) > len(records[1]["shared_features"])
+
+
+def test_attribution_adds_up(pairs, tmp_path):
+    assert run(pairs, tmp_path / "out.jsonl", "--attribution").exit_code == 0
+    for line in (tmp_path / "out.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        assert sum(record["parts"].values()) == pytest.approx(record["score"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "line, message", [("{oops", "line 7: not JSON"), ('{"query": "x"}', "line 7: expects an object"), ("[1]", "line 7")]
+)
+def test_a_bad_line_is_named_and_the_old_output_stays(pairs, tmp_path, line, message):
+    pairs.write_text(pairs.read_text() + "\n" + line + "\n")
+    (tmp_path / "out.jsonl").write_text("old")
+    done = run(pairs, tmp_path / "out.jsonl")
+    assert done.exit_code == 2 and message in done.output and "Traceback" not in done.output
+    assert (tmp_path / "out.jsonl").read_text() == "old" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_bad_paths_exit_with_2(pairs, tmp_path):
+    assert run(tmp_path / "no.jsonl", tmp_path / "out.jsonl").exit_code == 2
+    assert run(pairs, tmp_path / "no" / "out.jsonl").exit_code == 2
+    done = run(pairs, tmp_path / "out.jsonl", "--model", tmp_path)
+    assert done.exit_code == 2 and "no Xetrieval artifact" in done.output
+    (tmp_path / "empty.jsonl").write_text("\n")
+    assert "holds no pairs" in run(tmp_path / "empty.jsonl", tmp_path / "out.jsonl").output
