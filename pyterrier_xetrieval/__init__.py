@@ -3,6 +3,7 @@
 __version__ = "0.1.0"
 
 from .checkpoints import read_released
+from .cot import CoTReasoner
 from .datasets import pydocs
 from .encoder import MiniLM
 from .explainer import SAEExplainer
@@ -17,6 +18,7 @@ from .scorer import FoldViews, MultiViewScorer
 from .vectors import VectorLoader
 
 __all__ = [
+    "CoTReasoner",
     "Explanation",
     "FeatureIntervention",
     "FeatureLabels",

@@ -69,7 +69,8 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
         "collection": f"{len(job.original)} docstrings and language topics of Python {platform.python_version()}, "
         f"{len(dataset.get_topics())} queries",
         "encoder": model.meta["encoder"]["name"],
-        "dictionary": f"{model.sae.dict_size} features, at most {model.sae.k} active in a vector",
+        "dictionary": f"{model.sae.dict_size} features, inference rule {model.sae.activation}, k = {model.sae.k}",
+        "labels": f"{len(model.labels)}, made by: {', '.join(model.labels.methods)}",
         "versions": f"pyterrier_xetrieval {__version__}, pyterrier {pt.__version__}",
         "repeat with": f"pyterrier-xetrieval demo --query {query!r} --top {top}",
     }

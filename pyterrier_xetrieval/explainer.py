@@ -65,7 +65,12 @@ def encode_view(sae: SparseAutoencoder, x: np.ndarray, *, refit: bool, batch_siz
         ids.append(codes.ids.cpu().numpy())
         activations.append(codes.values.cpu().numpy())
         coefficients.append(sae.refit(batch, codes).cpu().numpy() if refit else activations[-1])
-    return ViewCodes(np.concatenate(ids), np.concatenate(activations), np.concatenate(coefficients))
+    width = max(part.shape[1] for part in ids)  # rules other than TopK fill as many slots as a batch needs
+    return ViewCodes(*(_joined(parts, width) for parts in (ids, activations, coefficients)))
+
+
+def _joined(parts: list[np.ndarray], width: int) -> np.ndarray:
+    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
 
 
 @torch.no_grad()
@@ -96,8 +101,8 @@ def attribute(
         threshold: τ of Eq. 4.
         batch_size: queries encoded at once.
     """
-    n, k, views = len(query_rows), sae.k, len(codes)
     q = encode_view(sae, queries, refit=False, batch_size=batch_size)
+    n, k, views = len(query_rows), q.ids.shape[1], len(codes)
     device = sae.w_dec.device
     bias = float(np.sum(weights)) * (queries @ sae.b_dec.cpu().numpy())
     explained = np.zeros(n)
@@ -125,7 +130,7 @@ def attribute(
             pair, at = np.nonzero((where >= 0) & (activations > threshold))
             document[pair, where[pair, at], v] = activations[pair, at]
             # the part of a feature counts for every view that uses its direction, also below the threshold
-            pair_all, at_all = np.nonzero(where >= 0)
+            pair_all, at_all = np.nonzero((where >= 0) & (parts != 0))  # empty slots may repeat an id
             contribution[pair_all, where[pair_all, at_all]] += parts[pair_all, at_all]
         chunks.append(_listed(pairs, contribution, document, q.ids[distinct][local], q.activations[distinct][local]))
     pair, features, contribution, query_activation, document = map(np.concatenate, zip(*chunks))

@@ -49,6 +49,11 @@ class FeatureLabels:
         """The label alone; the empty string where there is none."""
         return self._names[feature]
 
+    @property
+    def methods(self) -> list[str]:
+        """How the labels were made, each method once."""
+        return list(dict.fromkeys(self.table["method"].astype(str)))
+
     def find(self, words: str) -> pd.DataFrame:
         """The rows whose label holds these words, case ignored: ``labels.find("sort")``."""
         return self.table[self.table["label"].fillna("").str.contains(words, case=False, regex=False)]

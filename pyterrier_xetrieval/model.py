@@ -159,9 +159,8 @@ class Xetrieval(pt.Artifact):
     def sae(self) -> SparseAutoencoder:
         """The dictionary."""
         facts = self.meta["sae"]
-        if facts["activation"] != SparseAutoencoder.activation:
-            raise ValueError(f"{self!r} was trained with activation {facts['activation']!r}, which this version does not know")
-        return self._filled(SparseAutoencoder(self.dim, facts["dict_size"], facts["k"]), self._read_weights(SAE), SAE)
+        sae = SparseAutoencoder(self.dim, facts["dict_size"], facts["k"], activation=facts["activation"])
+        return self._filled(sae, self._read_weights(SAE), SAE)
 
     @cached_property
     def labels(self) -> FeatureLabels:

@@ -42,20 +42,36 @@ class SparseCodes:
         return out.scatter_(1, self.ids, self.values)
 
 
-class SparseAutoencoder(nn.Module):
-    """TopK sparse autoencoder: ``c = TopK_k(ReLU(W_e (x − b) + b_e))``, ``x̃ = W c + b`` (Eq. 9).
+ACTIVATIONS = ("topk", "threshold", "gated")
 
-    ``k`` is taken over all features of the dictionary. Weights are stored row-major by feature, so that both the
-    encoder row and the decoder direction of a feature are one contiguous line of memory.
+
+class SparseAutoencoder(nn.Module):
+    """Sparse autoencoder: ``c = g(x)``, ``x̃ = W c + b`` (Eq. 9), with one of three inference rules ``g``.
+
+    With ``p = W_e (x − b) + b_e``:
+
+    - ``"topk"``: ``c = TopK_k(ReLU(p))``, k over all features of the dictionary (Gao et al. 2024).
+    - ``"threshold"``: ``c_j = p_j`` where ``p_j > θ_j``, else 0. All zero: a ReLU autoencoder; one number for all
+      features: BatchTopK (Bussmann et al. 2024); one each: JumpReLU (Rajamanoharan et al. 2024).
+    - ``"gated"``: ``c_j = ReLU(gain_j (p_j − b_e,j) + b_mag,j)`` where ``p_j > 0``, else 0 (Gated SAE,
+      Rajamanoharan et al. 2024).
+
+    Weights are stored row-major by feature, so that both the encoder row and the decoder direction of a feature are
+    one contiguous line of memory.
 
     Args:
         dim: ``m``, the dimension of the encoder's vectors.
         dict_size: ``D``, the number of features.
-        k: how many features may be active for one vector.
+        k: how many features may be active for one vector; for ``"topk"`` and only there.
+        activation: the inference rule.
 
     Attributes:
         w_enc: float32 ``[D, m]``; b_enc: float32 ``[D]``; w_dec: float32 ``[D, m]``, row ``j`` is the direction
-            ``w_j`` (a column of ``W`` in the paper); b_dec: float32 ``[m]``.
+            ``w_j`` (a column of ``W`` in the paper); b_dec: float32 ``[m]``; threshold: float32 ``[D]`` of
+            ``"threshold"``; gain, b_mag: float32 ``[D]`` of ``"gated"``.
+
+    Raises:
+        ValueError: an unknown rule, or a k that does not fit it.
 
     Example::
 
@@ -64,17 +80,23 @@ class SparseAutoencoder(nn.Module):
         x_hat = sae.decode(codes)                  # float32 [n, 384]
     """
 
-    activation = "topk"
-
-    def __init__(self, dim: int, dict_size: int, k: int):
+    def __init__(self, dim: int, dict_size: int, k: int | None = None, *, activation: str = "topk"):
         super().__init__()
-        if not 0 < k <= dict_size:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"SparseAutoencoder expects activation to be one of {ACTIVATIONS}, found {activation!r}")
+        if activation == "topk" and not (k and 0 < k <= dict_size):
             raise ValueError(f"SparseAutoencoder expects 0 < k <= dict_size, got k={k}, dict_size={dict_size}")
-        self.dim, self.dict_size, self.k = dim, dict_size, k
+        if activation != "topk" and k is not None:
+            raise ValueError(f"SparseAutoencoder expects k with activation 'topk' only, found k={k} with {activation!r}")
+        self.dim, self.dict_size, self.k, self.activation = dim, dict_size, k, activation
         self.w_enc = nn.Parameter(torch.empty(dict_size, dim))
         self.b_enc = nn.Parameter(torch.zeros(dict_size))
         self.w_dec = nn.Parameter(torch.empty(dict_size, dim))
         self.b_dec = nn.Parameter(torch.zeros(dim))
+        if activation == "threshold":
+            self.threshold = nn.Parameter(torch.zeros(dict_size))
+        if activation == "gated":
+            self.gain, self.b_mag = nn.Parameter(torch.ones(dict_size)), nn.Parameter(torch.zeros(dict_size))
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -86,14 +108,26 @@ class SparseAutoencoder(nn.Module):
             self.b_dec.zero_()
 
     def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
-        """``W_e (x − b) + b_e``, float32 ``[n, D]``, before ReLU and the choice of k."""
+        """``p = W_e (x − b) + b_e``, float32 ``[n, D]``."""
         # (x − b) folded into the bias: one matrix product and no copy of x
         return torch.addmm(self.b_enc - self.w_enc @ self.b_dec, x, self.w_enc.T)
 
     def encode(self, x: torch.Tensor) -> SparseCodes:
-        """Codes of ``x`` (float32 ``[n, m]``), ``k`` slots each. The caller batches; one ``[n, D]`` matrix is made."""
-        values, ids = self.pre_activations(x).topk(self.k, dim=1, sorted=False)
-        return SparseCodes(ids, values.relu_())
+        """Codes of ``x`` (float32 ``[n, m]``). The caller batches; one ``[n, D]`` matrix is made.
+
+        ``"topk"`` gives ``k`` slots; the other rules as many as the row with the most active features needs.
+        """
+        pre = self.pre_activations(x)
+        if self.activation == "topk":
+            values, ids = pre.topk(self.k, dim=1, sorted=False)
+            return SparseCodes(ids, values.relu_())
+        if self.activation == "threshold":
+            values = torch.where(pre > self.threshold, pre, 0.0).relu_()
+        else:
+            values = torch.where(pre > 0, self.gain * (pre - self.b_enc) + self.b_mag, 0.0).relu_()
+        width = max(1, int((values > 0).sum(1).amax())) if len(x) else 1
+        values, ids = values.topk(width, dim=1, sorted=False)
+        return SparseCodes(ids, values)
 
     def decode(self, codes: SparseCodes, coefficients: torch.Tensor | None = None) -> torch.Tensor:
         """``W c + b``, float32 ``[n, m]``; ``coefficients`` ``[n, k]`` stand in for the codes' own values if given."""
@@ -147,7 +181,7 @@ class SparseAutoencoder(nn.Module):
             residual = target - self.combine(codes.ids, coefficients)
             gradient = correlate(residual)
             direction, power = gradient.clone(), gradient.square().sum(1, keepdim=True)
-            for _ in range(4 * self.k):
+            for _ in range(4 * codes.ids.shape[1]):
                 if (power.sqrt() <= goal).all():
                     break
                 step = self.combine(codes.ids, direction)

