@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import platform
+import shlex
 import time
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     if not report.absolute().parent.is_dir():
         raise click.BadParameter(f"folder {report.parent} does not exist", param_hint="--report")
     started = time.perf_counter()
-    import pyterrier as pt  # here, not above: --help should not wait for torch
+    import pyterrier as pt
 
     from . import Xetrieval, __version__, pydocs
     from .demo import Demo
@@ -72,7 +73,7 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
         "dictionary": f"{model.sae.dict_size} features, inference rule {model.sae.activation}, k = {model.sae.k}",
         "labels": f"{len(model.labels)}, made by: {', '.join(model.labels.methods)}",
         "versions": f"pyterrier_xetrieval {__version__}, pyterrier {pt.__version__}",
-        "repeat with": f"pyterrier-xetrieval demo --query {query!r} --top {top}",
+        "repeat with": f"pyterrier-xetrieval demo --query {shlex.quote(query)} --top {top}",
     }
     render_report(report, query=query, results=results, erased=erased, experiment=experiment, facts=facts)
     click.echo(f"\nreport: {report}   ({time.perf_counter() - started:.1f} s)")

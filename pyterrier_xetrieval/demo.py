@@ -42,7 +42,9 @@ class Demo:
 
     @cached_property
     def folder(self) -> Path:
-        key = json.dumps([self.dataset.fingerprint, self.model.meta["encoder"], self.model.meta["sha256"]], sort_keys=True)
+        key = json.dumps(
+            [self.dataset.fingerprint, *(self.model.meta[key] for key in ("encoder", "sae", "sha256"))], sort_keys=True
+        )
         return Path(self.cache) / f"pydocs-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
     @cached_property

@@ -78,16 +78,20 @@ def load_encoder(description: dict, **options) -> pyterrier_dr.BiEncoder:
 
     Args:
         description: ``{"name": …, "dim": …}``; names of the E5 family get the class that adds their prefixes,
-            any other name or local path goes to :class:`pyterrier_dr.SBertBiEncoder`.
+            any other name or local path goes to :class:`pyterrier_dr.SBertBiEncoder`, which adds none.
         options: passed to the encoder (``batch_size``, ``device``, …).
 
     Raises:
-        ValueError: the description names no encoder.
+        ValueError: the description names no encoder, or prefixes that the encoder of that name would not add.
     """
     name = description.get("name")
     if not name:
         raise ValueError("this model does not say which encoder it belongs to; use your own pyterrier_dr encoder")
     if name == MINILM_NAME:
         return MiniLM(**options)
-    family = pyterrier_dr.E5 if Path(name).name.startswith("e5-") else SBertBiEncoder
-    return family(name, **options)
+    if Path(name).name.startswith(("e5-", "multilingual-e5-")):
+        return pyterrier_dr.E5(name, **options)
+    prefixes = {key: description[key] for key in ("query_prefix", "document_prefix") if description.get(key)}
+    if prefixes:
+        raise ValueError(f"the encoder {name!r} wants {prefixes}, which SBertBiEncoder does not add; use an encoder of your own")
+    return SBertBiEncoder(name, **options)

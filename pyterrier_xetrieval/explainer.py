@@ -13,7 +13,7 @@ import torch
 from .explanation import Explanation
 from .sae import SparseAutoencoder
 from .scorer import row_dots, view_weights
-from .stage import RowWiseStage
+from .stage import RowWiseStage, positive_int
 from .vectors import stack_unique, view_column
 
 _PAIRS = 1024  # pairs joined at once: bounds the working memory at a few tens of megabytes
@@ -185,9 +185,10 @@ class SAEExplainer(RowWiseStage):
         self.model = model
         self.aspects = model.check_aspects(aspects, stage="SAEExplainer")
         self.weights = view_weights(self.aspects, weights, stage="SAEExplainer")
-        if not threshold >= 0:
+        if not float(threshold) >= 0:
             raise ValueError(f"SAEExplainer expects threshold >= 0 (activations are never negative), found {threshold}")
-        self.threshold, self.top, self.refit, self.batch_size = threshold, top, refit, batch_size
+        self.threshold, self.top = float(threshold), positive_int(top, "top", stage="SAEExplainer")
+        self.refit, self.batch_size = refit, positive_int(batch_size, "batch_size", stage="SAEExplainer")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         columns = ["doc_vec", *map(view_column, self.aspects)]
@@ -211,7 +212,7 @@ class SAEExplainer(RowWiseStage):
     def _explanations(self, inp: pd.DataFrame, parts: Attribution) -> pd.Series:
         views, labels = ("original", *self.aspects), self.model.labels
         column = np.empty(len(inp), dtype=object)
-        for i, (qid, docno) in enumerate(zip(inp["qid"], inp["docno"])):
+        for i, (qid, docno) in enumerate(zip(inp["qid"].tolist(), inp["docno"].tolist())):
             own = slice(parts.offsets[i], parts.offsets[i + 1])
             column[i] = Explanation(
                 qid, docno, float(parts.score[i]), parts.features[own], parts.contribution[own],

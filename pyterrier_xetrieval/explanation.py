@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 import pandas as pd
+import pyterrier as pt
 
 from .labels import FeatureLabels
 
@@ -86,8 +87,8 @@ class Explanation:
         """
         ids = sorted(self.features.tolist())
         return {
-            "query_id": self.qid,
-            "doc_id": self.docno,
+            "query_id": _plain(self.qid),
+            "doc_id": _plain(self.docno),
             "shared_features": ids,
             "per_view_shared_features": self.per_view,
             "feature_explanations": [{"feature_id": j, "hypothesis": self.labels.name(j)} for j in ids],
@@ -147,6 +148,10 @@ class Explanation:
         )
 
 
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
     """All explanations of a result frame as one long table, one row for each part of each score.
 
@@ -163,8 +168,11 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
 
         explanation_frame(pipeline.search("sort a list")).dropna(subset="feature").groupby("label").contribution.sum()
     """
+    pt.validate.columns(results, includes=["explanation"])
     rows = []
-    for e in results["explanation"]:
+    for e in results["explanation"].tolist():
+        if not isinstance(e, Explanation):
+            raise ValueError(f"explanation_frame expects an Explanation in every row, found {type(e).__name__}")
         scale = e.score or float("nan")
         strongest = e.document_activations.max(axis=1, initial=0.0)
         for i, j in enumerate(e.features.tolist()):

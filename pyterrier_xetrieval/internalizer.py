@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .stage import RowWiseStage
+from .stage import RowWiseStage, positive_int
 from .vectors import stack_unique, unstack, view_column
 
 
@@ -68,7 +68,7 @@ class ReasoningInternalizer(RowWiseStage):
     def __init__(self, model, *, aspects=None, batch_size: int = 4096):
         self.model = model
         self.aspects = model.check_aspects(aspects, stage="ReasoningInternalizer")
-        self.batch_size = batch_size
+        self.batch_size = positive_int(batch_size, "batch_size", stage="ReasoningInternalizer")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.columns(inp, includes=["doc_vec"], context=self)

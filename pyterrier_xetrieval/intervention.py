@@ -9,8 +9,9 @@ import pandas as pd
 import pyterrier as pt
 import torch
 
+from .explanation import Explanation
 from .sae import SparseAutoencoder
-from .stage import RowWiseStage
+from .stage import RowWiseStage, positive_int
 from .vectors import stack_unique, unstack, view_column
 
 MODES = ("erase", "keep_only", "scale")
@@ -50,16 +51,17 @@ def intervene(
     """Edits row ``i`` of ``x`` by the features ``sets[i]``; float32 ``[n, m]`` in and out.
 
     Erase and keep-only restore the norm the row had (for unit vectors: the paper's re-normalisation); scaling does
-    not. A row whose set is empty, or whose ``alpha`` is 1, comes back bit for bit.
+    not. A row whose set is empty, or whose ``alpha`` is 1, comes back bit for bit; with ``reconstruct`` every row is
+    decoded, so that one ranking never mixes vectors with and without their reconstruction error.
     """
     out = np.array(x, np.float32)
-    rows = np.array([i for i, s in enumerate(sets) if len(s)], np.int64)
+    rows = np.array([i for i, s in enumerate(sets) if len(s) or reconstruct], np.int64)
     if mode == "scale" and alpha == 1 and not reconstruct:
         return out
     rows = rows[np.argsort([len(sets[i]) for i in rows], kind="stable")]  # sets of like size together: less padding
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
-        width = max(len(sets[i]) for i in batch)
+        width = max(1, *(len(sets[i]) for i in batch))
         ids = np.zeros((len(batch), width), np.int64)
         mask = np.zeros((len(batch), width), bool)
         for at, i in enumerate(batch):
@@ -77,7 +79,8 @@ def intervene(
         else:
             edited = (erase if mode == "erase" else keep_only)(*arguments).cpu().numpy()
             before, after = (np.linalg.norm(v, axis=1, keepdims=True) for v in (out[batch], edited))
-            edited *= np.divide(before, after, out=np.ones_like(after), where=after > 0)
+            # a vector that was nothing but these features leaves only rounding behind: zero, not noise at full length
+            edited *= np.divide(before, after, out=np.zeros_like(after), where=after > 1e-4 * before)
         out[batch] = edited
     return out
 
@@ -86,7 +89,7 @@ class FeatureIntervention(RowWiseStage):
     """Takes features out of vectors, keeps nothing but them, or turns them up and down, and lets the pipeline go on.
 
     ``query_vec`` and / or ``doc_vec`` in, the edited ones out; score again (or retrieve again) to see the effect.
-    An intervention that selects nothing, or scales by 1, returns every vector bit for bit.
+    An intervention that selects nothing, or scales by 1, returns every vector bit for bit (unless ``reconstruct``).
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
@@ -98,7 +101,8 @@ class FeatureIntervention(RowWiseStage):
         target: ``"doc"``, ``"query"`` or ``"both"``.
         aspects: views of the document that are edited along with ``doc_vec``; none in the paper, which edits the
             original embedding alone.
-        reconstruct: with ``"scale"``, decode the edited code alone and drop the reconstruction error, as the paper does.
+        reconstruct: with ``"scale"``, decode the (edited) code of every row and drop the reconstruction error, as the
+            paper does.
         batch_size: vectors edited at once.
 
     Raises:
@@ -123,13 +127,18 @@ class FeatureIntervention(RowWiseStage):
             raise ValueError(f"FeatureIntervention expects target to be one of {TARGETS}, found {target!r}")
         if (alpha is None) == (mode == "scale"):
             raise ValueError(f"FeatureIntervention expects alpha with mode 'scale' only, found alpha={alpha} with {mode!r}")
-        if alpha is not None and not np.isfinite(alpha):
-            raise ValueError(f"FeatureIntervention expects a finite alpha, found {alpha}")
+        if alpha is not None and not (isinstance(alpha, (int, float, np.number)) and np.isfinite(alpha)):
+            raise ValueError(f"FeatureIntervention expects a finite alpha, found {alpha!r}")
         if reconstruct and mode != "scale":
             raise ValueError(f"FeatureIntervention expects reconstruct with mode 'scale' only, found {mode!r}")
-        self.model, self.mode, self.alpha, self.target, self.reconstruct = model, mode, alpha, target, reconstruct
+        if aspects and target == "query":
+            raise ValueError(
+                f"FeatureIntervention expects aspects with a document target only, found target 'query' and {aspects!r}"
+            )
+        self.model, self.mode, self.target, self.reconstruct = model, mode, target, reconstruct
+        self.alpha = None if alpha is None else float(alpha)
         self.aspects = model.check_aspects(aspects, stage="FeatureIntervention")
-        self.batch_size = batch_size
+        self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureIntervention")
         if isinstance(features, str):
             if features != "shared":
                 raise ValueError(f"FeatureIntervention expects features to be ids, a function or 'shared', found {features!r}")
@@ -150,11 +159,19 @@ class FeatureIntervention(RowWiseStage):
         if isinstance(self.features, tuple):
             return [self.features] * len(inp)
         if self.features == "shared":
-            return [self._checked(e.features) for e in inp["explanation"]]
+            found = inp["explanation"].tolist()
+            strangers = [type(e).__name__ for e in found if not isinstance(e, Explanation)]
+            if strangers:
+                raise ValueError(f"FeatureIntervention expects an Explanation in every row of explanation, found {strangers[0]}")
+            return [self._checked(e.features) for e in found]
         return [self._checked(self.features(row)) for row in inp.to_dict("records")]
 
     def _checked(self, features) -> tuple[int, ...]:
         """Feature ids, sorted, each once."""
+        if not isinstance(features, Iterable):
+            raise ValueError(
+                f"FeatureIntervention expects features to be ids, a function that returns ids, or 'shared', found {features!r}"
+            )
         ids = np.unique(np.asarray(list(features)))
         if not len(ids):
             return ()

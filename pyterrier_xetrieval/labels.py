@@ -28,6 +28,8 @@ class FeatureLabels:
         missing = {"feature", "label", "method"} - set(table.columns)
         if missing:
             raise ValueError(f"FeatureLabels expects columns feature, label, method; missing {sorted(missing)}")
+        if not pd.api.types.is_integer_dtype(table["feature"]) or table["feature"].isna().any():
+            raise ValueError(f"FeatureLabels expects whole numbers as feature, found {table['feature'].dtype}")
         ids = table["feature"].to_numpy(dtype=np.int64)
         if len(np.unique(ids)) != len(ids):
             raise ValueError(f"FeatureLabels found feature {ids[pd.Series(ids).duplicated()][0]} more than once")
@@ -75,13 +77,16 @@ class FeatureLabels:
         Fewer lines than features leave the rest without a label; more lines than features are an error, because the
         file then belongs to another dictionary.
         """
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")  # no other character ends a line
         if len(lines) > dict_size:
             raise ValueError(f"{path} has {len(lines)} hypotheses, the dictionary only {dict_size} features")
         rows = [(i, line.strip(), method) for i, line in enumerate(lines) if line.strip()]
         return cls(pd.DataFrame(rows, columns=["feature", "label", "method"]), dict_size)
 
     def write(self, path) -> None:
-        """Writes the tab-separated table that :meth:`read` reads; tabs and line ends in labels become spaces."""
-        table = self.table.assign(label=self.table["label"].astype(str).str.replace(r"\s+", " ", regex=True))
+        """Writes the tab-separated table that :meth:`read` reads; tabs and line ends in texts become spaces."""
+        table = self.table.copy()
+        for column in table.columns:
+            if not pd.api.types.is_numeric_dtype(table[column]):
+                table[column] = table[column].astype(str).str.replace(r"\s+", " ", regex=True)
         table.to_csv(path, sep="\t", index=False, quoting=3, escapechar=None, float_format="%.5g")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import uuid
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.resources import files
@@ -23,8 +24,10 @@ from .labels import FeatureLabels
 from .reconstruction import Reconstructor
 from .sae import SparseAutoencoder
 from .scorer import FoldViews, MultiViewScorer
+from .stage import distinct_aspects
 
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
+_NO_PATH = type(pt.Artifact.NO_PATH)  # by type: a pickled model carries a copy of the sentinel
 _DEFAULT = str(files("pyterrier_xetrieval") / "pretrained" / "minilm")
 
 
@@ -53,9 +56,9 @@ class Xetrieval(pt.Artifact):
     ARTIFACT_TYPE, ARTIFACT_FORMAT, ARTIFACT_PACKAGE_HINT = "dense_explainer", "xetrieval", "pyterrier_xetrieval"
 
     def __init__(self, path, *, device: str | None = None):
-        super().__init__(path)
+        super().__init__(path if isinstance(path, _NO_PATH) else Path(path).expanduser().absolute())
         self.device = torch.device(device or "cpu")
-        if path is not pt.Artifact.NO_PATH:
+        if not self._in_memory:
             self.meta = self._read_meta()
 
     @classmethod
@@ -80,17 +83,23 @@ class Xetrieval(pt.Artifact):
         Raises:
             ValueError: parts of different dimensions, or an aspect name that is no identifier.
         """
+        if not isinstance(encoder, Mapping) or "dim" not in encoder:
+            raise ValueError(f"Xetrieval expects encoder to be a description with its dim, found {encoder!r}")
+        if labels is not None and labels.dict_size != sae.dict_size:
+            raise ValueError(f"Xetrieval expects labels of {sae.dict_size} features, found {labels.dict_size}")
         dims = {"sae": sae.dim, "encoder": encoder["dim"], **{a: module.dim for a, module in internalizers.items()}}
         if len(set(dims.values())) > 1:
             raise ValueError(f"Xetrieval expects parts of one dimension, found {dims}")
         for aspect in internalizers:
-            if not aspect.isidentifier() or aspect == "original":
+            if not str(aspect).isidentifier() or aspect == "original":
                 raise ValueError(f"Xetrieval expects aspects that can end a column name and are not 'original', found {aspect!r}")
         model = cls(pt.Artifact.NO_PATH)
         model.internalizers = {a: module.eval().requires_grad_(False) for a, module in internalizers.items()}
         model.sae = sae.eval().requires_grad_(False)
-        model.labels = labels or FeatureLabels.empty(sae.dict_size)
+        model.labels = FeatureLabels.empty(sae.dict_size) if labels is None else labels
+        model._id = uuid.uuid4().hex
         model.meta = {
+            **(facts or {}),
             "type": cls.ARTIFACT_TYPE,
             "format": cls.ARTIFACT_FORMAT,
             "package_hint": cls.ARTIFACT_PACKAGE_HINT,
@@ -99,7 +108,6 @@ class Xetrieval(pt.Artifact):
             "dim": sae.dim,
             "aspects": {aspect: {"hidden": module.hidden} for aspect, module in internalizers.items()},
             "sae": {"activation": sae.activation, "dict_size": sae.dict_size, "k": sae.k},
-            **(facts or {}),
         }
         return model
 
@@ -114,7 +122,9 @@ class Xetrieval(pt.Artifact):
         Raises:
             FileExistsError: something is at ``path`` already.
         """
-        path = Path(path)
+        if dtype not in ("float32", "float16"):
+            raise ValueError(f"Xetrieval.save expects dtype 'float32' or 'float16', found {dtype!r}")
+        path = Path(path).expanduser().absolute()
         if path.exists():
             raise FileExistsError(f"{path} already exists; choose another path or remove it first")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +132,7 @@ class Xetrieval(pt.Artifact):
             INTERNALIZERS: {f"{a}.{name}": w for a, m in self.internalizers.items() for name, w in m.state_dict().items()},
             SAE: self.sae.state_dict(),
         }
-        with pt.io.finalized_directory(str(path.absolute())) as folder:
+        with pt.io.finalized_directory(str(path)) as folder:
             for name, state in states.items():
                 tensors = {key: w.to("cpu", getattr(torch, dtype)).contiguous() for key, w in state.items()}
                 save_file(tensors, f"{folder}/{name}")
@@ -169,12 +179,9 @@ class Xetrieval(pt.Artifact):
 
     def check_aspects(self, aspects, *, stage: str) -> tuple[str, ...]:
         """The given aspects as a tuple, or all of the model's if None; ValueError for one that it does not have."""
-        if isinstance(aspects, str):
-            raise ValueError(f"{stage} expects a list of aspects, found the string {aspects!r}")
-        aspects = self.aspects if aspects is None else tuple(aspects)
-        unknown = [a for a in aspects if a not in self.aspects]
-        if unknown or len(set(aspects)) < len(aspects):
-            raise ValueError(f"{stage} expects aspects among {list(self.aspects)}, each once, found {list(aspects)}")
+        aspects = self.aspects if aspects is None else distinct_aspects(aspects, stage=stage)
+        if set(aspects) - set(self.aspects):
+            raise ValueError(f"{stage} expects aspects among {list(self.aspects)}, found {list(aspects)}")
         return aspects
 
     def encoder(self, **options):
@@ -189,9 +196,9 @@ class Xetrieval(pt.Artifact):
         """Scores by all views: :class:`~pyterrier_xetrieval.MultiViewScorer`."""
         return MultiViewScorer(aspects=self.check_aspects(aspects, stage="MultiViewScorer"), weights=weights)
 
-    def fold(self, *, aspects=None, weights=None) -> FoldViews:
+    def fold(self, *, aspects=None, **options) -> FoldViews:
         """Folds all views into ``doc_vec``: :class:`~pyterrier_xetrieval.FoldViews`."""
-        return FoldViews(aspects=self.check_aspects(aspects, stage="FoldViews"), weights=weights)
+        return FoldViews(aspects=self.check_aspects(aspects, stage="FoldViews"), **options)
 
     def explainer(self, **options) -> SAEExplainer:
         """Explains results: :class:`~pyterrier_xetrieval.SAEExplainer`."""
@@ -210,9 +217,16 @@ class Xetrieval(pt.Artifact):
             meta = json.loads((self.path / META).read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {META} is missing") from None
+        except (ValueError, UnicodeDecodeError) as error:
+            raise ValueError(f"{self.path / META} is damaged: {error}") from None
+        if not isinstance(meta, dict):
+            raise ValueError(f"{self.path / META} is damaged: expected a JSON object, found {type(meta).__name__}")
         found = f"{meta.get('type')}.{meta.get('format')}"
         if found != f"{self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}":
             raise ValueError(f"{self.path} is a {found} artifact, not {self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}")
+        missing = {"encoder", "dim", "aspects", "sae", "sha256"} - set(meta)
+        if missing:
+            raise ValueError(f"{self.path / META} is damaged: {', '.join(sorted(missing))} missing")
         return meta
 
     def _read_weights(self, name: str) -> dict[str, torch.Tensor]:
@@ -228,8 +242,12 @@ class Xetrieval(pt.Artifact):
             raise ValueError(f"{self.path / name} does not fit its metadata: {error}") from None
         return module.to(self.device).eval().requires_grad_(False)
 
+    @property
+    def _in_memory(self) -> bool:
+        return isinstance(self.path, _NO_PATH)
+
     def _identity(self):
-        return id(self) if self.path is pt.Artifact.NO_PATH else (str(self.path.resolve()), str(self.device))
+        return self._id if self._in_memory else (str(self.path), str(self.device))
 
     def __eq__(self, other) -> bool:
         return self._identity() == other._identity() if isinstance(other, Xetrieval) else NotImplemented
@@ -238,7 +256,7 @@ class Xetrieval(pt.Artifact):
         return hash(self._identity())
 
     def __repr__(self) -> str:
-        if self.path is pt.Artifact.NO_PATH:
+        if self._in_memory:
             return f"Xetrieval.from_parts(<{self.meta['encoder'].get('name') or self.dim}>)"
         if self.path == Path(_DEFAULT):
             return "Xetrieval.default()"

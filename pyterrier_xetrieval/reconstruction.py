@@ -8,7 +8,7 @@ import pyterrier as pt
 import torch
 
 from .sae import SparseAutoencoder
-from .stage import RowWiseStage
+from .stage import RowWiseStage, positive_int
 from .vectors import stack_unique, unstack
 
 
@@ -39,7 +39,8 @@ class Reconstructor(RowWiseStage):
     label = "Reconstructor"
 
     def __init__(self, model, *, refit: bool = True, batch_size: int = 1024):
-        self.model, self.refit, self.batch_size = model, refit, batch_size
+        self.model, self.refit = model, refit
+        self.batch_size = positive_int(batch_size, "batch_size", stage="Reconstructor")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         with pt.validate.any(inp, context=self) as v:

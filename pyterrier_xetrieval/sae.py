@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -119,15 +120,14 @@ class SparseAutoencoder(nn.Module):
         """
         pre = self.pre_activations(x)
         if self.activation == "topk":
-            values, ids = pre.topk(self.k, dim=1, sorted=False)
+            values, ids = _top_k(pre, self.k)
             return SparseCodes(ids, values.relu_())
         if self.activation == "threshold":
             values = torch.where(pre > self.threshold, pre, 0.0).relu_()
         else:
             values = torch.where(pre > 0, self.gain * (pre - self.b_enc) + self.b_mag, 0.0).relu_()
         width = max(1, int((values > 0).sum(1).amax())) if len(x) else 1
-        values, ids = values.topk(width, dim=1, sorted=False)
-        return SparseCodes(ids, values)
+        return SparseCodes(*reversed(_top_k(values, width)))
 
     def decode(self, codes: SparseCodes, coefficients: torch.Tensor | None = None) -> torch.Tensor:
         """``W c + b``, float32 ``[n, m]``; ``coefficients`` ``[n, k]`` stand in for the codes' own values if given."""
@@ -149,6 +149,8 @@ class SparseAutoencoder(nn.Module):
             ids: int64 ``[n, s]``, feature ids, each at most once a row among the masked ones.
             mask: bool ``[n, s]``, which of them belong to the row's set S; a row without any projects to zero.
         """
+        if ids.shape[1] > self.dim:  # more directions than dimensions: the same projection in m × m
+            return self._project_many(x, ids, mask, ridge)
         # float64: near-parallel directions make the Gram matrix ill-conditioned at λ = 1e-6
         directions = self.w_dec[ids].double() * mask.unsqueeze(2)
         gram = directions @ directions.mT
@@ -157,7 +159,20 @@ class SparseAutoencoder(nn.Module):
         solution = torch.cholesky_solve(right, torch.linalg.cholesky(gram))
         return (directions.mT @ solution).squeeze(2).to(x.dtype)
 
-    def refit(self, x: torch.Tensor, codes: SparseCodes, tolerance: float = 1e-4) -> torch.Tensor:
+    def _project_many(self, x, ids, mask, ridge):
+        """``W_S (W_Sᵀ W_S + λI)⁻¹ W_Sᵀ = (W_S W_Sᵀ + λI)⁻¹ W_S W_Sᵀ``, once for each distinct set."""
+        out, known = torch.empty_like(x), {}
+        for i, own in enumerate(mask):
+            known.setdefault(tuple(ids[i][own].tolist()), []).append(i)
+        eye = ridge * torch.eye(self.dim, dtype=torch.float64, device=x.device)
+        for features, rows in known.items():
+            directions = self.w_dec[list(features)].double()
+            outer = directions.T @ directions
+            right = outer @ (x[rows] - self.b_dec).double().T
+            out[rows] = torch.cholesky_solve(right, torch.linalg.cholesky(outer + eye)).T.to(x.dtype)
+        return out
+
+    def refit(self, x: torch.Tensor, codes: SparseCodes, tolerance: float = 1e-3) -> torch.Tensor:
         """Least-squares coefficients of ``x − b`` on the directions of its own active features, float32 ``[n, k]``.
 
         The features stay those that the encoder chose; only how much of each is refitted, so that
@@ -166,25 +181,28 @@ class SparseAutoencoder(nn.Module):
         activations as the start, until every gradient is ``tolerance`` of what it is at zero: neither the directions
         ``[n, k, m]`` nor a Gram matrix is ever laid out in memory.
         """
-        active = codes.active()
+        with torch.inference_mode(False):  # which would forbid the gradient; its tensors have to be copied out of it
+            return self._conjugate_gradients(x.clone(), codes.ids.clone(), codes.values.clone(), tolerance)
+
+    def _conjugate_gradients(self, x, ids, coefficients, tolerance):
+        active = coefficients > 0
         with torch.enable_grad():  # the gradient of a gather-and-sum is the gather-and-dot that W_Sᵀ r needs
-            leaf = torch.zeros_like(codes.values, requires_grad=True)
-            linear = self.combine(codes.ids, leaf)
+            leaf = torch.zeros_like(coefficients, requires_grad=True)
+            linear = self.combine(ids, leaf)
 
         def correlate(residual):
             return torch.autograd.grad(linear, leaf, residual, retain_graph=True)[0] * active
 
-        target = x - self.b_dec.detach()
         with torch.no_grad():
+            target = x - self.b_dec
             goal = tolerance * correlate(target).norm(dim=1, keepdim=True)
-            coefficients = codes.values.clone()
-            residual = target - self.combine(codes.ids, coefficients)
+            residual = target - self.combine(ids, coefficients)
             gradient = correlate(residual)
             direction, power = gradient.clone(), gradient.square().sum(1, keepdim=True)
-            for _ in range(4 * codes.ids.shape[1]):
+            for _ in range(4 * ids.shape[1]):
                 if (power.sqrt() <= goal).all():
                     break
-                step = self.combine(codes.ids, direction)
+                step = self.combine(ids, direction)
                 length = power / step.square().sum(1, keepdim=True).clamp_min(1e-30)
                 length = torch.where(power.sqrt() <= goal, 0.0, length)  # a row that is done stays as it is
                 coefficients += length * direction
@@ -193,3 +211,16 @@ class SparseAutoencoder(nn.Module):
                 before, power = power, gradient.square().sum(1, keepdim=True)
                 direction = gradient + power / before.clamp_min(1e-30) * direction
         return coefficients
+
+
+def _top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ``k`` largest values of each row and where they are, in no order: ``x.topk(k)``, on the CPU in half the time."""
+    if x.device.type != "cpu" or x.requires_grad or not 0 < k < x.shape[1]:
+        return x.topk(k, dim=1, sorted=False)
+    rows = x.numpy()
+    smallest = np.partition(rows, x.shape[1] - k, axis=1)[:, x.shape[1] - k]
+    ids = np.flatnonzero(rows >= smallest[:, None])
+    if len(ids) != len(rows) * k:  # ties for the last place
+        return x.topk(k, dim=1, sorted=False)
+    ids = torch.from_numpy(ids).view(len(rows), k) % x.shape[1]
+    return x.gather(1, ids), ids

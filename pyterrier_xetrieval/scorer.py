@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from .stage import RowWiseStage, Stage
+from .stage import RowWiseStage, Stage, distinct_aspects, positive_int
 from .vectors import stack_unique, unstack, view_column
 
 ASPECTS = ("summary", "purpose", "qa")  # the paper's three
@@ -31,7 +31,10 @@ def view_weights(aspects: Sequence[str], weights, *, stage: str) -> tuple[float,
         if set(weights) != set(aspects):
             raise ValueError(f"{stage} expects weights for {list(aspects)}, found {list(weights)}")
         weights = [weights[a] for a in aspects]
-    weights = tuple(float(w) for w in weights)
+    try:
+        weights = tuple(map(float, () if isinstance(weights, str) else weights))
+    except TypeError:
+        raise ValueError(f"{stage} expects numbers as weights, found {weights!r}") from None
     if len(weights) != len(aspects):
         raise ValueError(f"{stage} expects {len(aspects)} weights, one for each of {list(aspects)}, found {len(weights)}")
     if not np.isfinite(weights).all():
@@ -100,7 +103,7 @@ class MultiViewScorer(Stage):
     label = "MultiViewScorer"
 
     def __init__(self, *, aspects: Sequence[str] = ASPECTS, weights=None):
-        self.aspects = tuple(aspects)
+        self.aspects = distinct_aspects(aspects, stage="MultiViewScorer")
         self.weights = view_weights(self.aspects, weights, stage="MultiViewScorer")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -127,9 +130,9 @@ class FoldViews(RowWiseStage):
     label = "FoldViews"
 
     def __init__(self, *, aspects: Sequence[str] = ASPECTS, weights=None, batch_size: int = 4096):
-        self.aspects = tuple(aspects)
+        self.aspects = distinct_aspects(aspects, stage="FoldViews")
         self.weights = view_weights(self.aspects, weights, stage="FoldViews")
-        self.batch_size = batch_size
+        self.batch_size = positive_int(batch_size, "batch_size", stage="FoldViews")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         columns = [view_column(a) for a in self.aspects]

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from reprlib import Repr
 
+import numpy as np
 import pyterrier as pt
 
 _SHORT = Repr()  # long feature lists are cut to six
 _SHORT.maxstring = _SHORT.maxother = 80
+
+
+def positive_int(value, name: str, *, stage: str) -> int:
+    """``value``, if it is a whole number above 0; else a ValueError that names the stage."""
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{stage} expects {name} to be a positive whole number, found {value!r}")
+    return int(value)
+
+
+def distinct_aspects(aspects, *, stage: str) -> tuple[str, ...]:
+    """``aspects`` as a tuple; ValueError for a single string, no sequence, or a name given twice."""
+    if isinstance(aspects, str) or not isinstance(aspects, Iterable):
+        raise ValueError(f"{stage} expects a list of aspects, found {aspects!r}")
+    aspects = tuple(aspects)
+    if len(set(aspects)) < len(aspects):
+        raise ValueError(f"{stage} expects each aspect once, found {list(aspects)}")
+    return aspects
 
 
 class Stage(pt.Transformer):
@@ -38,7 +57,9 @@ class Stage(pt.Transformer):
             if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
                 shown.append(repr(value))
             elif value != parameter.default:
-                shown.append(f"{parameter.name}={_SHORT.repr(value)}")
+                # a function by its name: its repr holds an address, and system names would change with every run
+                text = value.__qualname__ if inspect.isroutine(value) else _SHORT.repr(value)
+                shown.append(f"{parameter.name}={text}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __eq__(self, other) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pyterrier as pt
+import torch
+from pyterrier_dr import FlexIndex
 
 from .stage import RowWiseStage
 
@@ -37,7 +39,7 @@ def stack_unique(inp: pd.DataFrame, column: str, *, dim: int | None, stage) -> t
     known: dict[int, int] = {}  # by object: rows that share one array need no second look at its content
     vectors = []
     rows = np.empty(len(inp), np.int64)
-    for i, cell in enumerate(inp[column].array):
+    for i, cell in enumerate(inp[column].tolist()):  # the list keeps every cell alive, so that no id comes twice
         slot = known.get(id(cell))
         if slot is None:
             vector = _as_vector(cell, column, i, dim, stage)
@@ -74,9 +76,12 @@ def unstack(matrix: np.ndarray, rows: np.ndarray | None = None, *, index: pd.Ind
 
 def _as_vector(cell, column, row, dim, stage) -> np.ndarray:
     try:
-        vector = np.asarray(cell, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {type(cell).__name__} in row {row}") from None
+        array = np.asarray(cell.detach() if isinstance(cell, torch.Tensor) else cell)
+        vector = array.astype(np.float32, copy=False) if array.dtype.kind in "fiu" else None
+    except (TypeError, ValueError, RuntimeError):
+        vector = None
+    if vector is None:
+        raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {type(cell).__name__} in row {row}")
     if vector.ndim != 1:
         raise ValueError(f"{stage!r} expects 1-d vectors in {column}, found shape {vector.shape} in row {row}")
     if dim is not None and len(vector) != dim:
@@ -101,7 +106,7 @@ class VectorLoader(RowWiseStage):
         index: a :class:`pyterrier_dr.FlexIndex`.
 
     Raises:
-        ValueError: a docno that is not in the index.
+        ValueError: a docno that is missing or not in the index.
 
     Example::
 
@@ -110,19 +115,36 @@ class VectorLoader(RowWiseStage):
 
     label = "VecLoader"
 
-    def __init__(self, index):
+    def __init__(self, index: FlexIndex):
+        if not isinstance(index, FlexIndex):
+            raise ValueError(f"VectorLoader expects a FlexIndex, found {index!r}")
         self.index = index
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.columns(inp, includes=["docno"], context=self)
         if not len(inp):
             return inp.assign(doc_vec=unstack(np.empty((0, 0), np.float32), index=inp.index))
-        docnos, rows = np.unique(inp["docno"].astype(str).to_numpy(dtype=object), return_inverse=True)
-        docids = np.asarray(self.index.docnos().inv[docnos])
+        if inp["docno"].isna().any():
+            raise ValueError(f"{self!r} found a missing docno in row {int(np.flatnonzero(inp['docno'].isna())[0])}")
+        docnos, rows = np.unique(np.asarray(inp["docno"].astype(str).tolist(), dtype=np.str_), return_inverse=True)
+        docids = self._docids(docnos)
         if (docids < 0).any():
             missing = docnos[docids < 0]
-            raise ValueError(f"{self!r} has no vector for {len(missing)} docno(s), the first is {missing[0]!r}")
+            raise ValueError(f"{self!r} has no vector for {len(missing)} docno(s), the first is {str(missing[0])!r}")
         return inp.assign(doc_vec=unstack(np.array(self.index.np_vecs()[docids]), rows, index=inp.index))
 
+    def _docids(self, docnos: np.ndarray) -> np.ndarray:
+        """The row of each document, -1 if the index does not hold it."""
+        lookup = self.index.docnos()
+        try:
+            docids = np.asarray(lookup.inv[docnos], np.int64)
+        except ValueError:  # a lookup of numbered docnos stumbles over a docno without a number
+            docids = np.array([self._docids(docnos[i : i + 1])[0] if len(docnos) > 1 else -1 for i in range(len(docnos))])
+        # ... and takes "007" for "7": what it found must be what was asked for
+        known = np.flatnonzero(docids >= 0)
+        wrong = np.asarray(lookup.fwd[docids[known]]).astype(np.str_) != docnos[known] if len(known) else []
+        docids[known[np.flatnonzero(wrong)]] = -1
+        return docids
+
     def _identity(self) -> tuple:  # a FlexIndex itself compares by object
-        return (str(self.index.index_path),)
+        return (str(self.index.index_path.absolute()),)

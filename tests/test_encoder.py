@@ -70,4 +70,6 @@ def test_description_chooses_the_encoder(encoder, tmp_path):
     np.testing.assert_allclose(e5.encode_queries(["tea"]), encoder.encode_docs(["query: tea"]), atol=1e-5)
     np.testing.assert_allclose(e5.encode_docs(["tea"]), encoder.encode_docs(["passage: tea"]), atol=1e-5)
     np.testing.assert_allclose(plain.encode_docs(["tea"]), encoder.encode_docs(["tea"]), atol=1e-5)
+    with pytest.raises(ValueError, match="wants {'query_prefix': 'search: '}"):
+        load_encoder({"name": str(local.parent / "plain"), "query_prefix": "search: "})
     assert isinstance(load_encoder({"name": "sentence-transformers/all-MiniLM-L6-v2"}, batch_size=7), MiniLM)

@@ -115,13 +115,38 @@ def test_identities_hold_for_any_dictionary(seed, k, threshold):
         assert len(e) <= k
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.lists(st.floats(-2, 2), min_size=3, max_size=3))
+def test_residual_of_all_views_is_what_their_reconstructions_miss(seed, weights):
+    model = make_model(random_sae(seed=seed))
+    results = model.internalizer()(result_frame(2, 3, seed=seed))
+    missed = np.zeros(len(results))
+    for column, weight in zip(["doc_vec", *(f"doc_vec_{a}" for a in model.aspects)], [1.0, *weights]):
+        x = torch.from_numpy(np.stack(results[column].to_list()))
+        codes = model.sae.encode(x)
+        error = (x - model.sae.decode(codes, model.sae.refit(x, codes))).numpy()
+        missed += weight * np.einsum("nm,nm->n", np.stack(results["query_vec"].to_list()), error)
+    explained = model.explainer(weights=weights)(results)["explanation"]
+    np.testing.assert_allclose([e.residual for e in explained], missed, atol=1e-5)
+    b = model.sae.b_dec.numpy()
+    for q, e in zip(results["query_vec"], explained):
+        assert e.bias == pytest.approx((1 + sum(weights)) * float(q @ b), abs=1e-5)
+
+
 def test_frame_score_is_left_alone(model, results):
     out = model.explainer(aspects=())(results.assign(score=99.0))
     assert (out["score"] == 99).all()
 
 
 @pytest.mark.parametrize(
-    "options, message", [({"threshold": -1}, "threshold >= 0"), ({"aspects": ["x"]}, "among"), ({"weights": [1]}, "3 weights")]
+    "options, message",
+    [
+        ({"threshold": -1}, "threshold >= 0"),
+        ({"top": -1}, "top to be"),
+        ({"batch_size": -1}, "batch_size to be"),
+        ({"aspects": ["x"]}, "among"),
+        ({"weights": [1]}, "3 weights"),
+    ],
 )
 def test_bad_options(model, options, message):
     with pytest.raises(ValueError, match=f"SAEExplainer.*{message}"):

@@ -1,5 +1,7 @@
 import json
 
+import numpy as np
+import pyterrier as pt
 import pytest
 
 from pyterrier_xetrieval import explanation_frame
@@ -57,6 +59,18 @@ def test_long_frame_adds_up_to_the_scores(explained):
     assert features["label"].equals("word" + features["feature"].astype(str))
     assert (features["document_activation"] > 0).all() and (features["query_activation"] > 0).all()
     assert features["views"].str.len().gt(0).all()
+
+
+def test_numbers_as_ids_are_plain_in_the_dict(model, results):
+    results = results.assign(qid=np.arange(len(results)), docno=np.arange(len(results)))
+    assert json.dumps(model.explainer(aspects=())(results)["explanation"][0].to_dict())
+
+
+def test_long_frame_wants_explanations(explained):
+    with pytest.raises(pt.validate.InputValidationError, match="explanation"):
+        explanation_frame(explained.drop(columns="explanation"))
+    with pytest.raises(ValueError, match="found NoneType"):
+        explanation_frame(explained.assign(explanation=None))
 
 
 def test_long_frame_of_nothing(explained):

@@ -63,6 +63,13 @@ def test_unknown_aspect(model, aspects):
         model.internalizer(aspects=aspects)
 
 
+@pytest.mark.parametrize("batch_size", [0, -1, 2.5, None])
+def test_bad_batch_size(model, batch_size):
+    for make in (model.internalizer, model.reconstructor, model.explainer, model.fold):
+        with pytest.raises(ValueError, match="batch_size to be a positive whole number"):
+            make(batch_size=batch_size)
+
+
 def test_wrong_dimension_names_both_numbers(model):
     with pytest.raises(ValueError, match="expects 16-dimensional doc_vec, found 8"):
         model.internalizer()(result_frame(dim=8))

@@ -52,6 +52,37 @@ def test_known_answers_on_the_identity_dictionary():
     np.testing.assert_allclose(intervene(sae, x, [(1,)], "scale", alpha=2), x)
 
 
+def test_erasing_all_there_is_leaves_nothing():
+    x = np.float32([[0.6, 0, 0.8, 0, 0, 0], [0.6, 0, 0.8, 0, 0, 0]])
+    assert (intervene(identity_sae(), x, [(0, 2), tuple(range(6))], "erase") == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["erase", "keep_only"])
+def test_more_features_than_dimensions(mode):
+    sae, x = random_sae(), unit(np.random.default_rng(7), 3, 16)
+    sets = [tuple(range(10)), tuple(range(5, 30)), tuple(range(48))]
+    out, b = intervene(sae, x, sets, mode), sae.b_dec.detach().numpy()
+    for z, features, edited in zip(x, sets, out):
+        p = literal_projection(sae, z, list(features))
+        expected = z - p if mode == "erase" else b + p
+        if np.linalg.norm(expected) > 1e-3:
+            np.testing.assert_allclose(edited, expected / np.linalg.norm(expected), atol=1e-4)
+        else:
+            assert (edited == 0).all()
+
+
+def test_reconstruct_decodes_every_row_alike(model):
+    x = unit(np.random.default_rng(8), 2, 16)
+    decoded = model.sae(torch.from_numpy(x)).numpy()
+    out = intervene(model.sae, x, [(1,), ()], "scale", alpha=1, reconstruct=True)
+    np.testing.assert_allclose(out, decoded, atol=1e-6)
+
+
+def test_shared_wants_explanations(model, results):
+    with pytest.raises(ValueError, match="an Explanation in every row of explanation, found NoneType"):
+        model.intervention(features="shared")(results.assign(explanation=None))
+
+
 def test_norm_is_restored():
     x = 3 * unit(np.random.default_rng(0), 5, 16)
     for mode in ("erase", "keep_only"):
@@ -115,7 +146,8 @@ def test_targets_and_aspects(model, results):
     views = model.internalizer()(results)
     changed = {}
     for target in ("doc", "query", "both"):
-        out = model.intervention("erase", features=[1, 2, 3], target=target, aspects=["qa"])(views)
+        aspects = [] if target == "query" else ["qa"]
+        out = model.intervention("erase", features=[1, 2, 3], target=target, aspects=aspects)(views)
         columns = ("query_vec", "doc_vec", "doc_vec_qa", "doc_vec_summary")
         changed[target] = {c for c in columns if not all((a == b).all() for a, b in zip(views[c], out[c]))}
     assert changed == {"doc": {"doc_vec", "doc_vec_qa"}, "query": {"query_vec"}, "both": {"query_vec", "doc_vec", "doc_vec_qa"}}
@@ -148,6 +180,10 @@ def test_erasing_the_explanation_of_a_copy_lowers_its_score():
         ({"features": [0.5]}, "feature ids"),
         ({"features": "all"}, "'shared', found 'all'"),
         ({"features": [1], "aspects": ["x"]}, "among"),
+        ({"features": [1], "aspects": ["qa"], "target": "query"}, "document target only"),
+        ({"features": 5}, "ids, a function"),
+        ({"mode": "scale", "alpha": "2", "features": [1]}, "finite alpha"),
+        ({"features": [1], "batch_size": 0}, "batch_size to be a positive"),
         ({"features": [1], "reconstruct": True}, "'scale' only"),
     ],
 )

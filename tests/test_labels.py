@@ -29,9 +29,9 @@ def test_quotes_survive(tmp_path):
 
 def test_hypotheses_file(tmp_path):
     path = tmp_path / "hypotheses.txt"
-    path.write_text("ways to sort\n\nfiles é\n", encoding="utf-8")
+    path.write_text("ways to\u2028sort\n\nfiles é\n", encoding="utf-8")
     labels = FeatureLabels.read_hypotheses(path, 5)
-    assert (labels[0], labels[1], labels[2]) == ("ways to sort", "feature 1", "files é")
+    assert (labels[0], labels[1], labels[2]) == ("ways to\u2028sort", "feature 1", "files é")
     with pytest.raises(ValueError, match="3 hypotheses, the dictionary only 2"):
         FeatureLabels.read_hypotheses(path, 2)
 
@@ -41,6 +41,7 @@ def test_hypotheses_file(tmp_path):
     [
         (table().drop(columns="method"), "missing \\['method'\\]"),
         (table().assign(feature=1), "more than once"),
+        (table().assign(feature=[1.5, 2]), "whole numbers"),
         (table().assign(feature=[1, 6]), "expects features 0 … 5"),
     ],
 )

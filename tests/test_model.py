@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -94,9 +96,60 @@ def test_unknown_activation_rule(saved):
         _ = Xetrieval(str(saved.path)).sae
 
 
+def test_copies_in_memory_are_equal(model, results, saved):
+    for original in (model, saved):
+        for stage in (original.explainer(aspects=()), original.internalizer()):
+            for twin in (copy.deepcopy(stage), pickle.loads(pickle.dumps(stage))):
+                assert twin == stage and hash(twin) == hash(stage) and repr(twin) == repr(stage)
+    again = pickle.loads(pickle.dumps(model.explainer(aspects=())))(results)["explanation"]
+    assert [e.to_dict() for e in again] == [e.to_dict() for e in model.explainer(aspects=())(results)["explanation"]]
+
+
+def test_relative_paths_stay_valid_after_a_change_of_folder(saved, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = Xetrieval("model")
+    key = hash(model.explainer())
+    monkeypatch.chdir("/")
+    assert hash(model.explainer()) == key and model == saved and model.sae.k == 5
+
+
+def test_home_folder(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Xetrieval("~/model") == saved
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"type": "dense_explainer", "format": "xetrieval", "dim": 3}'])
+def test_damaged_metadata(saved, content):
+    (saved.path / "pt_meta.json").write_text(content)
+    with pytest.raises(ValueError, match="pt_meta.json is damaged"):
+        Xetrieval(str(saved.path))
+
+
+def test_unknown_dtype(model, tmp_path):
+    with pytest.raises(ValueError, match="'float16', found 'int8'"):
+        model.save(tmp_path / "m", dtype="int8")
+
+
+def test_facts_cannot_replace_the_core():
+    facts = {"dim": 3, "seed": 7}
+    model = Xetrieval.from_parts(internalizers={}, sae=random_sae(), encoder={"name": "", "dim": 16}, facts=facts)
+    assert (model.dim, model.meta["seed"]) == (16, 7)
+
+
+def test_inference_mode(model, results):
+    with torch.inference_mode():
+        inside = (model.internalizer() >> model.explainer() >> model.reconstructor())(results)["explanation"]
+    outside = (model.internalizer() >> model.explainer())(results)["explanation"]
+    assert [e.per_view for e in inside] == [e.per_view for e in outside]
+
+
 def test_parts_must_fit():
     with pytest.raises(ValueError, match="one dimension"):
         Xetrieval.from_parts(internalizers={"qa": random_internalizer(8, 0)}, sae=random_sae(), encoder={"name": "", "dim": 16})
+    with pytest.raises(ValueError, match="labels of 48 features, found 3"):
+        Xetrieval.from_parts(internalizers={}, labels=FeatureLabels.empty(3), sae=random_sae(), encoder={"name": "", "dim": 16})
+    with pytest.raises(ValueError, match="description with its dim"):
+        Xetrieval.from_parts(internalizers={}, sae=random_sae(), encoder={"name": ""})
     with pytest.raises(ValueError, match="'original'"):
         Xetrieval.from_parts(
             internalizers={"original": random_internalizer(16, 0)}, sae=random_sae(), encoder={"name": "", "dim": 16}

@@ -71,12 +71,26 @@ def test_folded_index_gives_multi_view_scores_through_every_retriever(tmp_path, 
 
 @pytest.mark.parametrize(
     "weights, message",
-    [([1, 2], "expects 3 weights"), ({"qa": 1}, "expects weights for"), ([1, 2, float("nan")], "finite weights")],
+    [
+        ([1, 2], "expects 3 weights"),
+        ({"qa": 1}, "expects weights for"),
+        ([1, 2, float("nan")], "finite weights"),
+        (0.5, "numbers as weights"),
+        ([None, 1, 2], "numbers as weights"),
+        ("123", "expects 3 weights"),
+    ],
 )
 @pytest.mark.parametrize("stage", [MultiViewScorer, FoldViews])
 def test_bad_weights(stage, weights, message):
     with pytest.raises(ValueError, match=f"{stage.__name__}.*{message}"):
         stage(weights=weights)
+
+
+@pytest.mark.parametrize("aspects", ["qa", ["qa", "qa"], None, 3])
+@pytest.mark.parametrize("stage", [MultiViewScorer, FoldViews])
+def test_bad_aspects(stage, aspects):
+    with pytest.raises(ValueError, match=f"{stage.__name__} expects .*aspect"):
+        stage(aspects=aspects)
 
 
 def test_queries_and_documents_of_different_dimensions(model, results):

@@ -1,5 +1,7 @@
 """What every stage owes PyTerrier: inspection, empty frames, foreign columns, identity, schematics, cut-off fusion."""
 
+import tempfile
+
 import numpy as np
 import pandas as pd
 import pyterrier as pt
@@ -11,6 +13,9 @@ from pyterrier_xetrieval import MultiViewScorer, VectorLoader
 from pyterrier_xetrieval.stage import RowWiseStage
 
 MODEL = make_model()
+_FOLDER = tempfile.TemporaryDirectory()
+INDEX = FlexIndex(f"{_FOLDER.name}/index.flex", verbose=False)
+INDEX.index([{"docno": f"d{i}", "doc_vec": v} for i, v in enumerate(unit(np.random.default_rng(0), 30, 16))])
 STAGES = {
     "internalizer": lambda: MODEL.internalizer(),
     "scorer": lambda: MODEL.scorer(),
@@ -21,6 +26,7 @@ STAGES = {
     "erase_shared": lambda: MODEL.intervention("keep_only", features="shared", target="both", aspects=["qa"]),
     "scale_query": lambda: MODEL.intervention("scale", alpha=0.5, features=[1], target="query"),
     "reconstructor": lambda: MODEL.reconstructor(),
+    "loader": lambda: VectorLoader(INDEX),
 }
 
 
@@ -77,6 +83,19 @@ def test_repr_is_short_and_constructor_like(name):
     assert len(text) < 200
 
 
+def test_functions_are_named_without_an_address():
+    def mine(row):
+        return [1]
+
+    assert "0x" not in repr(MODEL.intervention(features=mine)) and "mine" in repr(MODEL.intervention(features=mine))
+
+
+def test_duplicate_index_labels_do_no_harm(full):
+    inp = full.set_axis([0] * len(full))
+    for make in STAGES.values():
+        assert len(make()(inp)) == len(full)
+
+
 def test_repr_cuts_long_feature_lists():
     assert len(repr(MODEL.intervention(features=range(48)))) < 150
 
@@ -97,14 +116,12 @@ def test_attributes_rebuild_the_stage(name):
 def test_missing_columns_name_the_stage(name):
     stage = STAGES[name]()
     with pytest.raises(pt.validate.InputValidationError, match=type(stage).__name__):
-        stage(pd.DataFrame({"qid": ["q"], "docno": ["d"]}))
+        stage(pd.DataFrame({"qid": ["q"], "title": ["d"]}))
 
 
 @pytest.fixture
-def index(tmp_path):
-    index = FlexIndex(str(tmp_path / "index.flex"), verbose=False)
-    index.index([{"docno": f"d{i}", "doc_vec": v} for i, v in enumerate(unit(np.random.default_rng(0), 30, 16))])
-    return index
+def index():
+    return INDEX
 
 
 def queries(n=3):

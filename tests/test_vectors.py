@@ -19,7 +19,8 @@ def index(tmp_path):
 
 def frame(*cells):
     column = np.empty(len(cells), dtype=object)
-    column[:] = cells
+    for i, cell in enumerate(cells):
+        column[i] = cell
     return pd.DataFrame({"docno": [f"d{i}" for i in range(len(cells))], "doc_vec": pd.Series(column, dtype=object)})
 
 
@@ -27,6 +28,16 @@ def test_distinct_vectors_are_kept_once():
     a, b = np.float32([1, 2]), np.float32([3, 4])
     matrix, rows = stack_unique(frame(a, b, a.copy(), b, a), "doc_vec", dim=2, stage="test")
     assert matrix.tolist() == [[1, 2], [3, 4]] and rows.tolist() == [0, 1, 0, 1, 0]
+
+
+def test_cells_made_on_the_fly_keep_their_own_rows():
+    class OnTheFly(pd.Series):
+        def tolist(self):
+            return [np.float32([i, i]) for i in range(5)]
+
+    column = OnTheFly(range(5))
+    inp = type("Frame", (), {"__len__": lambda _: 5, "__getitem__": lambda _, name: column, "columns": ["doc_vec"]})()
+    assert stack_unique(inp, "doc_vec", dim=2, stage="test")[1].tolist() == [0, 1, 2, 3, 4]
 
 
 def test_one_document_with_two_vectors_stays_two():
@@ -47,7 +58,9 @@ def test_float64_and_lists_become_float32():
 def test_tensors_half_precision_and_read_only_arrays():
     read_only = np.float32([5, 6])
     read_only.flags.writeable = False
-    matrix = stack(frame(torch.tensor([1.0, 2.0]), np.float16([3, 4]), read_only), "doc_vec", dim=2, stage="test")
+    matrix = stack(
+        frame(torch.tensor([1.0, 2.0], requires_grad=True), np.float16([3, 4]), read_only), "doc_vec", dim=2, stage="test"
+    )
     assert matrix.dtype == np.float32 and matrix.tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
@@ -64,6 +77,8 @@ def test_empty_column():
         ([np.float32([1, 2, 3])], "expects 2-dimensional doc_vec, found 3"),
         ([np.float32([[1, 2]])], "expects 1-d vectors in doc_vec, found shape"),
         (["text"], "expects a vector of numbers in doc_vec, found str"),
+        ([["1", "2"]], "expects a vector of numbers in doc_vec, found list"),
+        ([np.complex64([1, 2])], "expects a vector of numbers"),
         ([None], "doc_vec"),
     ],
 )
@@ -84,6 +99,31 @@ def test_loader_reads_by_docno_and_ignores_a_foreign_docid(index):
 def test_loader_refuses_an_unknown_docno(index):
     with pytest.raises(ValueError, match="no vector for 1 docno.*'nope'"):
         VectorLoader(index)(pd.DataFrame({"docno": ["d1", "nope"]}))
+
+
+@pytest.mark.parametrize(
+    "stored, asked, message",
+    [
+        ([str(i) for i in range(120)], "007", "'007'"),
+        ([f"doc{i}" for i in range(120)], "doc07", "'doc07'"),
+        ([f"doc{i}" for i in range(120)], "x", "'x'"),
+        ([f"doc{i}" for i in range(120)], "", "first is ''"),
+        (["Zürich", "Genf", "Basel"], "Zurich", "'Zurich'"),
+        (["a", "b", "c"], None, "missing docno in row 1"),
+    ],
+)
+def test_loader_is_not_fooled_by_the_lookup(tmp_path, stored, asked, message):
+    index = FlexIndex(str(tmp_path / "index.flex"), verbose=False)
+    index.index([{"docno": docno, "doc_vec": np.float32([i, 1])} for i, docno in enumerate(stored)])
+    loaded = VectorLoader(index)(pd.DataFrame({"docno": stored}))["doc_vec"]
+    assert [int(v[0]) for v in loaded] == list(range(len(stored)))
+    with pytest.raises(ValueError, match=f"VectorLoader.*{message}"):
+        VectorLoader(index)(pd.DataFrame({"docno": [stored[1], asked]}))
+
+
+def test_loader_wants_an_index():
+    with pytest.raises(ValueError, match="VectorLoader expects a FlexIndex, found 'index.flex'"):
+        VectorLoader("index.flex")
 
 
 def test_loader_accepts_an_empty_frame_without_docid(index):
