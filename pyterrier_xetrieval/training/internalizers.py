@@ -1,0 +1,227 @@
+"""Training of the reasoning internalizers (Cai et al. 2026, Eq. 8 and 20, App. A)."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from ..internalizer import Internalizer, internalize
+
+
+def train_internalizers(
+    z,
+    targets,
+    *,
+    hidden: int = 512,
+    identity_start: bool = True,
+    pretrain=None,
+    ensemble: int = 5,
+    kernel=(2.0, 0.3),
+    distill_epochs: int = 12,
+    distill_batch_size: int = 512,
+    lr: float = 5e-4,
+    batch_size: int = 128,
+    epochs: int = 100,
+    patience: int = 5,
+    val_share: float = 0.15,
+    weight_decay: float = 0.0,
+    dropout: float = 0.0,
+    seed: int = 0,
+    verbose: bool = False,
+):
+    """One :class:`Internalizer` per aspect, minimising ``E‖R_t(z) − z_t‖²`` (Eq. 8) with Adam.
+
+    The share ``val_share`` of the rows is held out, the same rows for all aspects; training stops after ``patience``
+    epochs without a lower validation loss and the weights of the best epoch are kept.
+
+    Few documents have a teacher text while unlabelled vectors cost nothing. With ``pretrain`` the target is first
+    predicted there by ``ensemble`` such networks of different seeds and by kernel ridge regression, all fitted to the
+    training rows; a last network learns their mean on the unlabelled vectors (ensemble distillation, Hinton et al.
+    2015) and is then trained on the teacher texts in the same way, at a fifth of the rate, from there.
+
+    Args:
+        z: float ``[n, m]``, document vectors.
+        targets: ``{aspect: float [n, m]}``, vectors of the teacher texts, rows as in ``z``.
+        hidden: width of the hidden layer.
+        identity_start: start near z → z (see :func:`identity_module`) instead of random weights.
+        pretrain: float ``[u, m]``, unlabelled document vectors; None trains one network on the teacher texts alone.
+        ensemble: how many networks to distill.
+        kernel: ``(γ, λ)`` of the ridge regression with kernel ``exp(γ (⟨z, z'⟩ − 1))``; None leaves it out.
+        distill_epochs, distill_batch_size: passes over ``pretrain``.
+        lr, batch_size, epochs, patience, val_share: the paper's, as defaults.
+        weight_decay: of AdamW, in the training on teacher texts.
+        dropout: of the input and hidden units, in the training on teacher texts only.
+        seed: of the split, the weights and the order of the batches.
+        verbose: print one line per aspect.
+
+    Returns:
+        ``{aspect: Internalizer}`` in evaluation mode, and the history ``{aspect: {train_loss: [...], val_loss: [...],
+        best_epoch, val_mse, val_cosine, identity_mse, identity_cosine}}``, with ``ensemble_mse`` if there was one.
+        ``val_mse`` is ``E‖R_t(z) − z_t‖²`` on the held-out rows, ``identity_mse`` the same for ``z`` itself.
+    """
+    z = _matrix(z, "z")
+    if not targets:
+        raise ValueError("train_internalizers expects at least one aspect in targets, found none")
+    if not 0 < val_share < 1:
+        raise ValueError(f"train_internalizers expects 0 < val_share < 1, found {val_share}")
+    targets = {aspect: _matrix(target, f"targets[{aspect!r}]") for aspect, target in targets.items()}
+    for aspect, target in targets.items():
+        if target.shape != z.shape:
+            raise ValueError(f"targets[{aspect!r}]: expected shape {tuple(z.shape)} as z, found {tuple(target.shape)}")
+    unlabelled = None if pretrain is None else _matrix(pretrain, "pretrain")
+    if unlabelled is not None and unlabelled.shape[1] != z.shape[1]:
+        raise ValueError(f"pretrain: expected dimension {z.shape[1]} as z, found {unlabelled.shape[1]}")
+
+    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
+    n_val = max(1, round(val_share * len(z)))
+    val, train = order[:n_val], order[n_val:]
+    options = dict(batch_size=batch_size, epochs=epochs, patience=patience, weight_decay=weight_decay, dropout=dropout)
+    start = identity_module if identity_start else _random_module
+    modules, history = {}, {}
+    for aspect, target in targets.items():
+        split = (z[train], target[train], z[val], target[val])
+
+        def fitted(i, split=split):
+            module = start(z.shape[1], hidden, seed=seed + i)
+            return module, _fit_early_stopping(module, *split, lr=lr, seed=seed + i, **options)
+
+        if unlabelled is None:
+            module, record = fitted(0)
+        else:
+            pool = torch.cat([unlabelled, z[train]])
+            asked = torch.cat([pool, z[val]])
+            guesses = [_predict(fitted(i)[0], asked) for i in range(ensemble)]
+            if kernel is not None:  # counts as much as all the networks together: the two err differently
+                guesses.append(kernel_ridge(z[train], target[train], asked, gamma=kernel[0], ridge=kernel[1]) * max(1, ensemble))
+            mean = F.normalize(sum(guesses), dim=1)
+            module = start(z.shape[1], hidden, seed=seed)
+            _fit(module, pool, mean[: len(pool)], lr=2 * lr, epochs=distill_epochs, batch_size=distill_batch_size, seed=seed)
+            record = _fit_early_stopping(module, *split, lr=lr / 5, seed=seed, **options)
+            record["ensemble_mse"] = _distance(mean[len(pool) :], target[val])["mse"]
+        for name, guess in (("val", _predict(module, z[val])), ("identity", z[val])):
+            record |= {f"{name}_{measure}": figure for measure, figure in _distance(guess, target[val]).items()}
+        modules[aspect], history[aspect] = module.eval(), record
+        if verbose:
+            print(f"internalizer {aspect}: {_line(record)}", flush=True)
+    return modules, history
+
+
+def identity_module(dim: int, hidden: int, *, seed: int = 0) -> Internalizer:
+    """An internalizer with ``R(z) ≈ z`` for unit vectors: W1 = Q, W2 = Qᵀ with orthonormal Q, where tanh is all but linear.
+
+    Exact to the third order in the hidden units (about 1 / √h each). With fewer hidden units than dimensions it
+    is the projection on a random subspace.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    module = Internalizer(dim, hidden)
+    tall = torch.randn(max(dim, hidden), min(dim, hidden), generator=generator)
+    basis, _ = torch.linalg.qr(tall)
+    basis = basis if hidden >= dim else basis.T
+    with torch.no_grad():
+        module.layer1.weight.copy_(basis)
+        module.layer2.weight.copy_(basis.T)
+        module.layer1.bias.zero_()
+        module.layer2.bias.zero_()
+    return module
+
+
+def kernel_ridge(z, target, asked, *, gamma: float, ridge: float) -> torch.Tensor:
+    """Kernel ridge regression of the residual ``z_t − z`` with kernel ``exp(γ (⟨z, z'⟩ − 1))``; unit float32 ``[a, m]``.
+
+    Args:
+        z, target: float32 ``[n, m]``, document and teacher vectors.
+        asked: float32 ``[a, m]``, where to predict.
+        gamma, ridge: of the kernel and the regression.
+    """
+    residual = target - z
+    mean = residual.mean(0)
+    gram = torch.exp(gamma * (z @ z.T - 1))
+    gram.diagonal().add_(ridge)
+    weights = torch.cholesky_solve(residual - mean, torch.linalg.cholesky(gram))
+    parts = [a + mean + torch.exp(gamma * (a @ z.T - 1)) @ weights for a in asked.split(4096)]
+    return F.normalize(torch.cat(parts), dim=1)
+
+
+def _line(record) -> str:
+    figures = ("val_mse", "val_cosine", "identity_mse", "ensemble_mse", "best_epoch")
+    return ", ".join(f"{name} {record[name]:.4f}" for name in figures if name in record)
+
+
+def _matrix(array, name: str) -> torch.Tensor:
+    tensor = torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)
+    if tensor.ndim != 2 or not torch.isfinite(tensor).all():
+        raise ValueError(f"{name}: expected a finite 2-d array, found shape {tuple(tensor.shape)}")
+    return tensor
+
+
+def _random_module(dim: int, hidden: int, *, seed: int) -> Internalizer:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Internalizer(dim, hidden)
+
+
+def _predict(module, z):
+    return torch.from_numpy(internalize(module, z.numpy(), batch_size=4096))
+
+
+def _loss(module, z, target, *, dropout=0.0, generator=None):
+    """``‖R_t(z) − z_t‖²``, mean over rows; with dropout on input and hidden units."""
+    if not dropout:
+        return (module(z) - target).pow(2).sum(1).mean()
+    hidden = torch.tanh(module.layer1(_drop(z, dropout, generator)))
+    out = F.normalize(module.layer2(_drop(hidden, dropout, generator)), dim=-1)
+    return (out - target).pow(2).sum(1).mean()
+
+
+def _drop(x, share, generator):
+    return x * (torch.rand(x.shape, generator=generator) >= share) / (1 - share)
+
+
+def _batches(n, batch_size, generator):
+    return torch.randperm(n, generator=generator).split(batch_size)
+
+
+def _fit(module, z, target, *, lr, epochs, batch_size, seed):
+    """Plain training with a linearly falling rate, for the unlabelled vectors."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=True)
+    total = epochs * -(-len(z) // batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.02, 1 - step / total))
+    for _ in range(epochs):
+        for rows in _batches(len(z), batch_size, generator):
+            optimizer.zero_grad()
+            _loss(module, z[rows], target[rows]).backward()
+            optimizer.step()
+            schedule.step()
+
+
+def _fit_early_stopping(module, z, target, z_val, target_val, *, lr, batch_size, epochs, patience, weight_decay, dropout, seed):
+    """Training on the teacher texts; leaves the best epoch's weights in ``module`` and returns the record."""
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    best, best_weights, record = float("inf"), None, {"train_loss": [], "val_loss": [], "best_epoch": 0}
+    for epoch in range(epochs + 1):
+        with torch.no_grad():  # before the first step too: the start may already be the best
+            val_loss = _loss(module, z_val, target_val).item()
+        record["val_loss"].append(val_loss)
+        if val_loss < best:
+            best, best_weights, record["best_epoch"] = val_loss, copy.deepcopy(module.state_dict()), epoch
+        if epoch - record["best_epoch"] >= patience or epoch == epochs:
+            break
+        total = 0.0
+        for rows in _batches(len(z), batch_size, generator):
+            optimizer.zero_grad()
+            loss = _loss(module, z[rows], target[rows], dropout=dropout, generator=generator)
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(rows)
+        record["train_loss"].append(total / len(z))
+    module.load_state_dict(best_weights)
+    return record
+
+
+def _distance(guess, target) -> dict[str, float]:
+    return {"mse": (guess - target).pow(2).sum(1).mean().item(), "cosine": F.cosine_similarity(guess, target).mean().item()}

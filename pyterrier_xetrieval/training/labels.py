@@ -1,0 +1,192 @@
+"""Keyword labels of features: the words that set a feature's most activating texts apart (class-based TF-IDF)."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from scipy import sparse
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
+
+METHOD = "keywords (c-TF-IDF)"
+# words of dialogue, question and answer forms, and of web pages; they say how a text is written and not what it is about
+_FORM_WORDS = """
+able ago ain also answer answers ask asked asking awesome bit came come comes coming couldn course day days did didn does doesn
+doing don done edit else etc example examples exactly feel find following gave general get gets getting give given gives giving going
+gone gonna good got guess gt happen happened happens hasn haven having hello help hey hope http https idea include
+included includes including information isn just kind know known kn lead let like likely list little ll look looking looks lot lots lt
+made main make makes making man matter maybe mean means mentioned mightn miss mr mrs ms much need needed needs new nbsp ok okay old org page people
+perhaps person place please point possible post probably provide provides put question questions quite read reading real really reason related
+result right said saw say saying says second see seen sense set shouldn similar simply site situation sir sort speaker specific start
+sure talk talking tell tells text thank thanks thing things think thinking thought time times told took topic totally tried true try trying
+type types understand use used useful user uses using usually ve want wanted wants wasn way ways website week went weren woman won word
+words work works wouldn wow wrong www yeah year years yes yesterday young com called certain change different discussed discusses explain
+explains explained great important large long number order people's short small term terms various best better big common high low
+""".split()
+STOP_WORDS = frozenset(ENGLISH_STOP_WORDS) | frozenset(_FORM_WORDS)
+_TOKEN = re.compile(r"[a-z]+(?:-[a-z]+)*|\d+|[^\sa-z\d]")
+_VOWEL = re.compile(r"[aeiouy]")
+
+
+def _is_word(token: str) -> bool:
+    return 3 <= len(token) <= 25 and token[0].isalpha() and _VOWEL.search(token) is not None
+
+
+def tokens(text: str) -> list[str]:
+    """Lower-case words of three letters or more; numbers, codes and single letters are no words."""
+    return [token for token in _TOKEN.findall(text.lower()) if _is_word(token)]
+
+
+def terms(text: str) -> list[str]:
+    """What a label may consist of: words, and pairs of words that stand next to each other, without stop words."""
+    found = _TOKEN.findall(text.lower())
+    fit = [_is_word(token) and token not in STOP_WORDS for token in found]
+    pairs = [f"{found[i]} {found[i + 1]}" for i in range(len(found) - 1) if fit[i] and fit[i + 1] and found[i] != found[i + 1]]
+    return [token for token, ok in zip(found, fit, strict=True) if ok] + pairs
+
+
+def stem(word: str) -> str:
+    """A crude stem, for seeing that two words are forms of one."""
+    if word.endswith("ies") and len(word) > 5:
+        word = word[:-3] + "y"
+    elif word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
+        word = word[:-1]
+    for end in ("ing", "ied", "ed", "er", "e"):
+        if word.endswith(end) and len(word) - len(end) >= 3:
+            word = word[: len(word) - len(end)] + ("y" if end == "ied" else "")
+            break
+    return word[:8]
+
+
+def top_texts(ids: np.ndarray, values: np.ndarray, dict_size: int, *, top: int) -> sparse.csr_matrix:
+    """The ``top`` most activating texts of each feature, as weights: csr float32 ``[D, n]``, each row summing to 1.
+
+    Args:
+        ids, values: int ``[n, k]`` and float ``[n, k]``, the texts' codes.
+    """
+    active = values > 0
+    rows = np.broadcast_to(np.arange(len(ids))[:, None], ids.shape)[active]
+    features, strength = ids[active], values[active]
+    order = np.lexsort((rows, -strength, features))
+    rows, features, strength = rows[order], features[order], strength[order]
+    first = np.searchsorted(features, np.arange(dict_size))
+    keep = np.arange(len(features)) - first[features] < top
+    weights = sparse.csr_matrix((strength[keep].astype(np.float32), (features[keep], rows[keep])), (dict_size, len(ids)))
+    total = np.asarray(weights.sum(axis=1)).ravel()
+    return sparse.diags_array(1 / np.maximum(total, 1e-12)).dot(weights).tocsr().astype(np.float32)
+
+
+def keyword_labels(
+    texts, ids, values, *, dict_size: int, firing_rate=None, max_activation=None, top: int = 80, words: int = 3,
+    min_texts: int = 5, min_share: float = 0.12, min_lift: float = 2.5,
+) -> list[dict]:  # fmt: skip
+    """One row per feature: its one to ``words`` most distinctive terms.
+
+    A feature's texts are its ``top`` most activating ones, weighted by activation. With p the weighted share of them
+    that has a term and b the share of all texts that has it, the term's score is ``p · log(1 + p / b)``: TF-IDF with
+    features as the classes (Grootendorst 2022), where a term counts once a text so that no single text decides.
+    Terms that share a stem with a better one are left out; a pair replaces its words if it is nearly as frequent.
+
+    Args:
+        texts: list of n strings; ids, values: int ``[n, k]``, float ``[n, k]``, their codes.
+        dict_size: ``D``.
+        firing_rate, max_activation: float ``[D]`` for the rows, by default those of these texts.
+        min_texts: a term must occur in that many texts (1 of a feature's own is not enough).
+        min_share: p of a term that is worth naming; the best term is named if at least half of that.
+        min_lift: a term must be that many times as frequent in the feature's texts as in all.
+
+    Returns:
+        rows ``{feature, label, method, firing_rate, max_activation}`` for all D features in order; a feature that no
+        text activates, or without a distinctive term, has an empty label.
+    """
+    if len(texts) != len(ids) or ids.shape != values.shape:
+        raise ValueError(
+            f"keyword_labels expects one code per text, found {len(texts)} texts, codes {ids.shape} and {values.shape}"
+        )
+    vectorizer = CountVectorizer(analyzer=terms, binary=True, min_df=min(min_texts, len(texts)), max_df=0.5, dtype=np.float32)
+    counts = vectorizer.fit_transform(texts).tocsr()
+    names = vectorizer.get_feature_names_out()
+    background = np.asarray(counts.mean(axis=0)).ravel()
+    weights = top_texts(ids, values, dict_size, top=top)
+    shares = (weights @ counts).tocsr()
+    own_texts = ((weights > 0).astype(np.float32) @ counts).tocsr()
+    if firing_rate is None:
+        firing_rate = np.bincount(ids[values > 0], minlength=dict_size) / len(texts)
+    if max_activation is None:
+        max_activation = np.zeros(dict_size, np.float32)
+        np.maximum.at(max_activation, ids.ravel(), values.ravel())
+    rows = []
+    for j in range(dict_size):
+        columns, p = _row(shares, j)
+        n_own = dict(zip(*_row(own_texts, j), strict=True))
+        score = p * np.log1p(p / background[columns])
+        best = [
+            (names[c], float(p[i])) for i in np.argsort(-score, kind="stable")[:40]
+            if n_own[c := columns[i]] >= 2 and p[i] >= min_share / 2 and p[i] >= min_lift * background[c]
+        ]  # fmt: skip
+        label = ", ".join(_choose(best, words, min_share))
+        rows.append(
+            {
+                "feature": j,
+                "label": label,
+                "method": METHOD,
+                "firing_rate": float(firing_rate[j]),
+                "max_activation": float(max_activation[j]),
+            }
+        )
+    return rows
+
+
+def _row(matrix, j):
+    part = slice(matrix.indptr[j], matrix.indptr[j + 1])
+    return matrix.indices[part], matrix.data[part]
+
+
+def _choose(best, words, min_share) -> list[str]:
+    shares = dict(best)
+    chosen: list[str] = []
+    stems: set[str] = set()
+    for name, share in best:
+        if len(chosen) == words or (chosen and share < min_share):
+            break
+        if " " not in name:  # a pair that nearly always comes with this word says more
+            pairs = [p for p in shares if " " in p and name in p.split() and shares[p] >= 0.6 * share]
+            name = max(pairs, key=shares.get, default=name)
+        own = {stem(w) for w in name.split()}
+        if not own & stems:
+            chosen.append(name)
+            stems |= own
+    return chosen
+
+
+def label_quality(labels, texts, ids, values, *, strong: int = 10, min_strong: int = 5, seed: int = 0) -> dict:
+    """Do texts in which a feature is strongly active contain the words of its label more often than other texts?
+
+    On texts that the labels were not made from: for each labelled feature that at least ``min_strong`` of them
+    activate, the ``strong`` most activating texts and as many random texts that do not activate it are told apart by
+    "contains a word (stem) of the label". The area under the curve of such a yes/no test is ``(1 + hits - false) / 2``.
+
+    Returns:
+        ``{features, hits, false_alarms, auc}``, means over features, and ``auc_above_half``, the share of features
+        whose label is better than chance.
+    """
+    rng = np.random.default_rng(seed)
+    stems = [{stem(w) for w in tokens(t)} for t in texts]
+    weights = top_texts(ids, values, len(labels), top=strong)
+    active = [set() for _ in labels]
+    for i, row in enumerate(np.where(values > 0, ids, -1)):
+        for j in row[row >= 0]:
+            active[j].add(i)
+    hits, false = [], []
+    for j, label in enumerate(labels):
+        own = weights.indices[weights.indptr[j] : weights.indptr[j + 1]]
+        if not label or len(own) < min_strong:
+            continue
+        wanted = {stem(w) for w in tokens(label)}
+        others = [i for i in rng.integers(len(texts), size=3 * len(own)) if i not in active[j]][: len(own)]
+        hits.append(np.mean([bool(wanted & stems[i]) for i in own]))
+        false.append(np.mean([bool(wanted & stems[i]) for i in others]) if others else 0.0)
+    hits, false = np.array(hits), np.array(false)
+    auc = (1 + hits - false) / 2
+    figures = {"hits": hits, "false_alarms": false, "auc": auc, "auc_above_half": auc > 0.5}
+    return {"features": len(hits)} | {name: float(v.mean()) if len(hits) else float("nan") for name, v in figures.items()}
