@@ -1,0 +1,63 @@
+"""The embedded model on real text, through the real encoder."""
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+import pytest
+import torch
+
+from pyterrier_xetrieval import FoldViews, MultiViewScorer, Xetrieval, pydocs
+from pyterrier_xetrieval.training import fraction_of_variance_explained
+
+QUERY = "how do I sort a list of words by their length"
+NAMES = ["sorted", "list.sort", "str.split", "os.remove", "time.sleep", "random.shuffle", "json.dumps", "threading.Lock"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Xetrieval.default()
+
+
+@pytest.fixture(scope="module")
+def views(model):
+    """Eight documents under one query, encoded and internalised."""
+    texts = {doc["docno"]: doc["text"] for doc in pydocs().get_corpus_iter()}
+    docs = pd.DataFrame({"docno": [n for n in NAMES if n in texts], "text": [texts[n] for n in NAMES if n in texts]})
+    encoder = model.encoder()
+    query = encoder(pd.DataFrame({"qid": ["1"], "query": [QUERY]}))
+    return model.internalizer()(encoder(docs).merge(query, how="cross"))
+
+
+def test_it_is_an_artifact_of_its_size(model):
+    assert isinstance(pt.Artifact.load(str(model.path)), Xetrieval) and repr(model) == "Xetrieval.default()"
+    assert sum(file.stat().st_size for file in model.path.glob("*.safetensors")) <= 12_000_000
+    assert model.aspects == ("summary", "purpose", "qa") and model.dim == model.encoder().dim == 384
+    assert "Licence" in (model.path / "README.md").read_text() and model.labels.methods
+    assert len(model.labels) > 0.9 * model.sae.dict_size
+
+
+def test_it_finds_the_sorting_feature(model, views):
+    results = (model.scorer() >> model.explainer())(views).sort_values("rank")
+    assert set(results["docno"].head(2)) == {"sorted", "list.sort"}
+    best = results["explanation"].iloc[0]
+    assert "sort" in model.labels[best.features[0]]
+    assert best.shared + best.other + best.bias + best.residual == pytest.approx(best.score, abs=1e-4)
+    assert abs(best.residual) < 0.15 * best.score and len(best) > 10
+
+
+def test_erasing_the_explanation_costs_the_first_place(model, views):
+    explained = (model.scorer() >> model.explainer())(views)
+    first = explained[explained["rank"] == 0]
+    erased = (model.intervention(features="shared", aspects=model.aspects) >> model.scorer())(first)
+    assert erased["score"].iloc[0] < explained["score"].median()
+
+
+def test_folding_gives_the_multi_view_score(model, views):
+    folded = (FoldViews(aspects=model.aspects) >> MultiViewScorer(aspects=()))(views)
+    np.testing.assert_allclose(folded["score"], model.scorer()(views)["score"], atol=1e-5)
+
+
+def test_it_explains_most_of_the_variance_of_text_it_never_saw(model):
+    texts = [doc["text"] for doc in pydocs().get_corpus_iter()][::60]
+    fve, active = fraction_of_variance_explained(model.sae, torch.from_numpy(model.encoder().encode_docs(texts)))
+    assert fve > 0.6 and active == pytest.approx(model.sae.k, abs=1)
