@@ -50,21 +50,20 @@ class Demo:
     @cached_property
     def original(self) -> FlexIndex:
         """Plain vectors of the collection."""
-        return self._index("original.flex", self.encoder, self._documents("encode"))
+        return self._index("original.flex", self.encoder, self._documents)
 
     @cached_property
     def folded(self) -> FlexIndex:
         """All views folded into one vector per document."""
-        return self._index("folded.flex", self.model.internalizer() >> self.model.fold(), self._vectors())
+        return self._index("folded.flex", self.model.internalizer() >> self.model.fold(), self._vectors)
 
     @cached_property
     def reconstructed(self) -> FlexIndex:
         """What the dictionary's features alone make of each vector."""
-        return self._index("reconstructed.flex", self.model.reconstructor(), self._vectors())
+        return self._index("reconstructed.flex", self.model.reconstructor(), self._vectors)
 
-    def _documents(self, what: str):
-        documents = list(self.dataset.get_corpus_iter(verbose=False))
-        return pt.tqdm(documents, desc=what, unit="doc")
+    def _documents(self):
+        return pt.tqdm(list(self.dataset.get_corpus_iter(verbose=False)), desc="encode", unit="doc")
 
     def _vectors(self):
         return self.original.get_corpus_iter(verbose=False)
@@ -74,7 +73,7 @@ class Demo:
         if not (path / "pt_meta.json").exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             with pt.io.finalized_directory(str(path)) as unfinished:
-                (stage >> FlexIndex(unfinished, verbose=False).indexer(mode="overwrite")).index(documents)
+                (stage >> FlexIndex(unfinished, verbose=False).indexer(mode="overwrite")).index(documents())
         return FlexIndex(str(path), verbose=False)
 
     def evaluate(self) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from ..labels import FeatureLabels
 from .jsonl import appending, json_lines, write_line
 from .llm import FunctionLLM, LanguageModel, TeacherError
 from .prompts import digest
-from .samples import FeatureSamples, check_template, fill_parts, shortened
+from .samples import FeatureSamples, check_template, fill_parts, shortened, without_reasoning
 
 PROMPT = (
     "A feature of a text embedding model is active in some texts and silent in others. Find out what it stands for.\n\n"
@@ -49,12 +49,6 @@ class Question(NamedTuple):
     facts: dict
 
 
-def without_reasoning(text: str) -> str:
-    """What follows the end of a reasoning block; nothing if the block does not end."""
-    text = text.rpartition("</think>")[2].strip()
-    return "" if text.startswith("<think>") else text
-
-
 def clean_label(text: str) -> str:
     """The phrase in an answer: its first line that says something, without ``Label:``, quotes, mark-up and full stop."""
     for line in without_reasoning(text).splitlines():
@@ -67,11 +61,10 @@ def clean_label(text: str) -> str:
 def check_label(label: str) -> str | None:
     """Why a cleaned answer is no hypothesis of 1-8 words; None if it is one."""
     words = len(label.split())
-    if not any(character.isalnum() for character in label):
+    if not any(map(str.isalnum, label)):
         return "no phrase in the answer"
-    if words > MAX_WORDS or len(label) > 120:  # the latter for scripts without spaces
-        return f"{words} words, expected 1 to {MAX_WORDS}"
-    return None
+    too_long = words > MAX_WORDS or len(label) > 120  # the latter for scripts without spaces
+    return f"{words} words, expected 1 to {MAX_WORDS}" if too_long else None
 
 
 def describe(
@@ -95,8 +88,7 @@ def describe(
         prompt: template with ``{active}`` and ``{silent}``.
         max_chars: length at which each text is cut.
         attempts: how often a malformed answer is asked for in one run.
-        give_up: features that may fail in a row before the run ends.
-        verbose: show a progress bar.
+        give_up: features that may fail in a row before the run ends; verbose: show a progress bar.
 
     Returns:
         the rows of ``labels``, those of described features replaced by {feature, label, method, firing_rate,
@@ -139,19 +131,11 @@ def describe(
         map(question, wanted), llm, path, facts=facts, read=read, total=len(wanted), attempts=attempts,
         give_up=give_up, verbose=verbose,
     )  # fmt: skip
-    table = pd.DataFrame(
-        [
-            {
-                "feature": row["feature"], "label": row["label"], "method": f"hypothesis ({llm.name})",
-                "firing_rate": float(samples.firing_rate[row["feature"]]),
-                "max_activation": float(samples.max_activation[row["feature"]]),
-                "examples": json.dumps(row["examples"]), "contrast": json.dumps(row["contrast"]),
-            }
-            for row in rows
-        ],
-        columns=["feature", "label", "method", "firing_rate", "max_activation", "examples", "contrast"],
-    )  # fmt: skip
-    return merge(labels, table.astype({"feature": np.int64}), samples.dict_size)
+    ids = np.array([row["feature"] for row in rows], np.int64)
+    made = {"label": [row["label"] for row in rows], "method": f"hypothesis ({llm.name})"}
+    facts = {"firing_rate": samples.firing_rate[ids], "max_activation": samples.max_activation[ids]}
+    shown = {name: [json.dumps(row[name]) for row in rows] for name in ("examples", "contrast")}
+    return merge(labels, pd.DataFrame({"feature": ids} | made | facts | shown), samples.dict_size)
 
 
 def merge(labels: FeatureLabels | None, table: pd.DataFrame, dict_size: int) -> FeatureLabels:
@@ -196,10 +180,9 @@ def ask(
                 if not flying:
                     break
                 for question, row, problems in flying.popleft().result():
-                    if problems:
+                    for problem in problems:
                         with appending(failures) as file:
-                            for problem in problems:
-                                write_line(file, {**question.key, **problem, "model": llm.name})
+                            write_line(file, {**question.key, **problem, "model": llm.name})
                     if row is None:
                         in_a_row += 1
                         if in_a_row == give_up:
@@ -214,8 +197,8 @@ def ask(
         finally:
             workers.shutdown(wait=True, cancel_futures=True)
     if len(rows) < total:
-        message = f"{total - len(rows)} answer(s) are missing, see {failures}; the same call asks for them again"
-        warnings.warn(message, stacklevel=3)
+        missing = f"{total - len(rows)} answer(s) are missing"
+        warnings.warn(f"{missing}, see {failures}; the same call asks for them again", stacklevel=3)
     return rows
 
 

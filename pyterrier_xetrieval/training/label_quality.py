@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ..labels import FeatureLabels
-from .describe import Question, as_model, ask, without_reasoning
+from .describe import Question, as_model, ask
 from .llm import LanguageModel
 from .prompts import digest
-from .samples import FeatureSamples, check_template, fill_parts, shortened
+from .samples import FeatureSamples, check_template, fill_parts, shortened, without_reasoning
 
 DETECT = (
     "A feature of a text embedding model is said to stand for this:\n\n{label}\n\nDoes that fit the following text?\n\n"

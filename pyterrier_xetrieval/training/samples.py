@@ -144,7 +144,8 @@ def _activations(sae, internalizers, block: np.ndarray) -> np.ndarray:
 def _blocks(vectors, dim: int) -> Iterator[np.ndarray]:
     """The rows in float32 blocks of :data:`BLOCK`, the last one shorter, however they arrive."""
     if hasattr(vectors, "ndim"):
-        vectors = (vectors[i : i + BLOCK] for i in range(0, len(vectors), BLOCK)) if vectors.ndim == 2 else [vectors]
+        matrix = vectors
+        vectors = (matrix[i : i + BLOCK] for i in range(0, len(matrix), BLOCK))
     rest = np.empty((0, dim), np.float32)
     for batch in _checked(vectors, dim):
         rest = np.concatenate([rest, batch])
@@ -236,3 +237,9 @@ def shortened(text: str, max_chars: int) -> str:
     """A text on one line of at most that many characters."""
     text = " ".join(text.split())
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
+
+
+def without_reasoning(text: str) -> str:
+    """What follows the end of a reasoning block; nothing if the block does not end."""
+    text = text.rpartition("</think>")[2].strip()
+    return "" if text.startswith("<think>") else text
