@@ -96,8 +96,7 @@ def describe(
 
     Raises:
         ValueError: the file holds answers of another model, to another prompt or about other samples; a text missing.
-        RuntimeError: another run is writing to the file.
-        TeacherError: the model refused, or too many features failed in a row.
+        RuntimeError, TeacherError: another run is writing to the file; too many features failed in a row.
 
     Example::
 
@@ -108,7 +107,7 @@ def describe(
     samples.check_texts(texts, stage="describe")
     check_template(prompt, ("active", "silent"), stage="describe")
     llm = as_model(llm)
-    wanted = np.flatnonzero(samples.counts) if features is None else np.array(list(features), np.int64)
+    wanted = np.flatnonzero(samples.counts) if features is None else np.array(list(dict.fromkeys(features)), np.int64)
     if len(wanted) and not (0 <= wanted.min() and wanted.max() < samples.dict_size and samples.counts[wanted].all()):
         raise ValueError(f"describe expects features of 0 … {samples.dict_size - 1} that some document activates")
     facts = {"model": llm.name, "prompt": digest(prompt, 12)}
@@ -221,7 +220,7 @@ def _batches(questions, known: dict, path: Path, size: int) -> Iterator[list[tup
     for question in questions:
         row = known.get((question.key["feature"], question.key.get("docno")))
         if row is not None and row.get("asked") != digest(question.prompt, 32):
-            raise ValueError(f"{path} holds an answer about other samples or texts for {question.key}; write to another file")
+            raise ValueError(f"{path} holds an answer about other samples, texts or labels for {question.key}; use another file")
         batch.append((question, row))
         new += row is None
         if new == size or len(batch) >= 100:

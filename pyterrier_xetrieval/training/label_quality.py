@@ -123,7 +123,7 @@ def intruder_detection(
         prompt: template with ``{texts}``; max_chars, attempts, give_up, verbose: as for ``describe``.
 
     Returns:
-        one row per feature: feature, correct (bool), verdict (the number named, or None), intruder (its number from 1).
+        one row per feature: feature, correct (bool), verdict (the number named, or missing), intruder (its number from 1).
 
     Raises:
         ValueError, TeacherError: as for :func:`detection_scores`.
@@ -159,7 +159,8 @@ def intruder_detection(
         read=lambda text: ({"verdict": read_number(text, n_texts + 1), "answer": text[:2000]}, None),
     )  # fmt: skip
     table = pd.DataFrame([{**row, "correct": row["verdict"] == row["intruder"]} for row in rows])
-    return table.reindex(columns=["feature", "correct", "verdict", "intruder"])
+    table = table.reindex(columns=["feature", "correct", "verdict", "intruder"])
+    return table.astype({"verdict": "Int64"})  # whole numbers also where some are missing
 
 
 def read_yes_no(text: str) -> bool | None:

@@ -88,12 +88,12 @@ def feature_samples(
         top: ``n``, most activating documents kept per feature.
         random: ``r``, random activating and non-activating documents kept per feature.
         pool: random documents among which non-activating ones are looked for.
-        threshold: ``τ`` of Eq. 4: a document is activating if its activation exceeds it.
+        threshold: ``τ >= 0`` of Eq. 4: a document is activating if its activation exceeds it.
         seed: of the random documents.
 
     Raises:
-        ValueError: vectors of another dimension, NaN or infinite; another number of docnos, or one twice; a number that
-            is not positive.
+        ValueError: vectors of another dimension, NaN or infinite; another number of docnos, or one twice; a number out of
+            range.
 
     Example::
 
@@ -104,6 +104,8 @@ def feature_samples(
     for name, value in {"top": top, "random": random, "pool": pool}.items():
         if not (isinstance(value, int) and value > 0):
             raise ValueError(f"feature_samples expects a positive number as {name}, found {value!r}")
+    if not threshold >= 0:
+        raise ValueError(f"feature_samples expects threshold >= 0, found {threshold!r}")
     internalizers = [model.internalizers[a] for a in model.check_aspects(aspects, stage="feature_samples")]
     sae, dict_size = model.sae, model.sae.dict_size
     best, reservoir, others = _Best(dict_size, top), _Best(dict_size, random), _Pool(dict_size, pool, seed)
@@ -131,14 +133,12 @@ def feature_samples(
 def _activations(sae, internalizers, block: np.ndarray) -> np.ndarray:
     """Activations of a block's documents, the maximum over views: float32 ``[b, D]``."""
     device = sae.w_enc.device
-    padded = torch.zeros(BLOCK, block.shape[1])
-    padded[: len(block)] = torch.from_numpy(block)
-    padded = padded.to(device)
-    dense = torch.zeros(BLOCK, sae.dict_size, device=device)
-    for view in (padded, *(module(padded) for module in internalizers)):
+    z = torch.from_numpy(block).to(device)
+    dense = torch.zeros(len(z), sae.dict_size, device=device)
+    for view in (z, *(module(z) for module in internalizers)):
         codes = sae.encode(view)
         dense.scatter_reduce_(1, codes.ids, codes.values, "amax")
-    return dense[: len(block)].cpu().numpy()
+    return dense.cpu().numpy()
 
 
 def _blocks(vectors, dim: int) -> Iterator[np.ndarray]:
