@@ -17,7 +17,7 @@ class JumpReLU(Objective):
     ``f = p ⊙ H(p − θ)`` and ``L = ‖x − x̃‖² + λ Σ_j H(p_j − θ_j)``, the number of active features itself. Both jump at
     θ, so θ learns through pseudo-derivatives with a rectangle of width ε, the ``bandwidth``:
     ``∂f/∂θ := −θ/ε · 1[|p − θ| < ε/2]`` and ``∂H/∂θ := −1/ε · 1[|p − θ| < ε/2]``. θ stays positive as the exponential
-    of its parameter. Both defaults are far above the paper's 0.001, which takes billions of rows to move.
+    of its parameter. Both defaults are far above the paper's 0.001, which suits trainings on billions of rows.
     """
 
     def __init__(self, start, *, bandwidth=0.05, threshold=0.05, **options):
@@ -61,10 +61,11 @@ class BatchTopK(Objective):
 
     def codes(self, x):
         f = super().codes(x)
-        flat, keep = f.detach().reshape(-1).numpy(), len(x) * self.k
-        if keep >= len(flat):
+        positive, keep = f.detach()[f.detach() > 0].numpy(), len(x) * self.k
+        if keep >= len(positive):
             return f
-        return f * (f >= float(np.partition(flat, len(flat) - keep)[len(flat) - keep]))
+        # the many zeros left out: they slow the selection down tenfold
+        return f * (f >= float(np.partition(positive, len(positive) - keep)[len(positive) - keep]))
 
     def forward(self, x, warmup, dead):
         f = self.codes(x)

@@ -62,7 +62,9 @@ def train_sae(
         variant: one of the above.
         dict_size, steps: ``D``, and how many steps of Adam.
         k: number of active features, for the k family.
-        sparsity: λ of Eq. 10 for vectors of variance 1, for the penalty family.
+        sparsity: λ of Eq. 10 for vectors of variance 1, for the penalty family. For sentence vectors start with 0.1
+            to 0.2 (relu, p_anneal), 0.2 to 0.3 (gated, gated_anneal) or 0.002 (jumprelu, which counts features), then
+            look at ``l0``.
         on_eval: called as ``on_eval(sae, entry)`` after each entry of the history.
         options: see there; ``seed`` in any case.
 
@@ -78,7 +80,7 @@ def train_sae(
 
     Example::
 
-        sae, history = train_sae(vectors, variant="jumprelu", dict_size=6144, sparsity=2e-3, steps=20_000)
+        sae, history = train_sae(vectors, variant="jumprelu", dict_size=6144, sparsity=0.002, steps=20_000)
     """
     if variant not in VARIANTS:
         raise ValueError(f"train_sae expects variant to be one of {VARIANTS}, found {variant!r}")
