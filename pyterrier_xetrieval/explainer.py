@@ -126,12 +126,13 @@ def attribute(
             parts = np.float32(weights[v]) * view.coefficients[rows] * dots.ravel()[flat]
             explained[pairs] += parts.sum(axis=1, dtype=np.float64)
             where = slots.ravel()[flat]
-            activations = view.activations[rows]
-            pair, at = np.nonzero((where >= 0) & (activations > threshold))
-            document[pair, where[pair, at], v] = activations[pair, at]
-            # the part of a feature counts for every view that uses its direction, also below the threshold
-            pair_all, at_all = np.nonzero((where >= 0) & (parts != 0))  # empty slots may repeat an id
-            contribution[pair_all, where[pair_all, at_all]] += parts[pair_all, at_all]
+            pair, at = np.nonzero(where >= 0)  # the features that the query has too
+            where, part, activation = where[pair, at], parts[pair, at], view.activations[rows[pair], at]
+            # a feature's part counts for every view that uses its direction, also below the threshold
+            used = part != 0  # empty slots may repeat an id
+            contribution[pair[used], where[used]] += part[used]
+            active = activation > threshold
+            document[pair[active], where[active], v] = activation[active]
         chunks.append(_listed(pairs, contribution, document, q.ids[distinct][local], q.activations[distinct][local]))
     pair, features, contribution, query_activation, document = map(np.concatenate, zip(*chunks))
     # back to the order of the pairs, each pair's largest contribution first
@@ -181,7 +182,7 @@ class SAEExplainer(RowWiseStage):
 
     label = "SAEExplainer"
 
-    def __init__(self, model, *, aspects=None, weights=None, threshold=0.0, top=10, refit=True, batch_size=1024):
+    def __init__(self, model, *, aspects=None, weights=None, threshold=0.0, top=10, refit=True, batch_size=512):
         self.model = model
         self.aspects = model.check_aspects(aspects, stage="SAEExplainer")
         self.weights = view_weights(self.aspects, weights, stage="SAEExplainer")
