@@ -28,7 +28,7 @@ class FeatureLabels:
         missing = {"feature", "label", "method"} - set(table.columns)
         if missing:
             raise ValueError(f"FeatureLabels expects columns feature, label, method; missing {sorted(missing)}")
-        if not pd.api.types.is_integer_dtype(table["feature"]) or table["feature"].isna().any():
+        if len(table) and (not pd.api.types.is_integer_dtype(table["feature"]) or table["feature"].isna().any()):
             raise ValueError(f"FeatureLabels expects whole numbers as feature, found {table['feature'].dtype}")
         ids = table["feature"].to_numpy(dtype=np.int64)
         if len(np.unique(ids)) != len(ids):

@@ -22,6 +22,11 @@ def test_written_tables_read_back(tmp_path):
     assert (read[4], read[1]) == ("a b c", "NA") and read.table["firing_rate"].tolist() == [0.25, 0.5]
 
 
+def test_no_labels_at_all_read_back(tmp_path):
+    FeatureLabels.empty(6).write(tmp_path / "labels.tsv")
+    assert FeatureLabels.read(tmp_path / "labels.tsv", 6)[4] == "feature 4"
+
+
 def test_quotes_survive(tmp_path):
     FeatureLabels(table(), 6).write(tmp_path / "labels.tsv")
     assert FeatureLabels.read(tmp_path / "labels.tsv", 6)[4] == 'sorting, "order"'

@@ -11,7 +11,7 @@ from pyterrier_xetrieval.training import (
     dense_reconstruction,
     fraction_of_variance_explained,
     keyword_labels,
-    label_quality,
+    keyword_quality,
     train_internalizers,
     train_sae,
 )
@@ -262,8 +262,8 @@ def test_labels_name_the_planted_word_of_each_topic():
     assert rows[3]["firing_rate"] == 1 and rows[3]["max_activation"] == pytest.approx(values[:, 1].max())
     held = topic_texts(1, 200)
     labels = [row["label"] for row in rows]
-    good = label_quality(labels[:3] + ["", ""], *held)
-    bad = label_quality([labels[1], labels[2], labels[0], "", ""], *held)
+    good = keyword_quality(labels[:3] + ["", ""], *held)
+    bad = keyword_quality([labels[1], labels[2], labels[0], "", ""], *held)
     assert good["features"] == 3 and good["auc"] > 0.7 > 0.52 > bad["auc"]
 
 

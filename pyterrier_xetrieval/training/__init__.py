@@ -1,18 +1,37 @@
-"""Programs that make a model: internalizers, the sparse autoencoder, keyword labels, and the default model's recipe."""
+"""Programs that make a model: teacher texts, internalizers, sparse autoencoders, labels, and the default model's recipe."""
 
+from .describe import describe
 from .internalizers import train_internalizers
-from .labels import keyword_labels, label_quality
+from .label_quality import detection_scores, intruder_detection
+from .labels import keyword_labels, keyword_quality
+from .llm import EndpointLLM, FunctionLLM, TeacherError
+from .local_llm import TransformersLLM
+from .prompts import PROMPTS
 from .sae import fraction_of_variance_explained
+from .samples import FeatureSamples, feature_samples
 from .sparse import SparseReconstruction, dense_reconstruction
+from .teacher import Report, Teacher
 from .variants import firing_rates, train_sae
 
 __all__ = [
+    "PROMPTS",
+    "EndpointLLM",
+    "FeatureSamples",
+    "FunctionLLM",
+    "Report",
     "SparseReconstruction",
+    "Teacher",
+    "TeacherError",
+    "TransformersLLM",
     "dense_reconstruction",
+    "describe",
+    "detection_scores",
+    "feature_samples",
     "firing_rates",
     "fraction_of_variance_explained",
+    "intruder_detection",
     "keyword_labels",
-    "label_quality",
+    "keyword_quality",
     "train_internalizers",
     "train_sae",
 ]

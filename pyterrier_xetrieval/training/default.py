@@ -19,7 +19,7 @@ from ..internalizer import internalize
 from . import data, measure
 from .card import model_card
 from .internalizers import train_internalizers
-from .labels import keyword_labels, label_quality
+from .labels import keyword_labels, keyword_quality
 from .sae import fraction_of_variance_explained, train_sae
 
 TRAINING_TEXT = ("train_stackexchange", "train_prose", "mutual_train")
@@ -113,7 +113,7 @@ def label(sae, training: TrainingSet) -> tuple[list[dict], dict, dict]:
         max_activation=max_activation,
     )
     labels = [row["label"] for row in rows]
-    quality = label_quality(labels, training.held_texts, *codes_of(sae, training.held_vectors))
+    quality = keyword_quality(labels, training.held_texts, *codes_of(sae, training.held_vectors))
     statistics = {
         "dead_share": float((firing_rate == 0).mean()),
         "labelled_share": float(np.mean([bool(name) for name in labels])),
