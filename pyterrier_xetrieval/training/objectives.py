@@ -80,11 +80,11 @@ class Objective(nn.Module):
 
 
 class ReLU(Objective):
-    """``L = ‖x − x̃‖² + λ ‖f‖₁`` (Cunningham et al. 2023, section 2; Bricken et al. 2023, unit directions)."""
+    """``L = ‖x − x̃‖² + λ ‖f‖₁`` (Cunningham et al. 2023; Bricken et al. 2023, unit directions)."""
 
 
 class PAnneal(ReLU):
-    """ReLU with ``λ_s Σ_j f_j^p``, p from 1 to ``p_end`` (Karvonen et al. 2024, section 4): from ℓ1 towards a count.
+    """ReLU with ``λ_s Σ_j f_j^p``, p from 1 to ``p_end`` (Karvonen et al. 2024): from ℓ1 towards a count.
 
     p falls in ``updates`` equal jumps between the shares ``anneal_from`` and ``anneal_to`` of the training. At each,
     ``λ_(s+1) = λ_s Σ ‖f‖_p^p / Σ ‖f‖_p'^p'`` over the last ``queue`` batches, so that a jump changes the shape of the
@@ -116,7 +116,7 @@ class PAnneal(ReLU):
 
 
 class Gated(Objective):
-    """Which features and how much of each, apart (Rajamanoharan et al. 2024a, section 3.2).
+    """Which features and how much of each, apart (Rajamanoharan et al. 2024a).
 
     With ``π = W_g (x − b) + b_g``: ``f = 1[π > 0] ⊙ ReLU(exp(r) ⊙ W_g (x − b) + b_mag)`` and
     ``L = ‖x − x̃(f)‖² + λ ‖ReLU(π)‖₁ + ‖x − x̃_frozen(ReLU(π))‖²``: the step lets no gradient through, the gate learns
@@ -152,7 +152,7 @@ class Gated(Objective):
 
 
 class GatedAnneal(PAnneal, Gated):
-    """Gated with the penalty of p-annealing on the gate: ``λ_s Σ_j ReLU(π_j)^p`` (Karvonen et al. 2024, section 4)."""
+    """Gated with the penalty of p-annealing on the gate: ``λ_s Σ_j ReLU(π_j)^p`` (Karvonen et al. 2024)."""
 
 
 def squared_error(x, decoded):

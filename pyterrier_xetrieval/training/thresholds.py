@@ -12,7 +12,7 @@ from .sparse import dense_reconstruction
 
 
 class JumpReLU(Objective):
-    """A threshold of its own for each feature (Rajamanoharan et al. 2024b, sections 3-4).
+    """A threshold of its own for each feature (Rajamanoharan et al. 2024b).
 
     ``f = p ⊙ H(p − θ)`` and ``L = ‖x − x̃‖² + λ Σ_j H(p_j − θ_j)``, the number of active features itself. Both jump at
     θ, so θ learns through pseudo-derivatives with a rectangle of width ε, the ``bandwidth``:
