@@ -12,11 +12,11 @@ import torch
 
 from .explanation import Explanation
 from .sae import SparseAutoencoder
-from .scorer import row_dots, view_weights
+from .scorer import fold_distinct, row_dots, view_weights
 from .stage import RowWiseStage, positive_int
 from .vectors import stack_unique, view_column
 
-_PAIRS = 1024  # pairs joined at once: bounds the working memory at a few tens of megabytes
+_PAIRS = 2048  # pairs joined at once: bounds the working memory at a few tens of megabytes
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,24 @@ def _joined(parts: list[np.ndarray], width: int) -> np.ndarray:
     return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
 
 
+def encode_views(sae: SparseAutoencoder, views: Sequence[np.ndarray], *, refit: bool, batch_size: int) -> list[ViewCodes]:
+    """:func:`encode_view` of each view; together if they fit one batch.
+
+    A page of results then reads the dictionary once, and not once for each view.
+    """
+    ends = np.cumsum([len(view) for view in views])
+    if ends[-1] > batch_size:
+        return [encode_view(sae, view, refit=refit, batch_size=batch_size) for view in views]
+    joint = encode_view(sae, np.concatenate(views), refit=refit, batch_size=batch_size)
+    split = [np.split(part, ends[:-1]) for part in (joint.ids, joint.activations, joint.coefficients)]
+    return [ViewCodes(*parts) for parts in zip(*split)]
+
+
 @torch.no_grad()
 def attribute(
     sae: SparseAutoencoder,
     queries: np.ndarray,
+    q: ViewCodes,
     query_rows: np.ndarray,
     codes: Sequence[ViewCodes],
     doc_rows: Sequence[np.ndarray],
@@ -84,7 +98,6 @@ def attribute(
     *,
     weights: Sequence[float],
     threshold: float,
-    batch_size: int,
 ) -> Attribution:
     """Splits each pair's score into contributions of shared features, other features, bias and residual.
 
@@ -93,15 +106,14 @@ def attribute(
     listed one by one.
 
     Args:
-        queries: float32 ``[u_q, m]``, distinct query vectors; query_rows: int64 ``[n]``, which one each pair has.
+        queries: float32 ``[u_q, m]``, distinct query vectors; q: their codes; query_rows: int64 ``[n]``, which one
+            each pair has.
         codes: codes of the distinct vectors of each of the ``V`` views.
         doc_rows: int64 ``[n]`` for each view, which of its vectors each pair has.
         scores: float ``[n]``, the scores to split.
         weights: ``V`` numbers, the original view's first.
         threshold: τ of Eq. 4.
-        batch_size: queries encoded at once.
     """
-    q = encode_view(sae, queries, refit=False, batch_size=batch_size)
     n, k, views = len(query_rows), q.ids.shape[1], len(codes)
     device = sae.w_dec.device
     bias = float(np.sum(weights)) * (queries @ sae.b_dec.cpu().numpy())
@@ -121,11 +133,11 @@ def attribute(
         document = np.zeros((len(pairs), k, views), np.float32)
         for v, view in enumerate(codes):
             rows = doc_rows[v][pairs]
-            ids = view.ids[rows]
+            ids = view.ids.take(rows, axis=0)
             flat = ids + (local * sae.dict_size)[:, None]
-            parts = np.float32(weights[v]) * view.coefficients[rows] * dots.ravel()[flat]
+            parts = np.float32(weights[v]) * view.coefficients.take(rows, axis=0) * dots.take(flat)
             explained[pairs] += parts.sum(axis=1, dtype=np.float64)
-            where = slots.ravel()[flat]
+            where = slots.take(flat)
             pair, at = np.nonzero(where >= 0)  # the features that the query has too
             where, part, activation = where[pair, at], parts[pair, at], view.activations[rows[pair], at]
             # a feature's part counts for every view that uses its direction, also below the threshold
@@ -198,26 +210,21 @@ class SAEExplainer(RowWiseStage):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
         sae, weights = self.model.sae, (1.0, *(self.weights or [1.0] * len(self.aspects)))
         queries, query_rows = stack_unique(inp, "query_vec", dim=self.model.dim, stage=self)
-        codes, doc_rows, scores = [], [], np.zeros(len(inp))
-        for column, weight in zip(columns, weights):
-            view, rows = stack_unique(inp, column, dim=self.model.dim, stage=self)
-            codes.append(encode_view(sae, view, refit=self.refit, batch_size=self.batch_size))
-            doc_rows.append(rows)
-            scores += weight * row_dots(queries, query_rows, view, rows)
-        parts = attribute(
-            sae, queries, query_rows, codes, doc_rows, scores,
-            weights=weights, threshold=self.threshold, batch_size=self.batch_size,
-        )  # fmt: skip
+        views, doc_rows = zip(*(stack_unique(inp, column, dim=self.model.dim, stage=self) for column in columns))
+        scores = row_dots(queries, query_rows, *fold_distinct(views, doc_rows, self.weights))
+        q, *codes = encode_views(sae, [queries, *views], refit=self.refit, batch_size=self.batch_size)
+        parts = attribute(sae, queries, q, query_rows, codes, doc_rows, scores, weights=weights, threshold=self.threshold)
         return inp.assign(explanation=self._explanations(inp, parts))
 
     def _explanations(self, inp: pd.DataFrame, parts: Attribution) -> pd.Series:
         views, labels = ("original", *self.aspects), self.model.labels
         column = np.empty(len(inp), dtype=object)
-        for i, (qid, docno) in enumerate(zip(inp["qid"].tolist(), inp["docno"].tolist())):
-            own = slice(parts.offsets[i], parts.offsets[i + 1])
+        numbers = (parts.score, parts.other, parts.bias, parts.residual, parts.offsets[:-1], parts.offsets[1:])
+        rows = zip(inp["qid"].tolist(), inp["docno"].tolist(), *(a.tolist() for a in numbers))  # plain numbers: faster
+        for i, (qid, docno, score, other, bias, residual, start, end) in enumerate(rows):
             column[i] = Explanation(
-                qid, docno, float(parts.score[i]), parts.features[own], parts.contribution[own],
-                parts.query_activation[own], parts.document_activation[own],
-                float(parts.other[i]), float(parts.bias[i]), float(parts.residual[i]), views, labels, self.top,
+                qid, docno, score, parts.features[start:end], parts.contribution[start:end],
+                parts.query_activation[start:end], parts.document_activation[start:end],
+                other, bias, residual, views, labels, self.top,
             )  # fmt: skip
         return pd.Series(column, index=inp.index, dtype=object)

@@ -14,7 +14,7 @@ from .labels import FeatureLabels
 OTHER, BIAS, RESIDUAL = "other features", "bias", "not explained by the dictionary"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)
 class Explanation:
     """Why this document got this score: ``score = Σ contributions + other + bias + residual``.
 

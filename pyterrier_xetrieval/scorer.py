@@ -66,11 +66,21 @@ def _fold_rows(inp: pd.DataFrame, aspects, weights, stage) -> tuple[np.ndarray, 
         view, which = stack_unique(inp, view_column(aspect), dim=z.shape[1] or None, stage=stage)
         views.append(view)
         view_rows.append(which)
-    if all(np.array_equal(rows, which) for which in view_rows):
-        return fold_views(views, weights), rows
+    return fold_distinct(views, view_rows, weights)
+
+
+def fold_distinct(views: list, view_rows: list, weights: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`fold_views` where each view has distinct vectors of its own: the folded ones, and each row's.
+
+    Args:
+        views: float32 ``[u_v, m]`` each; view_rows: int64 ``[n]`` each, which of its vectors a row has.
+        weights: as in :func:`fold_views`.
+    """
+    if all(np.array_equal(view_rows[0], rows) for rows in view_rows):
+        return fold_views(views, weights), view_rows[0]
     # a document whose views were edited differently in different rows: every combination is folded once
     _, first, inverse = np.unique(np.stack(view_rows), axis=1, return_index=True, return_inverse=True)
-    return fold_views([view[which[first]] for view, which in zip(views, view_rows)], weights), np.ravel(inverse)
+    return fold_views([view[rows[first]] for view, rows in zip(views, view_rows)], weights), np.ravel(inverse)
 
 
 def row_dots(left: np.ndarray, left_rows: np.ndarray, right: np.ndarray, right_rows: np.ndarray) -> np.ndarray:

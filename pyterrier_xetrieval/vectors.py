@@ -38,7 +38,7 @@ def stack_unique(inp: pd.DataFrame, column: str, *, dim: int | None, stage) -> t
     distinct: dict[bytes, int] = {}
     known: dict[int, int] = {}  # by object: rows that share one array need no second look at its content
     vectors = []
-    rows = np.empty(len(inp), np.int64)
+    slots = []
     for i, cell in enumerate(inp[column].tolist()):  # the list keeps every cell alive, so that no id comes twice
         slot = known.get(id(cell))
         if slot is None:
@@ -48,7 +48,8 @@ def stack_unique(inp: pd.DataFrame, column: str, *, dim: int | None, stage) -> t
             if slot == len(vectors):
                 vectors.append(vector)
             known[id(cell)] = slot
-        rows[i] = slot
+        slots.append(slot)
+    rows = np.array(slots, np.int64)
     matrix = np.stack(vectors) if vectors else np.empty((0, dim or 0), np.float32)
     finite = np.isfinite(matrix).all(axis=1)
     if not finite.all():

@@ -40,6 +40,19 @@ def test_choice_of_k_with_and_without_ties(k):
             torch.testing.assert_close(sae.encode(torch.from_numpy(x)).dense(48), codes.dense(48))
 
 
+def test_rows_chosen_in_threads_are_the_same():
+    sae, x = random_sae(), torch.from_numpy(unit(np.random.default_rng(4), 301, 16))
+    threads = torch.get_num_threads()
+    with torch.no_grad():
+        many = sae.encode(x).dense(48)
+        torch.set_num_threads(1)
+        one = sae.encode(x).dense(48)
+        torch.set_num_threads(threads)
+        single = torch.cat([sae.encode(row[None]).dense(48) for row in x])
+    torch.testing.assert_close(many, one)
+    torch.testing.assert_close(many, single)
+
+
 def test_threshold_selects_by_activation():
     codes = identity_sae(k=3).encode(torch.tensor([[0.5, 0.1, 0.9, 0.2, 0.0, 0.3]]))
     assert sorted(codes.ids[codes.active(0.4)].tolist()) == [0, 2]

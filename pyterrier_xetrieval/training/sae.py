@@ -189,8 +189,9 @@ def _start(x, dict_size, k, init, generator) -> SparseAutoencoder:
 
 
 def _select(sae, x) -> SparseCodes:
-    """The codes of ``sae.encode``; the order of the slots is torch's own, on which the last bits of a training depend."""
-    values, ids = sae.pre_activations(x).topk(sae.k, dim=1, sorted=False)
+    """The codes of ``sae.encode``, in an order of sums and slots on which the last bits of a training depend."""
+    pre = torch.addmm(sae.b_enc - sae.w_enc @ sae.b_dec, x, sae.w_enc.T)
+    values, ids = pre.topk(sae.k, dim=1, sorted=False)
     return SparseCodes(ids, values.relu_())
 
 
