@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,9 +119,10 @@ def attribute(
     device = sae.w_dec.device
     bias = float(np.sum(weights)) * (queries @ sae.b_dec.cpu().numpy())
     explained = np.zeros(n)
-    chunks = []
     order = np.argsort(query_rows, kind="stable")  # pairs of one query together: few rows in the tables below
-    for start in range(0, max(n, 1), _PAIRS):
+
+    @torch.no_grad()  # which holds for the thread that says it
+    def join(start: int):
         pairs = order[start : start + _PAIRS]
         distinct, local = np.unique(query_rows[pairs], return_inverse=True)
         # tables over the whole dictionary for the few queries at hand: ⟨q, w_j⟩, and the slot of j in the query's code
@@ -145,7 +147,14 @@ def attribute(
             contribution[pair[used], where[used]] += part[used]
             active = activation > threshold
             document[pair[active], where[active], v] = activation[active]
-        chunks.append(_listed(pairs, contribution, document, q.ids[distinct][local], q.activations[distinct][local]))
+        return _listed(pairs, contribution, document, q.ids[distinct][local], q.activations[distinct][local])
+
+    starts = range(0, max(n, 1), _PAIRS)
+    if len(starts) == 1:
+        chunks = [join(0)]
+    else:  # blocks own their pairs, and numpy works outside the interpreter's lock
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            chunks = list(pool.map(join, starts))
     pair, features, contribution, query_activation, document = map(np.concatenate, zip(*chunks))
     # back to the order of the pairs, each pair's largest contribution first
     final = np.lexsort((-contribution, pair))
