@@ -71,8 +71,6 @@ def main() -> None:
     for name, explanations in results.items():
         different = sum(e.per_view != sets for e, sets in zip(explanations, expected))
         print(f"{name}: feature sets of {different} of {len(frame)} pairs differ")
-        worst = max(abs(e.shared + e.other + e.bias + e.residual - s) for e, s in zip(explanations, frame["score"]))
-        print(f"{name}: parts add up to the score within {worst:.1e}")
     print(f"\n{len(frame)} pairs, {frame['docno'].nunique()} documents, {len(topics)} queries; dictionary {model.sae.dict_size}, "
           f"k = {model.sae.k}; {platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
           f"median of {args.repeat}")  # fmt: skip

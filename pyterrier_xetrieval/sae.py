@@ -214,7 +214,7 @@ class SparseAutoencoder(nn.Module):
 
 
 def _top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` largest values of each row and where they are, in no order: ``x.topk(k)``, on the CPU in half the time."""
+    """The ``k`` largest values of each row and where they are, in no order: ``x.topk(k)``, faster on the CPU."""
     if x.device.type != "cpu" or x.requires_grad or not 0 < k < x.shape[1]:
         return x.topk(k, dim=1, sorted=False)
     blocks = np.array_split(x.numpy(), max(1, min(torch.get_num_threads(), len(x) // 64)))

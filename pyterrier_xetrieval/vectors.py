@@ -58,12 +58,6 @@ def stack_unique(inp: pd.DataFrame, column: str, *, dim: int | None, stage) -> t
     return matrix, rows
 
 
-def stack(inp: pd.DataFrame, column: str, *, dim: int | None, stage) -> np.ndarray:
-    """All vectors of a column as float32 ``[n, m]``, one row each; checks and errors of :func:`stack_unique`."""
-    matrix, rows = stack_unique(inp, column, dim=dim, stage=stage)
-    return matrix[rows]
-
-
 def unstack(matrix: np.ndarray, rows: np.ndarray | None = None, *, index: pd.Index | None = None) -> pd.Series:
     """A column of 1-d arrays from a matrix: row ``i`` holds ``matrix[rows[i]]``; equal rows share one array.
 

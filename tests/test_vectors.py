@@ -6,7 +6,7 @@ from conftest import result_frame, unit
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import VectorLoader
-from pyterrier_xetrieval.vectors import stack, stack_unique, unstack
+from pyterrier_xetrieval.vectors import stack_unique, unstack
 
 
 @pytest.fixture
@@ -22,6 +22,11 @@ def frame(*cells):
     for i, cell in enumerate(cells):
         column[i] = cell
     return pd.DataFrame({"docno": [f"d{i}" for i in range(len(cells))], "doc_vec": pd.Series(column, dtype=object)})
+
+
+def stack(inp, column, *, dim, stage):
+    matrix, rows = stack_unique(inp, column, dim=dim, stage=stage)
+    return matrix[rows]
 
 
 def test_distinct_vectors_are_kept_once():
