@@ -4,10 +4,11 @@ __version__ = "0.1.0"
 
 from .checkpoints import read_released
 from .cot import CoTReasoner
-from .datasets import pydocs
+from .datasets import beir_folder, benchmark, pool, pydocs, sample
 from .encoder import MiniLM
 from .explainer import SAEExplainer
 from .explanation import Explanation, explanation_frame
+from .index import XetrievalIndex
 from .internalizer import ReasoningInternalizer
 from .intervention import FeatureIntervention
 from .labels import FeatureLabels
@@ -32,7 +33,12 @@ __all__ = [
     "SparseCodes",
     "VectorLoader",
     "Xetrieval",
+    "XetrievalIndex",
+    "beir_folder",
+    "benchmark",
     "explanation_frame",
+    "pool",
     "pydocs",
     "read_released",
+    "sample",
 ]

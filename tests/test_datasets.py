@@ -1,5 +1,6 @@
 """Tests of the pydocs collection."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -9,8 +10,9 @@ import time
 import pandas as pd
 import pytest
 
-from pyterrier_xetrieval import datasets
 from pyterrier_xetrieval.datasets import PyDocs, pydocs
+
+datasets = importlib.import_module("pyterrier_xetrieval.datasets.pydocs")  # the name in the package is the function
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +212,8 @@ def test_dataset_interface():
     assert isinstance(dataset, PyDocs) and isinstance(dataset, pt.datasets.Dataset)
     assert repr(dataset) == "PyDocs()"
     assert dataset.info_url() is None
+    assert dataset.name == "pydocs"
+    assert list(dataset.get_excluded().columns) == ["qid", "docno"] and not len(dataset.get_excluded())
     for method in dataset.get_topics, dataset.get_qrels:
         with pytest.raises(ValueError, match="variant"):
             method("test")

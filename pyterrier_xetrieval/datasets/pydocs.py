@@ -28,6 +28,8 @@ from typing import Any
 import pandas as pd
 import pyterrier as pt
 
+from .base import Collection
+
 MIN_WORDS = 6  # shorter docstrings ("Return self+value.") say too little to retrieve
 MAX_WORDS = 180  # about what an encoder with 256 tokens of input still reads
 MAX_PARTS = 8  # of one language topic; the longest would otherwise make up a tenth of the collection
@@ -189,7 +191,7 @@ def _corpus() -> tuple[tuple[str, str], ...]:
 
 
 def _read_tsv(name: str) -> pd.DataFrame:
-    with resources.files(__package__).joinpath("data", name).open(encoding="utf-8", newline="") as file:
+    with resources.files("pyterrier_xetrieval").joinpath("data", name).open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file, delimiter="\t")
     return pd.DataFrame(rows, columns=header, dtype=str)
 
@@ -212,12 +214,7 @@ def _topics_qrels() -> tuple[pd.DataFrame, pd.DataFrame]:
     return topics, qrels
 
 
-def _no_variant(variant: str | None) -> None:
-    if variant is not None:
-        raise ValueError(f"pydocs has no variants, got {variant!r}")
-
-
-class PyDocs(pt.datasets.Dataset):
+class PyDocs(Collection):
     """The documentation of the running Python as a test collection.
 
     About 2,400 short English documents (a name, parameter names and the docstring, cut to 180 words), close to 200
@@ -234,6 +231,8 @@ class PyDocs(pt.datasets.Dataset):
         ['qid', 'query']
     """
 
+    name = "pydocs"
+
     def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict[str, str]]:
         """Yields ``{'docno': ..., 'text': ...}`` (both str), sorted by docno; ``verbose`` adds a progress bar."""
         for docno, text in pt.tqdm(_corpus(), desc="pydocs documents") if verbose else _corpus():
@@ -241,7 +240,7 @@ class PyDocs(pt.datasets.Dataset):
 
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the questions: columns ``qid`` and ``query`` (both strings). There are no variants."""
-        _no_variant(variant)
+        self._no_variant(variant)
         return _topics_qrels()[0].copy()
 
     def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
@@ -250,7 +249,7 @@ class PyDocs(pt.datasets.Dataset):
         A label of 2 means that the document answers the question directly, 1 that it helps or answers in part.
         What is not listed counts as not relevant.
         """
-        _no_variant(variant)
+        self._no_variant(variant)
         return _topics_qrels()[1].copy()
 
     @property

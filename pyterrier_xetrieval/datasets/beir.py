@@ -1,0 +1,116 @@
+"""Test collections in BEIR-style folders."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyterrier as pt
+
+from .base import Collection, excluded_frame
+
+QRELS_HEADER = ["query-id", "corpus-id", "score"]
+NO_IDS = {"N/A"}  # how BRIGHT writes an empty list of excluded documents
+
+
+class BeirFolder(Collection):
+    """A BEIR-style folder; see :func:`beir_folder`."""
+
+    def __init__(self, path, *, name: str | None = None, exclude_own_id: bool = False):
+        self.path = Path(path).expanduser().absolute()
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"beir_folder expects a folder, found none at {self.path}")
+        self.name = name or self.path.name
+        self.exclude_own_id = exclude_own_id
+
+    def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict[str, str]]:
+        """Yields ``{'docno': ..., 'text': ...}`` in file order; the text is title and text, separated by a space."""
+        rows = _rows(self._file("corpus.jsonl", "corpus.jsonl.gz"))
+        return self._documents(pt.tqdm(rows, desc=f"{self.name} documents") if verbose else rows)
+
+    def _documents(self, rows) -> Iterator[dict[str, str]]:
+        for row in rows:
+            yield {"docno": str(row["_id"]), "text": f"{row.get('title') or ''} {row['text']}".strip()}
+
+    def get_topics(self, variant: str | None = None) -> pd.DataFrame:
+        """Returns the queries in file order: columns ``qid`` and ``query`` (both strings)."""
+        self._no_variant(variant)
+        return pd.DataFrame([(str(row["_id"]), row["text"]) for row in self._queries()], columns=["qid", "query"], dtype=str)
+
+    def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
+        """Returns the judgements: columns ``qid``, ``docno`` (strings) and ``label`` (int); above 0 is relevant."""
+        self._no_variant(variant)
+        path = self._file("qrels.tsv", "qrels/test.tsv")
+        rows = pd.read_csv(path, sep="\t", dtype=str, quoting=csv.QUOTE_NONE, keep_default_na=False, encoding="utf-8")
+        if list(rows.columns) != QRELS_HEADER:
+            raise ValueError(f"{path} expects the tab-separated header {QRELS_HEADER}, found {list(rows.columns)}")
+        try:
+            labels = rows["score"].astype(int)
+        except ValueError as error:
+            raise ValueError(f"{path} expects whole numbers in column score: {error}") from None
+        return pd.DataFrame({"qid": rows["query-id"], "docno": rows["corpus-id"], "label": labels})
+
+    def get_excluded(self) -> pd.DataFrame:
+        """Documents not to be retrieved for a query (``qid``, ``docno``): its ``excluded_ids``, and its own id if asked for."""
+        pairs = []
+        for row in self._queries():
+            ids = row.get("excluded_ids") or (row.get("metadata") or {}).get("excluded_ids") or []
+            pairs += [(str(row["_id"]), str(docno)) for docno in ids if docno not in NO_IDS]
+            pairs += [(str(row["_id"]), str(row["_id"]))] if self.exclude_own_id else []
+        return excluded_frame(pairs)
+
+    def _queries(self) -> Iterator[dict]:
+        return _rows(self._file("queries.jsonl", "queries.jsonl.gz"))
+
+    def _file(self, *names: str) -> Path:
+        for name in names:
+            if (self.path / name).is_file():
+                return self.path / name
+        raise FileNotFoundError(f"{self!r} has no {' or '.join(names)} in {self.path}")
+
+    def __repr__(self) -> str:
+        return f"beir_folder({str(self.path)!r})"
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    """The objects of a JSON-lines file, each with ``_id`` and ``text``."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise ValueError(f"line {number} of {path} is no JSON: {error}") from None
+            if not isinstance(row, dict) or row.get("_id") is None or not isinstance(row.get("text"), str):
+                raise ValueError(f"line {number} of {path} expects an object with _id and text, found {line.strip()[:80]}")
+            yield row
+
+
+def beir_folder(path, *, name: str | None = None, exclude_own_id: bool = False) -> BeirFolder:
+    """A test collection in a BEIR-style folder.
+
+    The folder holds ``corpus.jsonl`` ({_id, title, text}; the title may be missing), ``queries.jsonl`` ({_id, text},
+    and BRIGHT's ``excluded_ids``, a list of document ids, there or in ``metadata``), both also as ``.gz``, and the
+    judgements ``qrels.tsv`` or ``qrels/test.tsv`` (header query-id, corpus-id, score). A file that is missing is
+    missed only when its part is asked for. Other splits: give their judgements that name.
+
+    Args:
+        path: the folder.
+        name: of the collection; the folder's name unless said otherwise.
+        exclude_own_id: ArguAna's rule: a query's own id must not be retrieved for it.
+
+    Raises:
+        FileNotFoundError: no such folder, or no file for the part asked for.
+        ValueError: a line that is no JSON object with _id and text (names file and line), or judgements of another form.
+
+    Example::
+
+        dataset = beir_folder("data/mutual")
+        dataset.get_topics(), dataset.get_qrels(), dataset.get_excluded(), next(dataset.get_corpus_iter())
+    """
+    return BeirFolder(path, name=name, exclude_own_id=exclude_own_id)

@@ -1,0 +1,177 @@
+"""Smaller collections from large ones, as the paper makes them (Cai et al. 2026, Table 4), and several as one."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import pandas as pd
+import pyterrier as pt
+
+from .base import Collection, excluded_frame, excluded_of, name_of
+
+
+class SampledCollection(Collection):
+    """All relevant documents of a collection and random others; see :func:`sample`."""
+
+    def __init__(self, dataset: pt.datasets.Dataset, *, documents: int = 10_000, seed: int = 0):
+        if documents < 1:
+            raise ValueError(f"sample expects at least one document, found documents={documents}")
+        self.dataset, self.documents, self.seed = dataset, documents, seed
+        self.name = name_of(dataset)
+
+    @cached_property
+    def docnos(self) -> frozenset[str]:
+        """The names of the sampled documents; the first use reads the whole corpus once, keeping names only."""
+        qrels = self.dataset.get_qrels()
+        gold = set(qrels.loc[qrels["label"] > 0, "docno"])
+        # the others of smallest hash: whatever their order in the corpus, and different ones in another collection
+        key = hashlib.blake2b(f"{self.seed}/{self.name}".encode()).digest()
+        found: set[str] = set()
+
+        def others() -> Iterator[tuple[bytes, str]]:
+            for document in self.dataset.get_corpus_iter(verbose=False):
+                docno = document["docno"]
+                if docno in gold:
+                    found.add(docno)
+                else:
+                    yield hashlib.blake2b(docno.encode(), digest_size=16, key=key).digest(), docno
+
+        chosen = heapq.nsmallest(self.documents, others())
+        return frozenset(found.union(docno for _, docno in chosen[: max(0, self.documents - len(found))]))
+
+    def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict]:
+        """Yields the sampled documents as the collection has them, in its order; the rest is read past."""
+        docnos = self.docnos
+        for document in self.dataset.get_corpus_iter(verbose=verbose):
+            if document["docno"] in docnos:
+                yield document
+
+    def get_topics(self, variant: str | None = None) -> pd.DataFrame:
+        """Returns the queries with a relevant document in the sample."""
+        self._no_variant(variant)
+        topics, qrels = self.dataset.get_topics(), self.get_qrels()
+        answered = topics["qid"].isin(qrels.loc[qrels["label"] > 0, "qid"])
+        return topics[answered].reset_index(drop=True)
+
+    def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
+        """Returns the judgements of documents in the sample: columns ``qid``, ``docno`` and ``label``."""
+        self._no_variant(variant)
+        qrels = self.dataset.get_qrels()
+        return qrels[qrels["docno"].isin(self.docnos)].reset_index(drop=True)
+
+    def get_excluded(self) -> pd.DataFrame:
+        """All excluded documents of the collection, in the sample or not."""
+        return excluded_of(self.dataset)
+
+    def __repr__(self) -> str:
+        return f"sample({self.dataset!r}, documents={self.documents}, seed={self.seed})"
+
+
+class PooledCollection(Collection):
+    """Several collections as one; see :func:`pool`."""
+
+    def __init__(self, datasets: Sequence[pt.datasets.Dataset] | Mapping[str, pt.datasets.Dataset], *, name: str):
+        self.name, self.prefixed = name, isinstance(datasets, Mapping)
+        self._parts = [(f"{key}/", d) for key, d in datasets.items()] if self.prefixed else [("", d) for d in datasets]
+        if not self._parts:
+            raise ValueError("pool expects at least one dataset, found none")
+
+    def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict]:
+        """Yields the documents of one collection after the other."""
+        _ = self._docnos  # names that clash are found before the first document goes out
+        for prefix, dataset in self._parts:
+            for document in dataset.get_corpus_iter(verbose=verbose):
+                yield {**document, "docno": prefix + document["docno"]}
+
+    def get_topics(self, variant: str | None = None) -> pd.DataFrame:
+        """Returns the queries of all collections."""
+        self._no_variant(variant)
+        topics = self._joined([dataset.get_topics() for _, dataset in self._parts], ["qid"])
+        _no_clash(topics["qid"], "qids")
+        return topics
+
+    def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
+        """Returns the judgements of all collections; a query has none for the documents of the others."""
+        self._no_variant(variant)
+        return self._joined([dataset.get_qrels() for _, dataset in self._parts], ["qid", "docno"])
+
+    def get_excluded(self) -> pd.DataFrame:
+        """The excluded documents of all collections (``qid``, ``docno``), also where another one holds them by that name."""
+        pairs = []
+        for prefix, dataset in self._parts:
+            excluded = excluded_of(dataset)
+            pairs += zip(prefix + excluded["qid"], prefix + excluded["docno"])
+            for other, docnos in self._docnos if self.prefixed and len(excluded) else ():
+                elsewhere = excluded[excluded["docno"].isin(docnos)] if other != prefix else excluded[:0]
+                pairs += zip(prefix + elsewhere["qid"], other + elsewhere["docno"])
+        return excluded_frame(pairs)
+
+    @cached_property
+    def _docnos(self) -> list[tuple[str, set[str]]]:
+        docnos = [(prefix, _docnos_of(dataset)) for prefix, dataset in self._parts]
+        _no_clash(pd.Series([prefix + docno for prefix, part in docnos for docno in part], dtype=str), "docnos")
+        return [(prefix, set(part)) for prefix, part in docnos]
+
+    def _joined(self, frames: list[pd.DataFrame], columns: list[str]) -> pd.DataFrame:
+        named = [frame.assign(**{c: p + frame[c] for c in columns}) for (p, _), frame in zip(self._parts, frames)]
+        return pd.concat(named, ignore_index=True)
+
+    def __repr__(self) -> str:
+        parts = {p.removesuffix("/"): d for p, d in self._parts} if self.prefixed else [d for _, d in self._parts]
+        return f"pool({parts!r}, name={self.name!r})"
+
+
+def _docnos_of(dataset) -> Sequence[str]:
+    if isinstance(dataset, SampledCollection):
+        return sorted(dataset.docnos)
+    return [document["docno"] for document in dataset.get_corpus_iter(verbose=False)]
+
+
+def _no_clash(names: pd.Series, what: str) -> None:
+    twice = names[names.duplicated()]
+    if len(twice):
+        raise ValueError(
+            f"pool expects {what} that occur once, found {len(twice)} more than once, the first is {twice.iloc[0]!r}; "
+            "give the datasets as a dict, whose keys become prefixes"
+        )
+
+
+def sample(dataset: pt.datasets.Dataset, *, documents: int = 10_000, seed: int = 0) -> SampledCollection:
+    """The paper's smaller collection: all relevant documents, filled up with random others.
+
+    The corpus is read once for names and then past the rest each time the documents are asked for; texts are never
+    held. The choice depends on the seed, the collection's name and the docnos alone. Queries without a relevant
+    document in the corpus are left out; excluded documents stay excluded.
+
+    Args:
+        dataset: any PyTerrier dataset with corpus, topics and qrels (label above 0 is relevant).
+        documents: how many in all; where the relevant ones alone are more, they are the sample.
+        seed: of the choice.
+
+    Example::
+
+        robust = sample(benchmark("robust04"))
+        bright = pool({d: sample(benchmark(f"bright/{d}"), documents=1_000) for d in BRIGHT_DOMAINS}, name="bright")
+    """
+    return SampledCollection(dataset, documents=documents, seed=seed)
+
+
+def pool(datasets: Sequence[pt.datasets.Dataset] | Mapping[str, pt.datasets.Dataset], *, name: str = "pool") -> PooledCollection:
+    """Several collections as one: documents, queries, judgements and excluded documents together.
+
+    Given a dict, every qid and docno is prefixed by its key, ``biology/12``: the domains of BRIGHT number their
+    queries alike, and two of them (AoPS, TheoremQA questions) share their documents. Given a list, the names stay as
+    they are and must not clash. Documents of one docno in two prefixed collections are taken for the same text: what
+    a query excludes is excluded in both, and only its own collection's counts as relevant.
+
+    Args:
+        datasets: PyTerrier datasets, or a dict of prefixes and datasets.
+        name: of the whole.
+
+    Raises:
+        ValueError: (when read) a qid or docno that occurs twice.
+    """
+    return PooledCollection(datasets, name=name)

@@ -1,0 +1,55 @@
+"""Judgements and excluded documents by row of a collection."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+
+def answerable(
+    name: str, docnos: np.ndarray, topics: pd.DataFrame, qrels: pd.DataFrame, excluded: pd.DataFrame
+) -> tuple[pd.DataFrame, list[dict[int, int]], list[np.ndarray]]:
+    """The queries with a relevant document among ``docnos``.
+
+    Args:
+        name: of the collection, for errors.
+        docnos: str ``[n]``, each once.
+        topics: ``qid`` and ``query``; qrels: ``qid``, ``docno`` and ``label``; excluded: ``qid`` and ``docno``.
+
+    Returns:
+        the topics with a document of label above 0, in order and indexed by their row in ``topics``; for each the
+        judged documents ``{row: label}``, excluded ones left out; for each the excluded rows, int64 and sorted.
+
+    Raises:
+        ValueError: a qid twice, or no such query.
+    """
+    if topics["qid"].duplicated().any():
+        raise ValueError(f"{name} holds the query {topics.loc[topics['qid'].duplicated(), 'qid'].iloc[0]!r} more than once")
+    topics = topics.reset_index(drop=True)
+    row_of = pd.Series(np.arange(len(docnos)), index=docnos)
+    rows_out = _in_corpus(excluded, row_of).groupby("qid")["row"].agg(np.unique).to_dict()
+    graded = _in_corpus(qrels, row_of).groupby(["qid", "row"], as_index=False)["label"].max()
+    judged: dict[str, dict[int, int]] = {}
+    for qid, rows in graded.groupby("qid"):
+        # what must not be retrieved is no part of the best ranking either
+        rows = rows[~rows["row"].isin(rows_out.get(qid, []))]
+        judged[qid] = dict(zip(rows["row"].tolist(), rows["label"].tolist()))
+    topics = topics[[any(grade > 0 for grade in judged.get(qid, {}).values()) for qid in topics["qid"]]]
+    if not len(topics):
+        raise ValueError(f"{name} has no query with a relevant document among its {len(docnos)} documents")
+    none = np.empty(0, np.int64)
+    return topics, [judged[qid] for qid in topics["qid"]], [rows_out.get(qid, none) for qid in topics["qid"]]
+
+
+def _in_corpus(frame: pd.DataFrame, row_of: pd.Series) -> pd.DataFrame:
+    """The frame's rows whose document the corpus has, with its row (int64) as ``row``."""
+    rows = row_of.index.get_indexer(frame["docno"])
+    return frame.assign(row=rows.astype(np.int64))[rows >= 0]
+
+
+def unique_names(docnos: list[str], name: str) -> np.ndarray:
+    """The docnos as str ``[n]``; ValueError if one of them occurs twice."""
+    names = pd.Index(docnos)
+    if not names.is_unique:
+        raise ValueError(f"{name} holds the document {names[names.duplicated()][0]!r} more than once")
+    return np.array(docnos, np.str_)
