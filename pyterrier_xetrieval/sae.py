@@ -41,7 +41,7 @@ class SparseCodes:
     def dense(self, dict_size: int) -> torch.Tensor:
         """The same codes as a float32 matrix ``[n, dict_size]``; for small ``n``."""
         out = torch.zeros(len(self), dict_size, dtype=self.values.dtype, device=self.values.device)
-        return out.scatter_(1, self.ids, self.values)
+        return out.scatter_add_(1, self.ids, self.values)  # empty slots may repeat the id of another
 
 
 ACTIVATIONS = ("topk", "threshold", "gated")
@@ -126,8 +126,7 @@ class SparseAutoencoder(nn.Module):
             values = torch.where(pre > self.threshold, pre, 0.0).relu_()
         else:
             values = torch.where(pre > 0, self.gain * (pre - self.b_enc) + self.b_mag, 0.0).relu_()
-        width = max(1, int((values > 0).sum(1).amax())) if len(x) else 1
-        return SparseCodes(*reversed(_top_k(values, width)))
+        return _packed(values)
 
     def decode(self, codes: SparseCodes, coefficients: torch.Tensor | None = None) -> torch.Tensor:
         """``W c + b``, float32 ``[n, m]``; ``coefficients`` ``[n, k]`` stand in for the codes' own values if given."""
@@ -211,6 +210,19 @@ class SparseAutoencoder(nn.Module):
                 before, power = power, gradient.square().sum(1, keepdim=True)
                 direction = gradient + power / before.clamp_min(1e-30) * direction
         return coefficients
+
+
+def _packed(values: torch.Tensor) -> SparseCodes:
+    """The positive entries of ``[n, D]`` in as many slots as the fullest row needs, ids ascending."""
+    rows, ids = (values > 0).nonzero(as_tuple=True)
+    counts = torch.bincount(rows, minlength=len(values))
+    slots = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
+    width = max(1, int(counts.amax())) if len(values) else 1
+    packed = torch.zeros(len(values), width, dtype=torch.int64, device=rows.device)
+    codes = SparseCodes(packed, torch.zeros_like(packed, dtype=values.dtype))
+    codes.ids[rows, slots] = ids
+    codes.values[rows, slots] = values[rows, ids]
+    return codes
 
 
 def _top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

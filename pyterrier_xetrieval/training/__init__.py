@@ -1,17 +1,16 @@
 """Programs that make a model: teacher texts, internalizers, sparse autoencoders, labels, and the default model's recipe."""
 
 from .describe import describe
+from .fidelity import firing_rates, fraction_of_variance_explained
 from .internalizers import train_internalizers
 from .label_quality import detection_scores, intruder_detection
 from .labels import keyword_labels, keyword_quality
 from .llm import EndpointLLM, FunctionLLM, TeacherError
 from .local_llm import TransformersLLM
 from .prompts import PROMPTS
-from .sae import fraction_of_variance_explained
+from .sae import train_sae
 from .samples import FeatureSamples, feature_samples
-from .sparse import SparseReconstruction, dense_reconstruction
 from .teacher import Report, Teacher
-from .variants import firing_rates, train_sae
 
 __all__ = [
     "PROMPTS",
@@ -19,11 +18,9 @@ __all__ = [
     "FeatureSamples",
     "FunctionLLM",
     "Report",
-    "SparseReconstruction",
     "Teacher",
     "TeacherError",
     "TransformersLLM",
-    "dense_reconstruction",
     "describe",
     "detection_scores",
     "feature_samples",

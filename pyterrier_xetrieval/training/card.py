@@ -61,7 +61,7 @@ against {100 * quality["false_alarms"]:.0f}% of random texts that do not activat
         "## Training",
         f"""Autoencoder: {trained["vectors"]:,} vectors (documents raw and internalised, teacher texts, dialogue contexts, and short query-like
 texts: titles, teacher questions, single sentences), {trained["steps"]:,} steps of 1,024, Adam {trained["lr"]:g} with linear warm-up and decay,
-directions of unit length, AuxK against dead features{_retrieval(trained)}. Draw weights: {_inline(trained["draw"])}. Short texts: {_inline(facts["short_texts"])}.
+directions of unit length, AuxK against dead features. Draw weights: {_inline(trained["draw"])}. Short texts: {_inline(facts["short_texts"])}.
 Internalizers: {_inline({k: v for k, v in facts["internalizers"].items() if k != "figures"})}; Adam 5e-4, batch 128, 85/15 split, early stopping with patience 5.
 
 `python -m pyterrier_xetrieval.training.default --data DIR --out PATH --seed """
@@ -158,8 +158,3 @@ def _curve_table(curve) -> str:
 
 def _inline(options: dict) -> str:
     return ", ".join(f"{name} {value}" for name, value in options.items())
-
-
-def _retrieval(trained) -> str:
-    weight = trained.get("retrieval_weight")
-    return f", score-preserving term (Kang et al. 2025) with weight {weight:g}" if weight else ""

@@ -18,9 +18,10 @@ import torch
 from ..internalizer import internalize
 from . import data, measure
 from .card import model_card
+from .fidelity import fraction_of_variance_explained
 from .internalizers import train_internalizers
 from .labels import keyword_labels, keyword_quality
-from .sae import fraction_of_variance_explained, train_sae
+from .sae import train_sae
 
 TRAINING_TEXT = ("train_stackexchange", "train_prose", "mutual_train")
 LEAVE_OUT = ("beer_", "matheducators_")  # evaluation collections under the same ids
@@ -29,7 +30,7 @@ EVALUATE = ("scifact", "nq", "se_beer", "msmarco_dl19", "liveqa_med")
 
 INTERNALIZERS = {"ensemble": 3, "dropout": 0.2, "distill_epochs": 3}
 SHORT_TEXTS = {"max_titles": 8000, "max_questions": 9000, "max_sentences": 18000}
-SAE = {"dict_size": 6144, "k": 96, "steps": 5000, "lr": 1e-3, "aux_k": 48, "revive_every": 100}
+SAE = {"dict_size": 6144, "k": 96, "steps": 5000, "lr": 1e-3}
 DRAW = {"original": 1.0, "short": 2.0, "view": 0.5}  # how often a vector of each kind is drawn
 HELD_OUT = 2000
 
@@ -177,7 +178,7 @@ def main(argv=None) -> None:
     options = SAE | {"dict_size": args.dict_size, "k": args.k, "steps": args.steps}
     sae, sae_history = train_sae(
         training.vectors, weights=training.weights, validation=training.held_vectors, seed=args.seed, verbose=True,
-        on_eval=lambda sae, entry: torch.save(sae.state_dict(), cache / "sae.checkpoint.pt"), **options,
+        checkpoint=cache / "sae.pt", **options,
     )  # fmt: skip
     sae = half_precision(sae)
     rows, quality, statistics = label(sae, training)

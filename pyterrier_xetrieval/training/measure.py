@@ -10,7 +10,7 @@ import torch
 
 from ..internalizer import internalize
 from .data import read_jsonl, read_vectors
-from .sae import fraction_of_variance_explained
+from .fidelity import fraction_of_variance_explained
 
 CUTOFF = 10
 

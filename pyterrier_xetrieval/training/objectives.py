@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..sae import SparseAutoencoder
+from .workers import Workers
+
+
+class Step(NamedTuple):
+    """What one batch gave: ``counts`` int64 ``[D]``, in how many rows each feature was active; ``decoded`` float32
+    ``[n, m]``, detached; ``terms``, the parts of the loss by name."""
+
+    counts: torch.Tensor
+    decoded: torch.Tensor
+    terms: dict[str, torch.Tensor]
 
 
 class Objective(nn.Module):
@@ -21,7 +32,10 @@ class Objective(nn.Module):
     Args:
         start: where the weights begin.
         sparsity: λ of the penalty family; None for the k family.
-        k: mean number of active features of the k family; None for the penalty family.
+        k: (mean) number of active features of the k family; None for the penalty family.
+
+    Attributes:
+        workers: the processes that share the training, for statistics of the whole batch.
     """
 
     rule = "threshold"  # how the exported autoencoder activates, see SparseAutoencoder
@@ -29,6 +43,7 @@ class Objective(nn.Module):
 
     def __init__(self, start: SparseAutoencoder, *, sparsity: float | None = None, k: int | None = None):
         super().__init__()
+        self.workers = Workers()
         self.dim, self.dict_size, self.sparsity, self.k = start.dim, start.dict_size, sparsity, k
         for name in ("w_enc", "b_enc", "w_dec", "b_dec"):
             setattr(self, name, nn.Parameter(getattr(start, name).detach().clone()))
@@ -43,15 +58,12 @@ class Objective(nn.Module):
     def schedule(self, progress: float) -> None:
         """Called before each step with the share of the training that is done."""
 
-    def forward(self, x: torch.Tensor, warmup: float, dead: torch.Tensor):
-        """Codes (detached), reconstruction (detached), and the terms of the loss by name.
-
-        ``warmup`` is the share of λ in force; ``dead`` lists the features that long did nothing, int64 ``[·]``.
-        """
+    def forward(self, x: torch.Tensor, warmup: float, dead: torch.Tensor) -> Step:
+        """One batch; ``warmup`` is the share of λ in force, ``dead`` the features that long did nothing, int64 ``[·]``."""
         f = self.codes(x)
         decoded = f @ self.w_dec + self.b_dec
         terms = {"loss": squared_error(x, decoded), "sparsity_loss": warmup * self.sparsity * self.penalty(f)}
-        return f.detach(), decoded.detach(), terms
+        return Step((f > 0).sum(0), decoded.detach(), terms)
 
     def penalty(self, f: torch.Tensor) -> torch.Tensor:
         """``Ω(f)`` of Eq. 10, a number; ``Σ_j f_j`` on average, directions having length 1."""
@@ -66,14 +78,14 @@ class Objective(nn.Module):
     @torch.no_grad()
     def export(self, scale: float) -> SparseAutoencoder:
         """The autoencoder of the unscaled vectors, which activates at inference as this one does in training."""
-        sae = SparseAutoencoder(self.dim, self.dict_size, activation=self.rule)
+        sae = SparseAutoencoder(self.dim, self.dict_size, self.k if self.rule == "topk" else None, activation=self.rule)
         sae.w_enc.copy_(self.w_enc)
         sae.w_dec.copy_(self.w_dec)
         sae.b_enc.copy_(self.b_enc * scale)
         sae.b_dec.copy_(self.b_dec * scale)
         if self.rule == "threshold":
             sae.threshold.copy_(self.thresholds() * scale)
-        else:
+        elif self.rule == "gated":
             sae.gain.copy_(self.log_gain.exp())
             sae.b_mag.copy_(self.b_mag * scale)
         return sae.eval()
@@ -100,6 +112,14 @@ class PAnneal(ReLU):
         self.shares = np.linspace(anneal_from, anneal_to, updates).tolist()
         self.stage, self.recent = 0, deque(maxlen=queue)
 
+    def get_extra_state(self):
+        return {"stage": self.stage, "recent": list(self.recent), "sparsity": self.sparsity}
+
+    def set_extra_state(self, state):
+        self.stage, self.sparsity = state["stage"], state["sparsity"]
+        self.recent.clear()
+        self.recent.extend(state["recent"])
+
     def schedule(self, progress):
         while self.stage < len(self.shares) and progress >= self.shares[self.stage]:
             now, following = (sum(column) for column in zip(*self.recent, strict=True)) if self.recent else (1, 1)
@@ -109,9 +129,9 @@ class PAnneal(ReLU):
 
     def penalty(self, f):
         sizes = [_power_sum(f, self.powers[self.stage])]
-        if self.stage < len(self.shares):
+        if self.training and self.stage < len(self.shares):
             sizes.append(_power_sum(f.detach(), self.powers[self.stage + 1]))
-            self.recent.append([size.item() for size in sizes])
+            self.recent.append([self.workers.mean_of(size.item()) for size in sizes])
         return sizes[0]
 
 
@@ -143,7 +163,7 @@ class Gated(Objective):
         decoded = f @ self.w_dec + self.b_dec
         terms = {"loss": squared_error(x, decoded), "sparsity_loss": warmup * self.sparsity * self.penalty(gate)}
         terms["aux_loss"] = squared_error(x, gate @ self.w_dec.detach() + self.b_dec.detach())
-        return f.detach(), decoded.detach(), terms
+        return Step((f > 0).sum(0), decoded.detach(), terms)
 
     @torch.no_grad()
     def revived(self, dead):

@@ -1,0 +1,88 @@
+"""Training texts, keyword labels and the measures of a recipe."""
+
+import numpy as np
+import pytest
+
+from pyterrier_xetrieval.training import keyword_labels, keyword_quality
+from pyterrier_xetrieval.training.data import embed_texts, questions_of, sentences_of, short_texts
+from pyterrier_xetrieval.training.labels import stem, terms
+from pyterrier_xetrieval.training.measure import ndcg
+
+TOPICS = {"beer": "hops malt brewery", "court": "judge verdict lawyer", "heart": "artery valve surgery"}
+
+
+def topic_texts(seed, n):
+    rng = np.random.default_rng(seed)
+    filler = [a + b for a in ("ran", "tol", "mig", "sper", "lun") for b in ("do", "ka", "mu", "ti", "pa")]
+    topic = rng.integers(3, size=n)
+    texts = [
+        " ".join(
+            [rng.choice(list(TOPICS.values())[t].split()), list(TOPICS)[t] + "s" * int(rng.integers(2)), *rng.choice(filler, 5)]
+        )
+        for t in topic
+    ]
+    ids = np.stack([topic, np.full(n, 3)], axis=1)
+    values = np.stack([rng.uniform(1, 2, n), rng.uniform(0.1, 1, n)], axis=1).astype(np.float32)
+    return texts, ids, values
+
+
+def test_labels_name_the_planted_word_of_each_topic():
+    texts, ids, values = topic_texts(0, 300)
+    rows = keyword_labels(texts, ids, values, dict_size=5, top=60)
+    assert [row["feature"] for row in rows] == [0, 1, 2, 3, 4]
+    for row, word in zip(rows[:3], TOPICS, strict=True):
+        first = row["label"].split(", ")[0]
+        allowed = {stem(w) for w in (word, *TOPICS[word].split())}
+        assert {stem(w) for w in row["label"].replace(",", "").split()} <= allowed, row
+        assert first and len(row["label"].split(", ")) <= 3
+        stems = [stem(w) for part in row["label"].split(", ") for w in part.split()]
+        assert len(stems) == len(set(stems))  # "judge" and "judges" are one
+    assert rows[4]["label"] == "" and rows[4]["firing_rate"] == 0  # never active
+    assert rows[3]["firing_rate"] == 1 and rows[3]["max_activation"] == pytest.approx(values[:, 1].max())
+    held = topic_texts(1, 200)
+    labels = [row["label"] for row in rows]
+    good = keyword_quality(labels[:3] + ["", ""], *held)
+    bad = keyword_quality([labels[1], labels[2], labels[0], "", ""], *held)
+    assert good["features"] == 3 and good["auc"] > 0.7 > 0.52 > bad["auc"]
+
+
+def test_terms_leave_out_numbers_codes_and_stop_words():
+    words = ["dogs", "ran", "mitral", "valve", "mice"]
+    assert terms("The 3 dogs ran x2 http, mitral valve: of mice!") == [*words, "dogs ran", "mitral valve"]
+    assert stem("studies") == stem("study") and stem("cats") == stem("cat")
+
+
+def test_short_texts_are_query_like_and_repeat():
+    documents = [
+        {"title": f"How does thing {i} work?", "text": f"Thing {i} works by magic and a spring. It is old. " * 2}
+        for i in range(5)
+    ]
+    teacher = {"qa": ["Q: What is it? A: A toy.\nQ: Who made it? A: Nobody knows."], "summary": ["Nothing asked."]}
+    assert questions_of(teacher["qa"]) == ["What is it?", "Who made it?"]
+    assert sentences_of(documents[0]["text"]) == ["Thing 0 works by magic and a spring."] * 2
+    options = dict(max_titles=3, max_questions=9, max_sentences=2)
+    texts = short_texts(documents, teacher, **options)
+    assert texts == short_texts(documents, teacher, **options)
+    assert len(texts) == len(set(texts)) == 3 + 2 + 2
+
+
+def test_embedded_texts_come_from_the_cache_the_second_time(tmp_path):
+    class Encoder:
+        calls = 0
+
+        def encode(self, texts, **options):
+            self.calls += 1
+            return np.array([[len(t), 1.0] for t in texts])
+
+    encoder = Encoder()
+    first = embed_texts(["a", "bbb"], cache=tmp_path, encoder=encoder)
+    second = embed_texts(["a", "bbb"], cache=tmp_path, encoder=encoder)
+    assert encoder.calls == 1 and np.array_equal(first, second)
+    assert np.linalg.norm(first, axis=1) == pytest.approx([1, 1])
+
+
+def test_ndcg_of_known_rankings():
+    docs = np.eye(12, dtype=np.float32)
+    queries = np.array([[3, 2, 1] + [0] * 9], np.float32)
+    assert ndcg(queries, docs, [{0: 1, 1: 1}]) == pytest.approx(1)
+    assert ndcg(queries, docs, [{1: 2}]) == pytest.approx(1 / np.log2(3))
