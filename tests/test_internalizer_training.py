@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval.training import train_internalizers
 from pyterrier_xetrieval.training.internalizers import identity_module, kernel_ridge
@@ -24,7 +25,8 @@ def teacher():
 
 def test_internalizers_beat_identity_and_keep_the_best_weights(teacher):
     z, targets, _ = teacher
-    modules, history = train_internalizers(z, targets, hidden=32, lr=5e-3, batch_size=32, patience=4, epochs=60)
+    options = dict(hidden=32, lr=5e-3, batch_size=32, patience=4, epochs=60, identity_start=True)
+    modules, history = train_internalizers(z, targets, **options)
     record = history["gist"]
     assert record["val_mse"] < 0.6 * record["identity_mse"] and record["val_cosine"] > record["identity_cosine"]
     best = int(np.argmin(record["val_loss"]))
@@ -39,7 +41,7 @@ def test_internalizers_beat_identity_and_keep_the_best_weights(teacher):
 def test_internalizers_repeat_from_a_seed_and_distill(teacher):
     z, targets, unlabelled = teacher
     options = dict(hidden=32, lr=5e-3, batch_size=32, patience=3, epochs=20)
-    options |= dict(pretrain=unlabelled, ensemble=2, distill_epochs=6, distill_batch_size=64)
+    options |= dict(pretrain=unlabelled, ensemble=2, distill_epochs=40, identity_start=True)
     runs = [train_internalizers(z, {"gist": targets["gist"]}, **options) for _ in range(2)]
     first, second = (run[0]["gist"].state_dict() for run in runs)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -60,6 +62,26 @@ def test_identity_module_starts_at_the_identity():
         assert identity_module(24, 8)(z).shape == (20, 24)
 
 
+def test_vectors_come_from_arrays_indexes_or_an_encoder(teacher, tmp_path):
+    z, targets, _ = teacher
+    options = dict(hidden=8, epochs=3, seed=1)
+    wanted = train_internalizers(z, targets, aspects=["gist"], **options)[0]
+    assert list(wanted) == ["gist"]
+    index = FlexIndex(str(tmp_path / "z"), verbose=False)
+    index.index({"docno": f"d{i}", "doc_vec": v} for i, v in enumerate(z))
+    texts = [f"document {i}" for i in range(len(z))]
+    known = dict(zip(texts, z)) | {f"gist of {t}": v for t, v in zip(texts, targets["gist"])}
+
+    class Encoder:
+        def encode_docs(self, texts):
+            return np.stack([known[text] for text in texts])
+
+    given = [(index, targets, {"aspects": ["gist"]}), (texts, {"gist": [f"gist of {t}" for t in texts]}, {"encoder": Encoder()})]
+    for vectors, goals, more in given:
+        found = train_internalizers(vectors, goals, **options, **more)[0]
+        assert all(torch.equal(found["gist"].state_dict()[n], w) for n, w in wanted["gist"].state_dict().items())
+
+
 def test_internalizer_errors_name_what_was_expected(teacher):
     z, targets, _ = teacher
     with pytest.raises(ValueError, match=r"targets\['gist'\]: expected shape \(399, 16\).*\(400, 16\)"):
@@ -68,3 +90,5 @@ def test_internalizer_errors_name_what_was_expected(teacher):
         train_internalizers(z, {})
     with pytest.raises(ValueError, match="pretrain: expected dimension 16.*15"):
         train_internalizers(z, targets, pretrain=z[:, :15])
+    with pytest.raises(ValueError, match=r"aspects among \['gist', 'same'\], found \['qa'\]"):
+        train_internalizers(z, targets, aspects=["qa"])

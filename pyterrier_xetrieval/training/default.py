@@ -28,7 +28,7 @@ LEAVE_OUT = ("beer_", "matheducators_")  # evaluation collections under the same
 DISTILL_ON = 2  # the first so many of TRAINING_TEXT are documents; mutual_train is single utterances
 EVALUATE = ("scifact", "nq", "se_beer", "msmarco_dl19", "liveqa_med")
 
-INTERNALIZERS = {"ensemble": 3, "dropout": 0.2, "distill_epochs": 3}
+INTERNALIZERS = {"identity_start": True, "ensemble": 3, "dropout": 0.2, "distill_epochs": 3}
 SHORT_TEXTS = {"max_titles": 8000, "max_questions": 9000, "max_sentences": 18000}
 SAE = {"dict_size": 6144, "k": 96, "steps": 5000, "lr": 1e-3}
 DRAW = {"original": 1.0, "short": 2.0, "view": 0.5}  # how often a vector of each kind is drawn

@@ -6,33 +6,37 @@ import copy
 
 import numpy as np
 import torch
+from pyterrier_dr import FlexIndex
 from torch.nn import functional as F
 
-from ..internalizer import Internalizer, internalize
+from ..internalizer import Internalizer
+
+KERNEL = (2.0, 0.3)  # γ and λ of the ridge regression among the distilled predictors
+DISTILL_BATCH = 512
 
 
 def train_internalizers(
     z,
     targets,
     *,
+    encoder=None,
+    aspects=None,
     hidden: int = 512,
-    identity_start: bool = True,
+    identity_start: bool = False,
     pretrain=None,
     ensemble: int = 5,
-    kernel=(2.0, 0.3),
     distill_epochs: int = 12,
-    distill_batch_size: int = 512,
+    dropout: float = 0.0,
     lr: float = 5e-4,
     batch_size: int = 128,
     epochs: int = 100,
     patience: int = 5,
     val_share: float = 0.15,
-    weight_decay: float = 0.0,
-    dropout: float = 0.0,
+    device: str | None = None,
     seed: int = 0,
     verbose: bool = False,
 ):
-    """One :class:`Internalizer` per aspect, minimising ``E‖R_t(z) − z_t‖²`` (Eq. 8) with Adam.
+    """One :class:`Internalizer` per aspect, minimising ``E‖R_t(z) − z_t‖²`` (Eq. 8) with Adam; defaults are the paper's.
 
     The share ``val_share`` of the rows is held out, the same rows for all aspects; training stops after ``patience``
     epochs without a lower validation loss and the weights of the best epoch are kept.
@@ -43,17 +47,17 @@ def train_internalizers(
     2015) and is then trained on the teacher texts in the same way, at a fifth of the rate, from there.
 
     Args:
-        z: float ``[n, m]``, document vectors.
-        targets: ``{aspect: float [n, m]}``, vectors of the teacher texts, rows as in ``z``.
-        hidden: width of the hidden layer.
+        z: document vectors, float ``[n, m]`` or a :class:`pyterrier_dr.FlexIndex`; with ``encoder`` the documents' texts.
+        targets: ``{aspect: vectors of the teacher texts}``, rows as in ``z``; with ``encoder`` the texts.
+        encoder: a pyterrier_dr bi-encoder, which then encodes ``z`` and ``targets`` as documents.
+        aspects: which of the targets to train; None for all.
+        hidden: ``h``, width of the hidden layer.
         identity_start: start near z → z (see :func:`identity_module`) instead of random weights.
-        pretrain: float ``[u, m]``, unlabelled document vectors; None trains one network on the teacher texts alone.
-        ensemble: how many networks to distill.
-        kernel: ``(γ, λ)`` of the ridge regression with kernel ``exp(γ (⟨z, z'⟩ − 1))``; None leaves it out.
-        distill_epochs, distill_batch_size: passes over ``pretrain``.
-        lr, batch_size, epochs, patience, val_share: the paper's, as defaults.
-        weight_decay: of AdamW, in the training on teacher texts.
+        pretrain: unlabelled document vectors, float ``[u, m]`` or an index; None trains on the teacher texts alone.
+        ensemble: how many networks to distill; distill_epochs: passes over ``pretrain``.
         dropout: of the input and hidden units, in the training on teacher texts only.
+        lr, batch_size, epochs, patience, val_share: of the training on teacher texts.
+        device: where to train, e.g. ``"cuda"``; the modules come back on the CPU.
         seed: of the split, the weights and the order of the batches.
         verbose: print one line per aspect.
 
@@ -61,31 +65,39 @@ def train_internalizers(
         ``{aspect: Internalizer}`` in evaluation mode, and the history ``{aspect: {train_loss: [...], val_loss: [...],
         best_epoch, val_mse, val_cosine, identity_mse, identity_cosine}}``, with ``ensemble_mse`` if there was one.
         ``val_mse`` is ``E‖R_t(z) − z_t‖²`` on the held-out rows, ``identity_mse`` the same for ``z`` itself.
+
+    Raises:
+        ValueError: no targets, an aspect without one, shapes that do not fit, or vectors that are not finite.
+
+    Example::
+
+        internalizers, history = train_internalizers(texts, {"summary": summaries, "qa": questions}, encoder=encoder)
     """
-    z = _matrix(z, "z")
-    if not targets:
-        raise ValueError("train_internalizers expects at least one aspect in targets, found none")
+    targets = _chosen(targets, aspects)
     if not 0 < val_share < 1:
         raise ValueError(f"train_internalizers expects 0 < val_share < 1, found {val_share}")
-    targets = {aspect: _matrix(target, f"targets[{aspect!r}]") for aspect, target in targets.items()}
+    if encoder is not None:
+        z, targets = encoder.encode_docs(list(z)), {a: encoder.encode_docs(list(texts)) for a, texts in targets.items()}
+    z = _matrix(z, "z", device)
+    targets = {aspect: _matrix(target, f"targets[{aspect!r}]", device) for aspect, target in targets.items()}
     for aspect, target in targets.items():
         if target.shape != z.shape:
             raise ValueError(f"targets[{aspect!r}]: expected shape {tuple(z.shape)} as z, found {tuple(target.shape)}")
-    unlabelled = None if pretrain is None else _matrix(pretrain, "pretrain")
+    unlabelled = None if pretrain is None else _matrix(pretrain, "pretrain", device)
     if unlabelled is not None and unlabelled.shape[1] != z.shape[1]:
         raise ValueError(f"pretrain: expected dimension {z.shape[1]} as z, found {unlabelled.shape[1]}")
 
-    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed)).to(z.device)
     n_val = max(1, round(val_share * len(z)))
     val, train = order[:n_val], order[n_val:]
-    options = dict(batch_size=batch_size, epochs=epochs, patience=patience, weight_decay=weight_decay, dropout=dropout)
+    options = dict(batch_size=batch_size, epochs=epochs, patience=patience, dropout=dropout)
     start = identity_module if identity_start else _random_module
     modules, history = {}, {}
     for aspect, target in targets.items():
         split = (z[train], target[train], z[val], target[val])
 
         def fitted(i, split=split):
-            module = start(z.shape[1], hidden, seed=seed + i)
+            module = start(z.shape[1], hidden, seed=seed + i).to(z.device)
             return module, _fit_early_stopping(module, *split, lr=lr, seed=seed + i, **options)
 
         if unlabelled is None:
@@ -94,19 +106,29 @@ def train_internalizers(
             pool = torch.cat([unlabelled, z[train]])
             asked = torch.cat([pool, z[val]])
             guesses = [_predict(fitted(i)[0], asked) for i in range(ensemble)]
-            if kernel is not None:  # counts as much as all the networks together: the two err differently
-                guesses.append(kernel_ridge(z[train], target[train], asked, gamma=kernel[0], ridge=kernel[1]) * max(1, ensemble))
+            # counts as much as all the networks together: the two err differently
+            guesses.append(kernel_ridge(z[train], target[train], asked, gamma=KERNEL[0], ridge=KERNEL[1]) * max(1, ensemble))
             mean = F.normalize(sum(guesses), dim=1)
-            module = start(z.shape[1], hidden, seed=seed)
-            _fit(module, pool, mean[: len(pool)], lr=2 * lr, epochs=distill_epochs, batch_size=distill_batch_size, seed=seed)
+            module = start(z.shape[1], hidden, seed=seed).to(z.device)
+            _fit(module, pool, mean[: len(pool)], lr=2 * lr, epochs=distill_epochs, batch_size=DISTILL_BATCH, seed=seed)
             record = _fit_early_stopping(module, *split, lr=lr / 5, seed=seed, **options)
             record["ensemble_mse"] = _distance(mean[len(pool) :], target[val])["mse"]
         for name, guess in (("val", _predict(module, z[val])), ("identity", z[val])):
             record |= {f"{name}_{measure}": figure for measure, figure in _distance(guess, target[val]).items()}
-        modules[aspect], history[aspect] = module.eval(), record
+        modules[aspect], history[aspect] = module.eval().cpu(), record
         if verbose:
             print(f"internalizer {aspect}: {_line(record)}", flush=True)
     return modules, history
+
+
+def _chosen(targets, aspects):
+    if not targets:
+        raise ValueError("train_internalizers expects at least one aspect in targets, found none")
+    if aspects is None:
+        return dict(targets)
+    if missing := [aspect for aspect in aspects if aspect not in targets]:
+        raise ValueError(f"train_internalizers expects aspects among {list(targets)}, found {missing}")
+    return {aspect: targets[aspect] for aspect in aspects}
 
 
 def identity_module(dim: int, hidden: int, *, seed: int = 0) -> Internalizer:
@@ -150,8 +172,9 @@ def _line(record) -> str:
     return ", ".join(f"{name} {record[name]:.4f}" for name in figures if name in record)
 
 
-def _matrix(array, name: str) -> torch.Tensor:
-    tensor = torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float32)
+def _matrix(vectors, name: str, device) -> torch.Tensor:
+    vectors = vectors.np_vecs() if isinstance(vectors, FlexIndex) else vectors
+    tensor = torch.as_tensor(np.array(vectors, np.float32)).to(device or "cpu")
     if tensor.ndim != 2 or not torch.isfinite(tensor).all():
         raise ValueError(f"{name}: expected a finite 2-d array, found shape {tuple(tensor.shape)}")
     return tensor
@@ -163,8 +186,9 @@ def _random_module(dim: int, hidden: int, *, seed: int) -> Internalizer:
         return Internalizer(dim, hidden)
 
 
+@torch.no_grad()
 def _predict(module, z):
-    return torch.from_numpy(internalize(module, z.numpy(), batch_size=4096))
+    return torch.cat([module(part) for part in z.split(4096)])
 
 
 def _loss(module, z, target, *, dropout=0.0, generator=None):
@@ -177,16 +201,16 @@ def _loss(module, z, target, *, dropout=0.0, generator=None):
 
 
 def _drop(x, share, generator):
-    return x * (torch.rand(x.shape, generator=generator) >= share) / (1 - share)
+    return x * (torch.rand(x.shape, generator=generator, device=x.device) >= share) / (1 - share)
 
 
 def _batches(n, batch_size, generator):
-    return torch.randperm(n, generator=generator).split(batch_size)
+    return torch.randperm(n, generator=generator, device=generator.device).split(batch_size)
 
 
 def _fit(module, z, target, *, lr, epochs, batch_size, seed):
     """Plain training with a linearly falling rate, for the unlabelled vectors."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator(z.device).manual_seed(seed)
     optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=True)
     total = epochs * -(-len(z) // batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.02, 1 - step / total))
@@ -198,10 +222,10 @@ def _fit(module, z, target, *, lr, epochs, batch_size, seed):
             schedule.step()
 
 
-def _fit_early_stopping(module, z, target, z_val, target_val, *, lr, batch_size, epochs, patience, weight_decay, dropout, seed):
+def _fit_early_stopping(module, z, target, z_val, target_val, *, lr, batch_size, epochs, patience, dropout, seed):
     """Training on the teacher texts; leaves the best epoch's weights in ``module`` and returns the record."""
-    generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    generator = torch.Generator(z.device).manual_seed(seed)
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=True)
     best, best_weights, record = float("inf"), None, {"train_loss": [], "val_loss": [], "best_epoch": 0}
     for epoch in range(epochs + 1):
         with torch.no_grad():  # before the first step too: the start may already be the best
