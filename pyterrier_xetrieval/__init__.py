@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from .checkpoints import read_released
+from .checkpoints import read_released, read_sae, write_sae
 from .cot import CoTReasoner
 from .datasets import beir_folder, benchmark, pool, pydocs, sample
 from .encoder import MiniLM
@@ -40,5 +40,7 @@ __all__ = [
     "pool",
     "pydocs",
     "read_released",
+    "read_sae",
     "sample",
+    "write_sae",
 ]

@@ -1,0 +1,79 @@
+"""The checkpoints of the released Xetrieval program (Cai et al. 2026, arXiv:2605.29507)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..internalizer import Internalizer
+from ..labels import FeatureLabels
+from ..model import Xetrieval
+from ..sae import SparseAutoencoder
+from ._state import Layout, read_state_dict, take
+
+RELEASED_ENCODER = {"name": "intfloat/e5-large-v2", "dim": 1024}
+RELEASED_ASPECTS = ("summary", "purpose", "qa")
+_INTERNALIZER: Layout = {
+    "layer1.weight": ("net.0.weight", "hm"), "layer1.bias": ("net.0.bias", "h"),
+    "layer2.weight": ("net.2.weight", "mh"), "layer2.bias": ("net.2.bias", "m"),
+}  # fmt: skip
+_TOPK_SAE: Layout = {
+    "w_enc": ("encoder.weight", "Dm"), "b_enc": ("encoder.bias", "D"),
+    "w_dec": ("decoder.weight", "mD"), "b_dec": ("b_dec", "m"),
+}  # fmt: skip
+
+
+def read_internalizer(path) -> Internalizer:
+    """A released internalizer, ``model_<aspect>.pt``.
+
+    ``net.0.weight [h,m]``, ``net.0.bias [h]``, ``net.2.weight [m,h]``, ``net.2.bias [m]``.
+    """
+    tensors = take(read_state_dict(path), _INTERNALIZER, path)
+    hidden, dim = tensors["layer1.weight"].shape
+    module = Internalizer(dim, hidden)
+    module.load_state_dict(tensors)
+    return module
+
+
+def read_topk_sae(path) -> SparseAutoencoder:
+    """A released dictionary, ``sae_model.pt``: the TopK autoencoder of the ``dictionary_learning`` library.
+
+    ``encoder.weight [D,m]``, ``encoder.bias [D]``, ``decoder.weight [m,D]``, ``b_dec [m]`` and the buffer ``k``. A
+    stored ``threshold`` is not used: the rule is the k largest activations, as in the released program.
+
+    Raises:
+        ValueError: a tensor is missing, shapes disagree, or ``k`` is missing: it cannot be guessed.
+    """
+    state = read_state_dict(path)
+    if "k" not in state:
+        raise ValueError(f"{path} does not say its k; found {sorted(state)}")
+    tensors = take(state, _TOPK_SAE, path)
+    dict_size, dim = tensors["w_enc"].shape
+    sae = SparseAutoencoder(dim, dict_size, int(state["k"]))
+    sae.load_state_dict(tensors)
+    return sae
+
+
+def read_released(internalizer_dir, sae_path, hypotheses_path=None, *, encoder: Mapping = RELEASED_ENCODER) -> Xetrieval:
+    """The released Xetrieval checkpoints as a model in memory; ``.save(path)`` makes an artifact of it.
+
+    Args:
+        internalizer_dir: folder with ``model_summary.pt``, ``model_purpose.pt`` and ``model_qa.pt``.
+        sae_path: ``sae_model.pt``.
+        hypotheses_path: text file, line ``i`` the hypothesis of feature ``i``; optional.
+        encoder: description of the encoder they were trained for; the release's is e5-large-v2.
+
+    Raises:
+        FileNotFoundError: a checkpoint is missing.
+        ValueError: a checkpoint of another format, or parts that do not fit together.
+
+    Example::
+
+        model = read_released("checkpoints/reasoning_internalizer", "checkpoints/sae_model.pt", "hypotheses.txt")
+        pipeline = model.encoder() >> index.retriever() >> VectorLoader(index) >> model.internalizer() >> model.explainer()
+    """
+    internalizers = {aspect: read_internalizer(Path(internalizer_dir, f"model_{aspect}.pt")) for aspect in RELEASED_ASPECTS}
+    sae = read_topk_sae(sae_path)
+    labels = FeatureLabels.read_hypotheses(hypotheses_path, sae.dict_size) if hypotheses_path else None
+    source = {"source": "released Xetrieval checkpoints (Cai et al. 2026, arXiv:2605.29507)"}
+    return Xetrieval.from_parts(internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, facts=source)
