@@ -15,10 +15,10 @@ from pyterrier_dr import FlexIndex
 
 from .datasets import PyDocs
 from .model import Xetrieval
-from .scorer import MultiViewScorer
 from .vectors import VectorLoader
 
 DENSE, RERANKED, FOLDED = "dense", "multi-view re-ranked", "multi-view folded"
+EQUAL = "multi-view re-ranked, weights 1"
 RECONSTRUCTED = "dense, documents from features only"
 
 
@@ -43,7 +43,7 @@ class Demo:
     @cached_property
     def folder(self) -> Path:
         key = json.dumps(
-            [self.dataset.fingerprint, *(self.model.meta[key] for key in ("encoder", "sae", "sha256"))], sort_keys=True
+            [self.dataset.fingerprint, *(self.model.meta[key] for key in ("encoder", "sae", "weights", "sha256"))], sort_keys=True
         )
         return Path(self.cache) / f"pydocs-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
@@ -77,7 +77,7 @@ class Demo:
         return FlexIndex(str(path), verbose=False)
 
     def evaluate(self) -> pd.DataFrame:
-        """nDCG@10 of four systems, each against dense retrieval (paired t-test, Holm's correction)."""
+        """nDCG@10 of five systems, each against dense retrieval (paired t-test, Holm's correction)."""
         model, depth = self.model, 100
         dense = self.original.np_retriever(num_results=depth)
         views = VectorLoader(self.original) >> model.internalizer()
@@ -85,6 +85,7 @@ class Demo:
             DENSE: dense,
             RERANKED: dense >> views >> model.scorer(),
             FOLDED: self.folded.np_retriever(num_results=depth),
+            EQUAL: dense >> views >> model.scorer(weights=1),
             RECONSTRUCTED: self.reconstructed.np_retriever(num_results=depth),
         }
         topics = self.encoder(self.dataset.get_topics())
@@ -115,7 +116,7 @@ class Demo:
             edited document would take among all documents of the collection, the others unchanged. Ranks start at 0.
         """
         erase = self.model.intervention("erase", features="shared", aspects=self.model.aspects)
-        edited = (erase >> MultiViewScorer(aspects=self.model.aspects))(explained)
+        edited = (erase >> self.model.scorer())(explained)
         query = explained[["qid", "query", "query_vec"]].iloc[:1]
         everyone = self.folded.np_retriever(num_results=len(self.folded))(query)
         ranks = [

@@ -13,7 +13,7 @@ import torch
 
 from .explanation import Explanation
 from .sae import SparseAutoencoder
-from .scorer import fold_distinct, row_dots, view_weights
+from .scorer import fold_distinct, row_dots
 from .stage import RowWiseStage, positive_int
 from .vectors import stack_unique, view_column
 
@@ -184,7 +184,7 @@ class SAEExplainer(RowWiseStage):
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         aspects: the views beside the original one (default: all that the model has).
-        weights: as in :class:`~pyterrier_xetrieval.MultiViewScorer`.
+        weights: as in :class:`~pyterrier_xetrieval.MultiViewScorer`; None for the model's own.
         threshold: τ, a feature is active when its activation is above it (Eq. 4).
         top: how many features the printed form of an explanation spells out; the object holds all.
         refit: write each view as the least-squares combination of its active features' directions instead of the
@@ -206,7 +206,7 @@ class SAEExplainer(RowWiseStage):
     def __init__(self, model, *, aspects=None, weights=None, threshold=0.0, top=10, refit=True, batch_size=512):
         self.model = model
         self.aspects = model.check_aspects(aspects, stage="SAEExplainer")
-        self.weights = view_weights(self.aspects, weights, stage="SAEExplainer")
+        self.weights = model.check_weights(weights, self.aspects, stage="SAEExplainer")
         if not float(threshold) >= 0:
             raise ValueError(f"SAEExplainer expects threshold >= 0 (activations are never negative), found {threshold}")
         self.threshold, self.top = float(threshold), positive_int(top, "top", stage="SAEExplainer")
@@ -217,7 +217,7 @@ class SAEExplainer(RowWiseStage):
         pt.validate.result_frame(inp, extra_columns=["query_vec", *columns], context=self)
         if not len(inp):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
-        sae, weights = self.model.sae, (1.0, *(self.weights or [1.0] * len(self.aspects)))
+        sae, weights = self.model.sae, (1.0, *self.weights)
         queries, query_rows = stack_unique(inp, "query_vec", dim=self.model.dim, stage=self)
         views, doc_rows = zip(*(stack_unique(inp, column, dim=self.model.dim, stage=self) for column in columns))
         scores = row_dots(queries, query_rows, *fold_distinct(views, doc_rows, self.weights))

@@ -23,7 +23,7 @@ from .intervention import FeatureIntervention
 from .labels import FeatureLabels
 from .reconstruction import Reconstructor
 from .sae import SparseAutoencoder
-from .scorer import FoldViews, MultiViewScorer
+from .scorer import FoldViews, MultiViewScorer, view_weights
 from .stage import distinct_aspects
 
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
@@ -69,7 +69,7 @@ class Xetrieval(pt.Artifact):
     @classmethod
     def from_parts(
         cls, *, internalizers: Mapping[str, Internalizer], sae: SparseAutoencoder,
-        labels: FeatureLabels | None = None, encoder: Mapping, facts: Mapping | None = None,
+        labels: FeatureLabels | None = None, encoder: Mapping, weights=None, facts: Mapping | None = None,
     ) -> Xetrieval:  # fmt: skip
         """A model in memory; :meth:`save` puts it on disk.
 
@@ -78,6 +78,8 @@ class Xetrieval(pt.Artifact):
             sae: the dictionary.
             labels: names of its features, if there are any.
             encoder: description of the encoder, ``{"name": …, "dim": …}`` and what else is worth knowing.
+            weights: ``w_t`` that :meth:`scorer`, :meth:`fold` and :meth:`explainer` use unless told otherwise, as in
+                :class:`~pyterrier_xetrieval.MultiViewScorer`; None for 1 each (Eq. 11).
             facts: training data, seeds and figures; kept in the metadata.
 
         Raises:
@@ -107,6 +109,9 @@ class Xetrieval(pt.Artifact):
             "encoder": dict(encoder),
             "dim": sae.dim,
             "aspects": {aspect: {"hidden": module.hidden} for aspect, module in internalizers.items()},
+            "weights": dict(
+                zip(internalizers, view_weights(internalizers, 1 if weights is None else weights, stage="Xetrieval"))
+            ),
             "sae": {"activation": sae.activation, "dict_size": sae.dict_size, "k": sae.k},
         }
         return model
@@ -184,6 +189,12 @@ class Xetrieval(pt.Artifact):
             raise ValueError(f"{stage} expects aspects among {list(self.aspects)}, found {list(aspects)}")
         return aspects
 
+    def check_weights(self, weights, aspects: tuple[str, ...], *, stage: str) -> tuple[float, ...]:
+        """One weight for each of the aspects: the given ones, or the model's own if None; ValueError if they do not fit."""
+        if weights is None:
+            return tuple(self.meta["weights"][aspect] for aspect in aspects)
+        return view_weights(aspects, weights, stage=stage)
+
     def encoder(self, **options):
         """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
         return load_encoder(self.meta["encoder"], **options)
@@ -193,12 +204,14 @@ class Xetrieval(pt.Artifact):
         return ReasoningInternalizer(self, **options)
 
     def scorer(self, *, aspects=None, weights=None) -> MultiViewScorer:
-        """Scores by all views: :class:`~pyterrier_xetrieval.MultiViewScorer`."""
-        return MultiViewScorer(aspects=self.check_aspects(aspects, stage="MultiViewScorer"), weights=weights)
+        """Scores by all views, with the model's own weights unless given: :class:`~pyterrier_xetrieval.MultiViewScorer`."""
+        aspects = self.check_aspects(aspects, stage="MultiViewScorer")
+        return MultiViewScorer(aspects=aspects, weights=self.check_weights(weights, aspects, stage="MultiViewScorer"))
 
-    def fold(self, *, aspects=None, **options) -> FoldViews:
-        """Folds all views into ``doc_vec``: :class:`~pyterrier_xetrieval.FoldViews`."""
-        return FoldViews(aspects=self.check_aspects(aspects, stage="FoldViews"), **options)
+    def fold(self, *, aspects=None, weights=None, **options) -> FoldViews:
+        """Folds all views into ``doc_vec``, with the model's own weights unless given: :class:`~pyterrier_xetrieval.FoldViews`."""
+        aspects = self.check_aspects(aspects, stage="FoldViews")
+        return FoldViews(aspects=aspects, weights=self.check_weights(weights, aspects, stage="FoldViews"), **options)
 
     def explainer(self, **options) -> SAEExplainer:
         """Explains results: :class:`~pyterrier_xetrieval.SAEExplainer`."""
@@ -212,6 +225,12 @@ class Xetrieval(pt.Artifact):
         """Replaces vectors by what the dictionary makes of them: :class:`~pyterrier_xetrieval.Reconstructor`."""
         return Reconstructor(self, **options)
 
+    def indexer(self, path, **options):
+        """Makes an index of a whole corpus: :class:`~pyterrier_xetrieval.index.XetrievalIndexer`."""
+        from .index import XetrievalIndexer  # the index holds a model: it imports this file
+
+        return XetrievalIndexer(self, path, **options)
+
     def _read_meta(self) -> dict:
         try:
             meta = json.loads((self.path / META).read_text(encoding="utf-8"))
@@ -224,7 +243,7 @@ class Xetrieval(pt.Artifact):
         found = f"{meta.get('type')}.{meta.get('format')}"
         if found != f"{self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}":
             raise ValueError(f"{self.path} is a {found} artifact, not {self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}")
-        missing = {"encoder", "dim", "aspects", "sae", "sha256"} - set(meta)
+        missing = {"encoder", "dim", "aspects", "weights", "sae", "sha256"} - set(meta)
         if missing:
             raise ValueError(f"{self.path / META} is damaged: {', '.join(sorted(missing))} missing")
         return meta

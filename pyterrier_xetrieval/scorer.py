@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ def view_weights(aspects: Sequence[str], weights, *, stage: str) -> tuple[float,
 
     Args:
         aspects: the views' names.
-        weights: None, one number per aspect, or a mapping with exactly the aspects as keys.
+        weights: None, one number for all, one per aspect, or a mapping with exactly the aspects as keys.
         stage: named in errors.
 
     Raises:
@@ -27,6 +28,8 @@ def view_weights(aspects: Sequence[str], weights, *, stage: str) -> tuple[float,
     """
     if weights is None:
         return None
+    if isinstance(weights, Real):
+        weights = [weights] * len(aspects)
     if isinstance(weights, Mapping):
         if set(weights) != set(aspects):
             raise ValueError(f"{stage} expects weights for {list(aspects)}, found {list(weights)}")
@@ -100,7 +103,7 @@ class MultiViewScorer(Stage):
 
     Args:
         aspects: the views to add to the original one; ``()`` is the plain dot product.
-        weights: ``w_t``, one number per aspect or a mapping from aspect to number; None for 1 each, as in the paper.
+        weights: ``w_t``, one number for all, one per aspect, or a mapping from aspect to number; None for 1, as in the paper.
 
     Raises:
         ValueError: weights that do not fit the aspects; vectors of different dimensions, NaN or infinite.

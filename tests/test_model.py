@@ -31,6 +31,20 @@ def test_stages_of_two_loads_are_equal(saved):
     assert saved.internalizer() != make_model().internalizer()
 
 
+def test_the_model_brings_its_own_weights(tmp_path, results):
+    plain = make_model()
+    parts = dict(internalizers=plain.internalizers, sae=plain.sae, encoder={"name": "", "dim": plain.dim})
+    model = Xetrieval.from_parts(**parts, weights=[0.5, 0, 2]).save(tmp_path / "weighted")
+    views = model.internalizer()(results)
+    for stage in ("scorer", "fold", "explainer"):
+        assert getattr(model, stage)().weights == (0.5, 0, 2) and getattr(model, stage)(weights=1).weights == (1, 1, 1)
+        assert getattr(model, stage)(aspects=["qa"]).weights == (2,) and getattr(plain, stage)().weights == (1, 1, 1)
+    explanations = model.explainer()(views)["explanation"]
+    np.testing.assert_allclose([e.score for e in explanations], model.scorer()(views)["score"], atol=1e-6)
+    with pytest.raises(ValueError, match="Xetrieval expects 3 weights"):
+        Xetrieval.from_parts(**parts, weights=[1, 2])
+
+
 def test_float16_halves_the_weights_and_stays_close(saved, tmp_path, results):
     small = make_model().save(tmp_path / "small", dtype="float16")
     assert (small.path / "sae.safetensors").stat().st_size < 0.6 * (saved.path / "sae.safetensors").stat().st_size
