@@ -1,0 +1,173 @@
+"""The stage at the end of an indexing pipeline: documents with vectors in, a :class:`XetrievalIndex` out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+import pyterrier as pt
+
+from .. import __version__
+from ..stage import positive_int
+from ..vectors import stack_unique
+from .docnos import SeenDocnos, read_docnos
+from .encoding import encode_documents, fingerprint
+from .format import MAX_VIEWS, META, VERSION, Layout
+from .writer import ShardWriter
+
+
+class XetrievalIndexer(pt.Indexer):
+    """Indexes a corpus of any length in bounded memory, shard by shard: ``(encoder >> model.indexer(path)).index(corpus)``.
+
+    A run that was cut off goes on from its last finished shard when it is started again with the same corpus; nothing
+    can be loaded from ``path`` before the whole index is finished. The model is stored with the index.
+
+    Args:
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        path: the index's folder.
+        encoder: adds ``doc_vec``, and then sees only documents that no finished shard holds; None where the pipeline
+            did that already (``encoder >> indexer`` encodes finished documents again when a run is resumed).
+        aspects: the views beside the original one (default: all that the model has).
+        weights: of the views in the folded vector, as in :class:`~pyterrier_xetrieval.MultiViewScorer`; None for the
+            model's own.
+        refit: store coefficients refitted by least squares, as :class:`~pyterrier_xetrieval.SAEExplainer` uses them.
+        resume: False drops what a run that was cut off left.
+        batch_size: documents encoded at once.
+        shard_size: documents per shard: what is done again at most after a run was cut off.
+
+    Raises:
+        ValueError: a document without ``docno`` or ``doc_vec``, a docno twice, vectors of another dimension, NaN or
+            infinite; no documents; a corpus that does not begin with the documents of the finished shards.
+        FileExistsError: a finished index or something else at ``path``, or another writer.
+    """
+
+    def __init__(
+        self, model, path, *, encoder=None, aspects=None, weights=None, refit=True, resume=True,
+        batch_size: int = 256, shard_size: int = 10_000,
+    ):  # fmt: skip
+        self.model, self.path, self.encoder = model, Path(path).expanduser().absolute(), encoder
+        self.aspects = model.check_aspects(aspects, stage="XetrievalIndexer")
+        if len(self.aspects) >= MAX_VIEWS:
+            raise ValueError(f"XetrievalIndexer expects at most {MAX_VIEWS - 1} aspects, found {len(self.aspects)}")
+        self.weights = model.check_weights(weights, self.aspects, stage="XetrievalIndexer")
+        self.refit, self.resume = bool(refit), bool(resume)
+        self.batch_size = positive_int(batch_size, "batch_size", stage="XetrievalIndexer")
+        self.shard_size = positive_int(shard_size, "shard_size", stage="XetrievalIndexer")
+        self._add = False
+
+    @classmethod
+    def adding(cls, index, *, encoder=None, resume=True, batch_size: int = 256) -> XetrievalIndexer:
+        """An indexer that adds shards to a finished index; see :meth:`XetrievalIndex.indexer`."""
+        s = index.settings
+        indexer = cls(
+            index.model, index.path, encoder=encoder, aspects=s["aspects"], weights=s["weights"], refit=s["refit"], resume=resume,
+            batch_size=batch_size, shard_size=s["shard_size"],
+        )  # fmt: skip
+        indexer._add = True
+        return indexer
+
+    def __repr__(self) -> str:
+        return f"XetrievalIndexer({self.model!r}, {str(self.path)!r})"
+
+    def index_inputs(self) -> list[list[str]]:
+        return [["docno", "text"] if self.encoder is not None else ["docno", "doc_vec"]]
+
+    def settings(self) -> dict:
+        """What all shards of the index have in common."""
+        return {
+            "version": VERSION, "dim": self.model.dim, "dict_size": self.model.sae.dict_size, "aspects": list(self.aspects),
+            "weights": list(self.weights), "refit": self.refit,
+            "shard_size": self.shard_size, "model_sha256": fingerprint(self.model, self.aspects),
+        }  # fmt: skip
+
+    def index(self, inp: Iterable[dict]):
+        """Indexes dicts (or the rows of a frame) with ``docno`` and ``doc_vec``, and returns the finished index."""
+        from .index import XetrievalIndex  # which makes indexers itself
+
+        documents = iter(inp.to_dict(orient="records") if isinstance(inp, pd.DataFrame) else inp)
+        first = next(documents, None)
+        if first is None:
+            if self._add:
+                return XetrievalIndex(self.path, device=str(self.model.device))
+            raise ValueError(f"XetrievalIndexer expects documents for {self.path}, found none")
+        documents = _chain(first, documents)
+        base = self._finished_shards()
+        with ShardWriter(self.path, self.settings(), self.model, finished=None if self.resume else base or 0) as writer:
+            if self._finished_shards() != base:
+                raise FileExistsError(f"another XetrievalIndexer has finished {self.path} in the meantime")
+            seen = SeenDocnos()
+            try:
+                self._skip(documents, seen, base)
+                while batch := list(islice(documents, min(self.batch_size, writer.room))):
+                    docnos = list(map(_docno, batch))
+                    seen.add(docnos)
+                    writer.append(self._encoded(docnos, batch))
+            finally:
+                seen.close()
+            writer.finish(self._meta())
+        return XetrievalIndex(self.path, device=str(self.model.device))
+
+    def _finished_shards(self) -> int | None:
+        """Shards of the finished index that is to be added to; None where every finished shard belongs to this run."""
+        if not (self.path / META).exists():
+            return None
+        meta = json.loads((self.path / META).read_text(encoding="utf-8"))
+        if not self._add:
+            raise FileExistsError(
+                f"{self.path} is a finished index of {meta.get('documents')} documents; add to it with "
+                "XetrievalIndex(path).indexer(), or choose another path"
+            )
+        return meta["shards"]
+
+    def _skip(self, documents, seen: SeenDocnos, base: int | None) -> None:
+        """Takes the documents of finished shards of this run from the corpus; all docnos so far count as seen."""
+        layout = Layout(self.path)
+        own = int(layout.starts[base or 0])  # where this run began
+        for start, docnos in read_docnos(layout, 10_000):
+            seen.add(docnos)
+            for at, expected in enumerate(docnos[max(0, own - start) :], max(start, own)):
+                document = next(documents, None)
+                found = None if document is None else document.get("docno")
+                if found != expected:
+                    raise ValueError(
+                        f"XetrievalIndexer resumes {self.path} and expects document {at - own} of the corpus to be {expected!r}, "
+                        f"found {found!r}; index the same corpus, or start over with resume=False"
+                    )
+
+    def _encoded(self, docnos: list[str], batch: list[dict]):
+        frame = pd.DataFrame(batch) if self.encoder is not None else pd.DataFrame({"docno": docnos})
+        if self.encoder is not None:
+            frame = self.encoder(frame)
+        else:
+            missing = [d for d, document in zip(docnos, batch) if document.get("doc_vec") is None]
+            if missing:
+                raise ValueError(f"XetrievalIndexer expects doc_vec, found none in document {missing[0]!r}; encode first")
+            frame["doc_vec"] = pd.Series([document["doc_vec"] for document in batch], dtype=object)
+        z, rows = stack_unique(frame, "doc_vec", dim=self.model.dim, stage=self)
+        return encode_documents(
+            self.model, docnos, z[rows], aspects=self.aspects, weights=self.weights, refit=self.refit, batch_size=self.batch_size
+        )
+
+    def _meta(self) -> dict:
+        from .index import XetrievalIndex
+
+        return {
+            "type": XetrievalIndex.ARTIFACT_TYPE, "format": XetrievalIndex.ARTIFACT_FORMAT,
+            "package_hint": XetrievalIndex.ARTIFACT_PACKAGE_HINT, "package_version": __version__,
+            "encoder": self.model.meta["encoder"],
+        }  # fmt: skip
+
+
+def _chain(first, rest):
+    yield first
+    yield from rest
+
+
+def _docno(document: dict) -> str:
+    docno = document.get("docno")
+    if not isinstance(docno, str) or not docno or "\0" in docno:
+        raise ValueError(f"XetrievalIndexer expects docno to be a string that is not empty and has no NUL, found {docno!r}")
+    return docno

@@ -1,0 +1,297 @@
+"""The index against the stages that need no index: the same ranking, the same features, parts that add up."""
+
+import pickle
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+import pytest
+import torch
+from conftest import identity_sae, make_model, random_sae, unit
+
+from pyterrier_xetrieval import SparseAutoencoder, XetrievalIndex
+from pyterrier_xetrieval.index import merge
+from pyterrier_xetrieval.index.format import decode_gaps, encode_gaps
+
+DIM = 16
+
+
+def corpus(n=40, seed=0, prefix="d"):
+    return [{"docno": f"{prefix}{i}", "doc_vec": v} for i, v in enumerate(unit(np.random.default_rng(seed), n, DIM))]
+
+
+def topics(n=5, dim=DIM, seed=9):
+    return pd.DataFrame({"qid": [f"q{i}" for i in range(n)], "query_vec": list(unit(np.random.default_rng(seed), n, dim))})
+
+
+def content(path, names=("*.u1", "*.bin", "*.f2", "shards.jsonl", "pt_meta.json", "vectors/*", "folded/*")) -> dict[str, bytes]:
+    return {str(f.relative_to(path)): f.read_bytes() for name in names for f in sorted(Path(path).glob(name))}
+
+
+@pytest.fixture
+def index(model, tmp_path):
+    return model.indexer(tmp_path / "index", shard_size=15, batch_size=4).index(corpus())
+
+
+def assert_same(found, expected, tolerance=2e-3):
+    """Equal explanations but for the rounding of stored coefficients (float16: relative 2^-11, over four views)."""
+    for a, b in zip(found, expected, strict=True):
+        assert (a.qid, a.docno, a.views) == (b.qid, b.docno, b.views) and abs(a.score - b.score) < 1e-5 * max(1, abs(b.score))
+        i, j = np.argsort(a.features), np.argsort(b.features)
+        assert a.features[i].tolist() == b.features[j].tolist()
+        np.testing.assert_allclose(a.contributions[i], b.contributions[j], atol=tolerance)
+        np.testing.assert_allclose(a.query_activations[i], b.query_activations[j], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(a.document_activations[i], b.document_activations[j], rtol=0.02, atol=tolerance)
+        assert ((a.document_activations[i] > 0) == (b.document_activations[j] > 0)).all()
+        assert a.contributions.sum(dtype=np.float64) + a.other + a.bias + a.residual == pytest.approx(
+            a.score, rel=1e-9, abs=1e-12
+        )
+
+
+@pytest.mark.parametrize(
+    "weights, refit, aspects", [(None, True, None), ([0.5, 2.0, -1.0], False, None), (None, True, ["qa"]), (None, True, [])]
+)
+def test_equal_to_the_stages_without_an_index(model, tmp_path, weights, refit, aspects):
+    index = model.indexer(tmp_path / "i", shard_size=15, weights=weights, refit=refit, aspects=aspects).index(corpus())
+    found = (index.retriever(num_results=10) >> index.explainer())(topics())
+    views = index.vec_loader() >> model.internalizer(aspects=aspects) >> model.scorer(aspects=aspects, weights=weights)
+    explain = model.explainer(aspects=aspects, weights=weights, refit=refit)
+    everything = topics().merge(pd.DataFrame({"docno": [d["docno"] for d in corpus()]}), how="cross")
+    expected = ((views >> explain)(everything.assign(score=0.0, rank=0))).query("rank < 10").sort_values(["qid", "rank"])
+    assert found.docno.tolist() == expected.docno.tolist()
+    np.testing.assert_allclose(found.score, expected.score, atol=1e-5)
+    assert_same(found.explanation, expected.explanation)
+
+
+def test_the_weights_of_the_model(model, tmp_path):
+    model.meta["weights"] = {"summary": 0.5, "purpose": 0.25, "qa": 2.0}
+    index = model.indexer(tmp_path / "i").index(corpus())
+    assert index.settings["weights"] == [0.5, 0.25, 2.0]
+    found = (index.retriever(num_results=10) >> index.explainer())(topics())
+    assert_same(found.explanation, (index.vec_loader() >> model.internalizer() >> model.explainer())(found).explanation)
+
+
+def test_the_plain_score_and_a_threshold(index, model):
+    results = index.retriever(num_results=10)(topics())
+    found = index.explainer(aspects=(), threshold=0.3)(results)
+    expected = (index.vec_loader() >> model.explainer(aspects=(), threshold=0.3))(results)
+    assert any(len(e) for e in found.explanation)
+    assert_same(found.explanation, expected.explanation)
+
+
+def test_known_codes_of_an_identity_dictionary(tmp_path):
+    model = make_model(identity_sae(), aspects=())
+    vectors = np.float32([[0.9, 0.3, 0, 0.1, 0, 0], [0, 0, 0, 0, 0, 0.5], [-1, 0, 0, 0, 0, 0]])
+    documents = [{"docno": d, "doc_vec": v} for d, v in zip("abc", vectors)]
+    index = model.indexer(tmp_path / "i", shard_size=2).index(documents)
+    assert index.features_of("a").feature.tolist() == [0, 1, 3]
+    np.testing.assert_allclose(index.features_of("a").activation, [0.9, 0.3, 0.1], rtol=0.005)
+    assert index.features_of("a").activation[[0, 2]].tolist() == [np.float32(0.9), np.float32(0.1)]  # extremes are exact
+    assert index.features_of("c").empty  # no positive coordinate: no feature
+    assert index.documents_of(5).docno.tolist() == ["b"] and index.documents_of(4).empty
+    statistics = index.feature_statistics()
+    assert statistics.documents.tolist() == [1, 1, 0, 1, 0, 1]
+    np.testing.assert_allclose(statistics.max_activation, [0.9, 0.3, 0, 0.1, 0, 0.5], rtol=0.005)
+    np.testing.assert_allclose(statistics.mean_activation, statistics.max_activation, rtol=1e-6)
+    query = pd.DataFrame({"qid": ["q"], "query_vec": [np.float32([1, 2, 0, 0, 0, 0])]})
+    explained = index.explainer()(query.assign(docno="a", score=0.0, rank=0)).explanation[0]
+    assert explained.features.tolist() == [0, 1] and explained.score == pytest.approx(1.5)
+    np.testing.assert_allclose(explained.contributions, [0.9, 0.6], atol=1e-3)
+    found = index.feature_retriever()(query)
+    assert found.docno.tolist() == ["a"]
+    np.testing.assert_allclose(found.score, [1 * 0.9 + 2 * 0.3], rtol=0.005)
+
+
+def dense_activations(index, model) -> np.ndarray:
+    """[n, D], the largest over the views, by the model itself."""
+    frame = model.internalizer()(pd.DataFrame(corpus()))
+    views = ["doc_vec", *(f"doc_vec_{a}" for a in model.aspects)]
+    codes = [model.sae.encode(torch.from_numpy(np.stack(frame[v]))).dense(model.sae.dict_size).numpy() for v in views]
+    return np.max(codes, axis=0)
+
+
+def test_features_to_documents_and_back(index, model):
+    dense = dense_activations(index, model)
+    for row in (0, 14, 15, 39):
+        found = index.features_of(f"d{row}")
+        assert sorted(found.feature) == np.flatnonzero(dense[row]).tolist()
+        np.testing.assert_allclose(found.activation, dense[row][found.feature], rtol=0.02)
+        assert found.activation.is_monotonic_decreasing and found.label[0] == f"word{found.feature[0]}"
+    for feature in range(model.sae.dict_size):
+        found = index.documents_of(feature)
+        rows = [int(d[1:]) for d in found.docno]
+        assert sorted(rows) == np.flatnonzero(dense[:, feature]).tolist()
+        np.testing.assert_allclose(found.activation, dense[rows, feature], rtol=0.02)
+    statistics = index.feature_statistics()
+    assert statistics.documents.tolist() == (dense > 0).sum(0).tolist()
+    np.testing.assert_allclose(statistics.max_activation, dense.max(0), rtol=0.02)
+    np.testing.assert_allclose(statistics.mean_activation * statistics.documents, dense.sum(0), rtol=0.02, atol=1e-6)
+
+
+def test_retrieval_by_features(index, model):
+    dense = dense_activations(index, model)
+    found = index.feature_retriever({3: 1.0, 7: -0.5, 1: 2.0}, num_results=8)(topics(2))
+    scores = dense[:, [3, 7, 1]] @ [1.0, -0.5, 2.0]
+    rows = [int(d[1:]) for d in found[found.qid == "q0"].docno]
+    np.testing.assert_allclose(found[found.qid == "q0"].score, np.sort(scores[scores > 0])[::-1][:8], rtol=0.03)
+    np.testing.assert_allclose(scores[rows], found[found.qid == "q1"].score, rtol=0.03)
+    assert found["rank"].tolist() == [*range(len(rows)), *range(len(rows))] and found.docid.tolist()[: len(rows)] == rows
+    by_query = index.feature_retriever(num_results=5)(topics(3))
+    codes = model.sae.encode(torch.from_numpy(np.stack(topics(3).query_vec))).dense(model.sae.dict_size).numpy()
+    np.testing.assert_allclose(by_query.score.to_numpy().reshape(3, 5), -np.sort(-(codes @ dense.T), axis=1)[:, :5], rtol=0.03)
+
+
+def test_stages_behave(index):
+    for stage in (index.retriever(num_results=3), index.feature_retriever([1]), index.feature_retriever()):
+        assert list(stage(topics()[:0]).columns) == list(stage(topics()).columns)
+        again = pickle.loads(pickle.dumps(stage))
+        assert again == stage and hash(again) == hash(stage) and again != type(stage)(index, num_results=7)
+    results = index.retriever(num_results=3)(topics())
+    explain = index.explainer()
+    assert list(explain(results[:0]).columns) == list(explain(results).columns)
+    again = pickle.loads(pickle.dumps(explain))
+    assert again == explain and hash(again) == hash(explain) and again != index.explainer(threshold=0.5)
+    assert len(pickle.dumps(explain)) < 2000
+    assert ((index.retriever() >> explain) % 2).compile()(topics()).docno.tolist() == results[results["rank"] < 2].docno.tolist()
+    foreign = results.assign(docid=0)  # some other retriever's
+    assert explain(foreign).explanation[1].score == pytest.approx(explain(results).explanation[1].score)
+    with pytest.raises(ValueError, match="'nobody'"):
+        explain(results.assign(docno="nobody"))
+    with pytest.raises(ValueError, match="IndexExplainer expects aspects"):
+        index.explainer(aspects=["qa"])
+    with pytest.raises(ValueError, match="16-dimensional"):
+        index.retriever()(topics(dim=4))
+    with pytest.raises(pt.validate.InputValidationError):
+        explain(results.drop(columns="query_vec"))
+    for features in ([], [48], [-1], [0.5], {1: float("nan")}):
+        with pytest.raises(ValueError, match="FeatureRetriever expects"):
+            index.feature_retriever(features)
+
+
+def test_every_vector_backend_works_on_both(index):
+    expected = index.retriever(num_results=5)(topics())
+    torch_found = index.retriever(num_results=5, device="cpu")(topics())
+    assert torch_found.docno.tolist() == expected.docno.tolist()
+    flat = index.folded.faiss_flat_retriever()(topics())
+    assert flat[flat["rank"] < 5].docno.tolist() == expected.docno.tolist()
+    assert index.vectors.np_retriever(num_results=5)(topics()).docno.tolist() != expected.docno.tolist()
+    assert [d["docno"] for d in index.vectors.get_corpus_iter(verbose=False)] == [d["docno"] for d in corpus()]
+
+
+def test_one_document(model, tmp_path):
+    index = model.indexer(tmp_path / "i").index(corpus(1))
+    found = (index.retriever() >> index.vec_loader() >> index.explainer())(topics(2))
+    assert found.docno.tolist() == ["d0", "d0"] and found["rank"].tolist() == [0, 0]
+    assert_same(found.explanation, (model.internalizer() >> model.explainer())(found).explanation)
+    assert index.feature_retriever(num_results=1)(topics(1)).docno.tolist() == ["d0"]
+
+
+def test_any_docno(model, tmp_path):
+    names = ["7", "007", "d", "d" * 300, "ä ö/ü", "new\nline", "日本", *map(str, range(1000, 1300)), "a", "e0f1", "E0F1"]
+    documents = [{**d, "docno": name} for d, name in zip(corpus(len(names)), names)]
+    index = model.indexer(tmp_path / "i", shard_size=50).index(documents)
+    assert index.docids(names).tolist() == list(range(len(names)))
+    assert list(index.vectors.docnos()) == names
+    for wrong in ("07", "8", "dd", "d\0", ""):
+        with pytest.raises(ValueError, match="does not hold"):
+            index.docids(["7", wrong])
+
+
+def test_a_threshold_dictionary_and_a_document_without_features(tmp_path):
+    source = random_sae()
+    sae = SparseAutoencoder(16, 48, activation="threshold")
+    sae.load_state_dict({**source.state_dict(), "threshold": source.b_enc.new_full((48,), 0.25)})
+    model = make_model(sae)
+    documents = [*corpus(20), {"docno": "zero", "doc_vec": np.zeros(16, np.float32)}]
+    index = model.indexer(tmp_path / "i", shard_size=8).index(documents)
+    results = index.retriever(num_results=21)(topics())
+    views = index.vec_loader() >> model.internalizer() >> model.explainer()
+    assert_same(index.explainer()(results).explanation, views(results).explanation)
+
+
+def test_large_vectors_do_not_overflow(tmp_path):
+    model = make_model()
+    documents = [{**d, "doc_vec": 1e6 * d["doc_vec"]} for d in corpus(5)]
+    index = model.indexer(tmp_path / "i").index(documents)
+    found = index.explainer(aspects=())(index.retriever(num_results=5)(topics(3)))
+    assert_same(found.explanation, (index.vec_loader() >> model.explainer(aspects=()))(found).explanation, tolerance=1e3)
+    assert max(abs(e.contributions).max(initial=0) for e in found.explanation) > 65_504  # the largest float16
+
+
+def test_gaps_are_their_own_inverse():
+    rng = np.random.default_rng(0)
+    runs = [[], [0], [255], [254, 255, 256], [0, 510, 765, 20_000], np.unique(rng.integers(0, 6144, 200)), [], [1]]
+    values = np.concatenate([np.array(r, np.int64) for r in runs])
+    run_of = np.repeat(np.arange(len(runs)), [len(r) for r in runs])
+    gaps, at = encode_gaps(values, np.diff(run_of, prepend=-1) > 0)
+    lengths = np.bincount(run_of, np.diff(at, prepend=-1), minlength=len(runs)).astype(np.int64)
+    decoded, run, place = decode_gaps(gaps, lengths)
+    assert decoded.tolist() == values.tolist() and run.tolist() == run_of.tolist() and place.tolist() == at.tolist()
+
+
+def test_parts_merge_to_the_same_bytes(model, tmp_path, index):
+    documents = corpus()
+    parts = [
+        model.indexer(tmp_path / f"part{a}", shard_size=15, batch_size=4).index(documents[a:b])
+        for a, b in ((0, 7), (7, 30), (30, 40))
+    ]
+    whole = merge(parts, tmp_path / "merged")
+    assert content(whole.path) == content(index.path)
+    whole.verify()
+    with pytest.raises(FileExistsError):
+        merge(parts, tmp_path / "merged")
+    with pytest.raises(ValueError, match="'d0' again"):
+        merge([parts[0], index], tmp_path / "twice")
+    other = make_model(random_sae(seed=5)).indexer(tmp_path / "other", shard_size=15).index(documents[:3])
+    with pytest.raises(ValueError, match="model_sha256"):
+        merge([index, other], tmp_path / "mixed")
+
+
+def test_documents_are_added_as_new_shards(model, tmp_path, index):
+    documents = corpus(50)
+    part = model.indexer(tmp_path / "grown", shard_size=15, batch_size=4).index(documents[:20])
+    (tmp_path / "grown" / "folded" / "stale.faiss").write_text("over 20 documents")
+    grown = part.indexer().index(documents[20:40])
+    assert (len(part), len(grown), len(XetrievalIndex(part.path))) == (20, 40, 40)
+    assert not (tmp_path / "grown" / "folded" / "stale.faiss").exists()
+    grown.verify()
+    assert len(part.retriever(num_results=30)(topics(1))) == 20  # an object loaded before goes on with what it had
+    found, expected = ((i.retriever(num_results=40) >> i.explainer())(topics()) for i in (grown, index))
+    assert found.docno.tolist() == expected.docno.tolist()
+    assert_same(found.explanation, expected.explanation, tolerance=1e-6)
+    assert content(merge([grown], tmp_path / "compact").path) == content(index.path)
+    with pytest.raises(ValueError, match="'d3' again"):
+        grown.indexer().index(documents[3:4])
+    assert len(XetrievalIndex(part.path)) == 40 and len(grown.indexer().index([])) == 40
+    assert len(grown.indexer(resume=False).index(documents[40:])) == 50
+
+
+def test_the_entry_point_names_the_class(index):
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    points = project["project"]["entry-points"]["pyterrier.artifact"]
+    assert points[f"{index.ARTIFACT_TYPE}.{index.ARTIFACT_FORMAT}"] == "pyterrier_xetrieval:XetrievalIndex"
+
+
+def test_the_encoder_sees_new_documents_alone(model, tmp_path):
+    vectors = {d["docno"]: d["doc_vec"] for d in corpus()}
+
+    class Lookup(pt.Transformer):
+        def __init__(self, allowed):
+            self.allowed, self.asked = allowed, []
+
+        def transform(self, inp):
+            self.asked += inp.docno.tolist()
+            if len(self.asked) > self.allowed:
+                raise RuntimeError("cut off")
+            return inp.assign(doc_vec=[vectors[d] for d in inp.docno])
+
+    texts = [{"docno": d, "text": "…"} for d in vectors]
+    with pytest.raises(RuntimeError):
+        model.indexer(tmp_path / "i", encoder=Lookup(22), shard_size=15, batch_size=4).index(texts)
+    rest = Lookup(40)
+    index = model.indexer(tmp_path / "i", encoder=rest, shard_size=15, batch_size=4).index(texts)
+    assert len(index) == 40 and rest.asked == list(vectors)[15:]
+    again = (Lookup(40) >> model.indexer(tmp_path / "piped", shard_size=15, batch_size=4)).index(texts)
+    assert content(again.path) == content(index.path)
