@@ -149,7 +149,9 @@ def write_artifact(path, *, folder, internalizers, sae, rows, facts: dict, curve
     sources = {n: source.read_text(encoding="utf-8") for n in names if (source := Path(folder) / n / "SOURCE.md").exists()}
     card = model_card(sae=sae, internalizers=internalizers, encoder=encoder, facts=facts, sources=sources, rows=rows, curve=curve)
     labels = FeatureLabels(pd.DataFrame(rows), sae.dict_size)
-    model = Xetrieval.from_parts(internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, weights=WEIGHTS, facts={"training": facts})
+    model = Xetrieval.from_parts(
+        internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, weights=WEIGHTS, facts={"training": facts}
+    )
     return model.save(path, dtype="float16", card=card)
 
 

@@ -23,7 +23,7 @@ class Rows:
         internalizers: modules of the views to add.
 
     Raises:
-        ValueError: no rows, or sources and internalizers of different dimensions.
+        ValueError: fewer than four rows, or sources and internalizers of different dimensions.
     """
 
     def __init__(self, vectors, internalizers: Sequence[Internalizer] = ()):
@@ -36,8 +36,8 @@ class Rows:
         self.dim = shapes[0][1]
         self.ends = np.cumsum([shape[0] for shape in shapes])
         self.documents = int(self.ends[-1])
-        if self.documents < 2:
-            raise ValueError(f"expected at least two vectors, found {self.documents}")
+        if self.documents < 4:  # two to train on, two held out
+            raise ValueError(f"expected at least four vectors, found {self.documents}")
         if other := {module.dim for module in self.modules} - {self.dim}:
             raise ValueError(f"expected internalizers of the vectors' dimension {self.dim}, found {sorted(other)}")
 

@@ -81,7 +81,8 @@ class Run:
         counts = self.workers.sum(counts)
         self.fired += counts
         self.idle = torch.where(counts > 0, 0, self.idle + self.batch_size)
-        self.sums += torch.tensor([*(float(terms.get(n, 0)) for n in TERMS[:-1]), counts.sum().item() / self.batch_size])
+        losses = [terms[name].item() if name in terms else 0.0 for name in TERMS[:-1]]
+        self.sums += torch.tensor([*losses, counts.sum().item() / self.batch_size])
         self.optimizer.zero_grad()
         sum(terms.values()).backward()
         for parameter in objective.parameters():

@@ -120,7 +120,7 @@ def train_sae(
 
         sae, history = train_sae(FlexIndex("corpus.flex"), internalizers=model.internalizers, dict_size=6144, k=96)
     """
-    _check_variant(variant, dict_size, k, sparsity)
+    check_variant(variant, dict_size, k, sparsity)
     modules = list(internalizers.values()) if hasattr(internalizers, "values") else list(internalizers)
     try:
         rows = Rows(vectors, modules)
@@ -154,7 +154,8 @@ def train_sae(
     return sae, run.history
 
 
-def _check_variant(variant, dict_size, k, sparsity) -> None:
+def check_variant(variant, dict_size, k, sparsity) -> None:
+    """ValueError for an unknown variant, or a k or sparsity that does not fit it."""
     if variant not in VARIANTS:
         raise ValueError(f"train_sae expects variant to be one of {VARIANTS}, found {variant!r}")
     wanted = "k" if variant == "random" else OBJECTIVES[variant].needs
@@ -173,7 +174,7 @@ def _split(rows: Rows, validation, seed: int) -> tuple[np.ndarray, torch.Tensor]
         if held.ndim != 2 or held.shape[1] != rows.dim or not len(held):
             raise ValueError(f"train_sae expects validation of shape [v, {rows.dim}], found {tuple(held.shape)}")
         return np.arange(len(rows)), held
-    count = min(5000, max(1, round(0.02 * rows.documents)))
+    count = min(5000, max(2, round(0.02 * rows.documents)))  # one vector has no variance
     chosen = np.random.default_rng([seed, 1]).choice(rows.documents, count, replace=False)
     out = (np.arange(len(rows) // rows.documents)[:, None] * rows.documents + chosen).reshape(-1)
     keep = np.ones(len(rows), bool)

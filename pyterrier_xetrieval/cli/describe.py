@@ -1,0 +1,91 @@
+"""``pyterrier-xetrieval describe``: a language model says what each feature stands for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from .errors import Command
+from .llm import language_model
+from .params import EXISTING, FOLDER, SEED, Features, Model, NewPath, open_model
+
+
+@click.command(cls=Command, interrupted="All hypotheses that came back are in OUT; the same command goes on with the rest.")
+@click.argument("model", type=Model())
+@click.argument("corpus", type=EXISTING)
+@click.argument("out", type=NewPath())
+@language_model
+@click.option("--labels", "table", type=NewPath(), help="Where to write the table of labels.  [default: OUT with .labels.tsv]")
+@click.option("--features", type=Features(), help="Only these, e.g. 17,20-29.  [default: all that some document activates]")
+@click.option(
+    "--score", is_flag=True, help="Also measure the labels: does the model tell by them which texts activate a feature?"
+)
+@click.option("--work", type=FOLDER, help="Folder of the corpus' vectors; that of `train` will do.  [default: OUT.work]")
+@SEED
+def describe(model, corpus, out, llm, device, table, features, score, work, seed) -> None:
+    """Let a language model name the features of a model.
+
+    Streams over CORPUS and keeps, for every feature, the documents that activate it most, in any of their views
+    (original and internalised), and some that do not. The language model reads ten of these and five of those, and
+    answers in one to eight words what the feature stands for. Features that get no answer keep their label.
+
+    \b
+    MODEL   an artifact's folder, or "default" for the embedded model
+    CORPUS  JSON lines, also .gz: {"docno": "d1", "text": "...", "title": "..."}
+            ("_id" will do for "docno", and the title may be missing), or a
+            BEIR-style folder with corpus.jsonl[.gz]
+    OUT     JSON lines, one per feature:
+            {"feature": 17, "label": "sorting by several keys",
+             "model": "qwen3-32b", "examples": ["d4", ...], ...}
+    LABELS  the artifact's own format, tab-separated: feature, label, method,
+            firing_rate, max_activation, examples, contrast, and with --score
+            detection. Copied over MODEL/labels.tsv, explanations use it.
+
+    \b
+    Example:
+      pyterrier-xetrieval describe my-model corpus.jsonl hypotheses.jsonl \\
+          --model qwen3-32b --base-url http://localhost:8000/v1 \\
+          --work my-model.work --score
+      cp hypotheses.labels.tsv my-model/labels.tsv
+
+    --score asks 20 questions for each of up to 500 described features that at least 50 documents activate (Cai et
+    al. 2026, Fig. 5): does the label fit this text? Half of the texts activate the feature, none was shown before.
+    The column detection is the share of right answers; 0.5 is chance. The answers are in OUT's .detection.jsonl.
+
+    Every answer is in its file as soon as it has come back, and the vectors are kept. After an interruption the same
+    command goes on. Answers of another model, corpus or seed under the same name are refused.
+    """
+    from ..labels import FeatureLabels
+    from ..training import describe as describe_features
+    from ..training import detection_scores, feature_samples
+    from ..training.corpus import CorpusFile
+    from ..training.encoded import encode_corpus
+
+    model = open_model(model, device)
+    encoder = model.encoder() if device is None else model.encoder(device=device)
+    encoded = encode_corpus(CorpusFile(corpus), encoder, work or f"{out}.work", stage="describe", verbose=True)
+    samples = feature_samples(model, encoded.index.np_vecs(), docnos=encoded.docnos, seed=seed, verbose=True)
+    texts = encoded.texts
+    labels = describe_features(samples, texts, llm, out, features=features, labels=model.labels, verbose=True)
+    made = labels.table["method"] == f"hypothesis ({llm.name})"
+    table = table or out.with_suffix(".labels.tsv")
+    _write(labels, table)
+    click.echo(f"{out}: {int(made.sum())} features described; {table}: {len(labels)} of {labels.dict_size} features have a label")
+    if score:
+        described = FeatureLabels(labels.table[made], labels.dict_size)
+        answers = out.with_suffix(".detection.jsonl")
+        scores = detection_scores(samples, texts, described, llm, answers, seed=seed, verbose=True)
+        found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
+        _write(FeatureLabels(labels.table.assign(detection=found), labels.dict_size), table)
+        told = f"detection {scores['accuracy'].mean():.3f} (mean of {len(scores)} features)" if len(scores) else (
+            "no described feature is active in 50 documents and silent in enough others: none was scored"
+        )  # fmt: skip
+        click.echo(f"{answers}: {told}")
+
+
+def _write(labels, path: Path) -> None:
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    labels.write(unfinished)
+    os.replace(unfinished, path)

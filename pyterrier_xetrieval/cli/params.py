@@ -1,0 +1,76 @@
+"""Arguments that several commands have in common, each named and checked in one way."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+SEED = click.option("--seed", default=0, show_default=True, help="Of all random choices.")
+
+
+class Device(click.ParamType):
+    """A torch device that this machine has."""
+
+    name = "device"
+
+    def convert(self, value, param, ctx) -> str:
+        import torch
+
+        try:
+            torch.empty(0, device=value)
+        except (RuntimeError, AssertionError) as error:
+            self.fail(f"{value!r} cannot be used here: {str(error).splitlines()[0]}", param, ctx)
+        return value
+
+
+DEVICE = click.option("--device", type=Device(), help='Where the models compute, e.g. "cuda".  [default: cpu]')
+
+
+class NewPath(click.Path):
+    """A file or folder to write, in a folder that exists."""
+
+    def __init__(self, *, folder: bool = False):
+        super().__init__(file_okay=not folder, dir_okay=folder, writable=True, path_type=Path)
+
+    def convert(self, value, param, ctx) -> Path:
+        path = super().convert(value, param, ctx)
+        if not path.absolute().parent.is_dir():
+            self.fail(f"folder {path.parent} does not exist", param, ctx)
+        return path
+
+
+class Model(click.ParamType):
+    """An artifact's folder, or ``default``: the embedded model. Converts to what :func:`open_model` takes."""
+
+    name = "model"
+
+    def convert(self, value, param, ctx):
+        if value != "default" and not Path(value).is_dir():
+            self.fail(f"folder {str(value)!r} does not exist", param, ctx)
+        return value
+
+
+class Features(click.ParamType):
+    """Feature ids and ranges of them: ``17,20-29``."""
+
+    name = "ids"
+
+    def convert(self, value, param, ctx) -> list[int]:
+        if isinstance(value, list):
+            return value
+        if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", value):
+            self.fail(f"expects ids and ranges such as 17,20-29, found {value!r}", param, ctx)
+        parts = [part.split("-") for part in value.split(",")]
+        return list(dict.fromkeys(i for part in parts for i in range(int(part[0]), int(part[-1]) + 1)))
+
+
+def open_model(value: str, device: str | None = None):
+    """The model that an argument of type :class:`Model` names."""
+    from .. import Xetrieval
+
+    return Xetrieval.default(device=device) if value == "default" else Xetrieval(value, device=device)

@@ -1,0 +1,100 @@
+"""``pyterrier-xetrieval train``: a model of one's own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from .errors import Command
+from .params import DEVICE, EXISTING, EXISTING_FILE, FOLDER, SEED, NewPath
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+VARIANTS = ("topk", "batch_topk", "matryoshka", "relu", "p_anneal", "jumprelu", "gated", "gated_anneal")
+
+
+@click.command(cls=Command, interrupted="Finished steps are in the work folder; the same command goes on from there.")
+@click.argument("paths", nargs=-1, metavar="CORPUS TEXTS OUT")
+@click.option("--encoder", default=MINILM, show_default=True, help="Hub name or folder of a sentence-transformers model.")
+@click.option(
+    "--dict-size",
+    required=True,
+    type=click.IntRange(min=1),
+    help="Features of the dictionary, e.g. 8 or 16 times the encoder's dimension.",
+)
+@click.option("--variant", type=click.Choice(VARIANTS), default="topk", show_default=True, help="Kind of sparse autoencoder.")
+@click.option("--k", type=click.IntRange(min=1), help="Active features of a vector; for topk, batch_topk and matryoshka.")
+@click.option(
+    "--sparsity", type=click.FloatRange(min=0, min_open=True), help="Weight of the sparsity loss; for the other variants."
+)
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=5000, show_default=True, help="Of the autoencoder, of 1,024 vectors each."
+)
+@click.option("--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="Hidden units of an internalizer.")
+@click.option("--aspect", "aspects", multiple=True, help="Only this aspect of TEXTS; may be repeated.")
+@click.option("--raw", is_flag=True, help="Baseline: no internalizers, raw vectors only. Give CORPUS OUT, without TEXTS.")
+@click.option("--random", is_flag=True, help="Baseline: the dictionary stays untrained.")
+@click.option("--work", type=FOLDER, help="Folder of intermediate results.  [default: OUT.work]")
+@DEVICE
+@SEED
+def train(paths, encoder, dict_size, variant, k, sparsity, steps, hidden, aspects, raw, random, work, device, seed) -> None:
+    """Train a model for your own corpus and encoder.
+
+    Encodes CORPUS and TEXTS, trains an internalizer per aspect (from a document's vector to that of the teacher's
+    text about it), trains a sparse autoencoder on the documents' vectors and all their internalised views, labels its
+    features by keywords, and writes the artifact. `describe` gives the features better names.
+
+    \b
+    CORPUS  JSON lines, also .gz: {"docno": "d1", "text": "...", "title": "..."}
+            ("_id" will do for "docno", and the title may be missing), or a
+            BEIR-style folder with corpus.jsonl[.gz]
+    TEXTS   what `teach` wrote: {"_id": "d1", "aspect": "summary", "text": "..."},
+            about all documents or a part of them
+    OUT     a new folder, the artifact: pt_meta.json (encoder, data, options,
+            figures), internalizers.safetensors, sae.safetensors, labels.tsv,
+            history.json (all losses), README.md (a short model card)
+
+    \b
+    Examples:
+      pyterrier-xetrieval train corpus.jsonl reasoning.jsonl my-model \\
+          --dict-size 6144 --k 96
+      pyterrier-xetrieval train corpus.jsonl reasoning.jsonl my-e5 \\
+          --encoder intfloat/e5-large-v2 --dict-size 8192 --k 256 --device cuda
+      pyterrier-xetrieval train corpus.jsonl my-raw --raw --dict-size 6144 --k 96
+    and then, in Python:
+      model = Xetrieval("my-model")
+      explain = dense >> model.internalizer() >> model.explainer()
+
+    After an interruption the same command goes on from what is in the work folder: vectors in blocks of 4,096 texts,
+    finished internalizers, a checkpoint of the autoencoder every 200 steps. A work folder of other options, another
+    corpus or another encoder is refused. It can be deleted when OUT is there; `describe --work` reuses its vectors.
+    """
+    from ..training.own_model import train_model
+
+    corpus, texts, out = _paths(paths, raw)
+    if random and variant != "topk":
+        raise click.UsageError(f"--random goes without --variant, found {variant}")
+    if raw and aspects:
+        raise click.UsageError("--raw goes without --aspect")
+    started = time.perf_counter()
+    model = train_model(
+        corpus, texts, encoder, out, dict_size=dict_size, variant="random" if random else variant, k=k, sparsity=sparsity,
+        steps=steps, hidden=hidden, aspects=() if raw else aspects or None, work=work, device=device, seed=seed, verbose=True,
+    )  # fmt: skip
+    click.echo(f"\n{(model.path / 'README.md').read_text(encoding='utf-8')}")
+    click.echo(f"{out}: views {', '.join(['original', *model.aspects])}; {time.perf_counter() - started:.1f} s")
+
+
+def _paths(paths, raw: bool) -> tuple[Path, Path | None, Path]:
+    names = ["CORPUS", "OUT"] if raw else ["CORPUS", "TEXTS", "OUT"]
+    if len(paths) != len(names):
+        raise click.UsageError(f"expects {' '.join(names)}{' with --raw' if raw else ''}, found {len(paths)} paths")
+    kinds = {"CORPUS": EXISTING, "TEXTS": EXISTING_FILE, "OUT": NewPath(folder=True)}
+    found = {}
+    for name, path in zip(names, paths):
+        try:
+            found[name] = kinds[name].convert(path, None, None)
+        except click.BadParameter as error:
+            raise click.BadParameter(error.message, param_hint=name) from None
+    return found["CORPUS"], found.get("TEXTS"), found["OUT"]
