@@ -1,0 +1,181 @@
+"""Turning features up and down and retrieving again: which ones carry relevance (Cai et al. 2026, Fig. 8, Eq. 17-18)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..explainer import ViewCodes, encode_view
+from ..sae import SparseAutoencoder
+from .bootstrap import estimate
+from .collection import CUTOFF, EmbeddedCollection, ndcg
+from .pairs import NUM_RESULTS, Pairs, contrast_pairs, explain_pairs
+
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+SIDES = ("docs", "queries")
+_COLUMNS = ["collection", "set", "split", "alpha", "active", "measure", "value", "low", "high", "n"]
+
+
+def steering(
+    sae: SparseAutoencoder, collection: EmbeddedCollection, *, num_features: int = 256, alphas: Sequence[float] = ALPHAS,
+    sides: Sequence[str] = ("docs",), num_results: int = NUM_RESULTS, draws: int = 5, seed: int = 0, batch_size: int = 256,
+) -> pd.DataFrame:  # fmt: skip
+    """nDCG@10 when the activations of a feature set are multiplied by ``alpha`` in every document, nothing re-encoded.
+
+    The queries are halved at random. Key features are chosen on one half, steering is measured on that half
+    (``split="same"``, the paper's setting) and on the other (``"unseen"``); then the halves change places, so that both
+    splits hold every query once. Three kinds of sets:
+
+    - ``key``: the ``num_features`` of largest RUS (:func:`relevance_utility`);
+    - ``non_key``: as many at random from the others that are active in at least one document, ``draws`` times, the
+      queries' nDCG averaged over the draws;
+    - ``non_key_as_active``: for each key feature the other one whose number of documents is nearest. Features of
+      large RUS are active often, so that scaling random ones moves the vectors less whatever they mean.
+
+    The reconstruction error stays in the vectors and lengths are not restored: ``d' = d + (α−1) Σ_{j∈S} c_j w_j``. A
+    score is then a polynomial in α, and all of them come from one or two matrix products.
+
+    Args:
+        sae: the dictionary.
+        num_features: the paper takes 256 on BRIGHT and 1,024 on ArguAna and NQ.
+        alphas: factors; 1 is the unedited retrieval, bit for bit.
+        sides: which vectors are edited, among ``"docs"`` and ``"queries"``. The paper says "the edited embeddings";
+            documents alone is the default because an index can be edited once for all queries.
+        num_results: non-relevant documents come from so many best results of each query.
+
+    Returns:
+        ``collection``, ``set``, ``split``, ``alpha``, ``active`` (how many of the set's features are active on a document, on
+        average), ``measure``, ``value``, ``low``, ``high``, ``n`` (queries). Measures: ``nDCG@10``, and ``change``, its
+        difference from the unedited retrieval, query by query.
+
+    Raises:
+        ValueError: fewer than two queries; sides unknown or none; too few active features for two sets.
+    """
+    sides = tuple(sides)
+    if not sides or not set(sides) <= set(SIDES):
+        raise ValueError(f"steering expects sides among {list(SIDES)}, found {list(sides)}")
+    if len(collection.qids) < 2:
+        raise ValueError(f"steering expects two queries or more to halve, found {len(collection.qids)}")
+    alphas, rng = [float(a) for a in alphas], np.random.default_rng(seed)
+    codes = {side: encode_view(sae, _vectors(collection, side), refit=False, batch_size=1024) for side in {*sides, "docs"}}
+    counts = _document_counts(codes["docs"], sae.dict_size)
+    half = rng.permutation(len(collection.qids)) % 2
+    values: dict[tuple[str, str], np.ndarray] = {}
+    active: dict[str, list[float]] = {}
+    pairs = contrast_pairs(collection, num_results=num_results, seed=seed)
+    for fold in (0, 1):
+        rus = relevance_utility(sae, collection, pairs[half[pairs.queries] == fold])
+        for name, sets in _feature_sets(rus, counts, num_features, draws, rng).items():
+            edits = ({side: _edit(sae, codes[side], features) for side in sides} for features in sets)
+            found = np.mean([steered_ndcg(collection, edit, [1.0, *alphas], batch_size=batch_size) for edit in edits], axis=0)
+            active.setdefault(name, []).append(np.mean([counts[s].sum() for s in sets]) / len(collection.docnos))
+            for split, chosen in (("same", half == fold), ("unseen", half != fold)):
+                values.setdefault((name, split), np.empty_like(found))[:, chosen] = found[:, chosen]
+    rows = []
+    for (name, split), (plain, *steered) in values.items():
+        for alpha, value in zip(alphas, steered, strict=True):
+            condition = {
+                "collection": collection.name,
+                "set": name,
+                "split": split,
+                "alpha": alpha,
+                "active": np.mean(active[name]),
+            }
+            rows.append({**condition, "measure": f"nDCG@{CUTOFF}", **estimate(value, seed=seed)})
+            rows.append({**condition, "measure": "change", **estimate(value - plain, seed=seed)})
+    return pd.DataFrame(rows, columns=_COLUMNS)
+
+
+def relevance_utility(sae: SparseAutoencoder, collection: EmbeddedCollection, pairs: Pairs) -> np.ndarray:
+    """``RUS(f_j)``: in how many relevant pairs query and document share the feature, less in how many others (Eq. 17-18).
+
+    ``pairs`` hold ``D_pos`` and ``D_neg`` by their ``relevant``; int64 ``[D]``.
+    """
+    explained = explain_pairs(sae, collection, pairs)
+    signs = np.where(pairs.relevant, 1, -1)[explained.owner]
+    return np.bincount(explained.parts.features, weights=signs, minlength=sae.dict_size).astype(np.int64)
+
+
+def steered_ndcg(
+    collection: EmbeddedCollection, edits: dict[str, np.ndarray], alphas: Sequence[float], *, batch_size: int = 256
+) -> np.ndarray:
+    """nDCG@10 of each query for each ``alpha``, float64 ``[len(alphas), q]``.
+
+    Args:
+        edits: ``Σ_{j∈S} c_j w_j`` of every row, float32, for ``"docs"`` ``[n, m]`` and / or ``"queries"`` ``[q, m]``.
+        alphas: factors; see :func:`steered_scores`.
+    """
+    docs = torch.from_numpy(np.ascontiguousarray(collection.docs, np.float32))
+    rows = np.empty((len(alphas), len(collection.qids), min(CUTOFF, len(docs))), np.int64)
+    shift = {side: torch.from_numpy(edit) for side, edit in edits.items()}
+    for start in range(0, len(collection.qids), batch_size):
+        batch = slice(start, min(start + batch_size, len(collection.qids)))
+        queries = torch.from_numpy(np.array(collection.queries[batch], np.float32))
+        query_shift = shift["queries"][batch] if "queries" in shift else None
+        for at, scores in enumerate(steered_scores(queries, docs, query_shift, shift.get("docs"), alphas)):
+            for i in range(batch.start, batch.stop):
+                scores[i - start, torch.from_numpy(np.asarray(collection.excluded[i], np.int64))] = -torch.inf
+            top = scores.topk(rows.shape[2], dim=1)
+            rows[at, batch] = torch.where(top.values == -torch.inf, -1, top.indices).numpy()
+    return np.stack([ndcg(collection, ranked) for ranked in rows])
+
+
+def steered_scores(queries, docs, query_shift, doc_shift, alphas: Sequence[float]) -> Iterator[torch.Tensor]:
+    """For each ``alpha``, with ``a = α − 1``: ``⟨q,d⟩ + a (⟨q,Δd⟩ + ⟨Δq,d⟩) + a² ⟨Δq,Δd⟩``, float32 ``[q, n]``.
+
+    ``query_shift`` and ``doc_shift`` are ``Σ_{j∈S} c_j w_j`` of the vectors; None where that side is not edited.
+    """
+    base, linear, square = queries @ docs.T, torch.zeros(1), torch.zeros(1)
+    if doc_shift is not None:
+        linear = queries @ doc_shift.T
+    if query_shift is not None:
+        linear = linear + query_shift @ docs.T
+    if query_shift is not None and doc_shift is not None:
+        square = query_shift @ doc_shift.T
+    for alpha in alphas:
+        yield base + (alpha - 1) * linear + (alpha - 1) ** 2 * square
+
+
+def _vectors(collection, side) -> np.ndarray:
+    return np.ascontiguousarray(getattr(collection, side), np.float32)
+
+
+def _document_counts(codes: ViewCodes, dict_size: int) -> np.ndarray:
+    """In how many documents each feature is active, int64 ``[D]``."""
+    return np.bincount(codes.ids[codes.activations > 0], minlength=dict_size)
+
+
+@torch.no_grad()
+def _edit(sae: SparseAutoencoder, codes: ViewCodes, features: np.ndarray) -> np.ndarray:
+    """``Σ_{j∈S} c_j w_j`` of every row, float32 ``[n, m]``."""
+    selected, device = np.zeros(sae.dict_size, bool), sae.w_dec.device
+    selected[features] = True
+    out = np.empty((len(codes.ids), sae.dim), np.float32)
+    for start in range(0, len(out), 4096):
+        block = slice(start, start + 4096)
+        ids, values = codes.ids[block], codes.activations[block]
+        values = np.where(selected[ids], values, np.float32(0))
+        out[block] = sae.combine(torch.from_numpy(ids).to(device), torch.from_numpy(values).to(device)).cpu().numpy()
+    return out
+
+
+def _feature_sets(rus, counts, size, draws, rng) -> dict[str, list[np.ndarray]]:
+    """The sets of each kind; ties in RUS and in the number of documents go to the smaller id."""
+    key = np.argsort(-rus, kind="stable")[:size]
+    others = np.setdiff1d(np.flatnonzero(counts), key)
+    if not 0 < size <= len(others):
+        raise ValueError(f"steering expects num_features between 1 and the number of other active features, "
+                         f"found num_features={size} and {len(others)} others")  # fmt: skip
+    alike, free = [], others[np.argsort(counts[others], kind="stable")]
+    for feature in key[np.argsort(-counts[key], kind="stable")]:  # the frequent first: they have the fewest alike
+        nearest = np.abs(counts[free] - counts[feature]).argmin()
+        alike.append(free[nearest])
+        free = np.delete(free, nearest)
+    return {
+        "key": [key],
+        "non_key": [rng.choice(others, size, replace=False) for _ in range(draws)],
+        "non_key_as_active": [np.array(alike)],
+    }

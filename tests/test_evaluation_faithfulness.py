@@ -1,0 +1,270 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+from conftest import identity_sae, make_model, random_sae
+from test_evaluation_erasure import active, make_collection, random_collection, slow_change, slow_cosine
+
+from pyterrier_xetrieval.evaluation.counterfactual import counterfactual
+from pyterrier_xetrieval.evaluation.faithfulness import faithfulness_curves, score_shares
+from pyterrier_xetrieval.evaluation.pairs import explain_pairs, ranked_pairs
+from pyterrier_xetrieval.evaluation.stability import add_noise, drop_words, stability
+from pyterrier_xetrieval.explainer import SAEExplainer
+
+Q = np.array([0.8, 0.4, 0.2, 0, 0, 0])
+D = np.array([0.5, 0.6, 0.4, 0, 0, 0])  # contributions .40, .24, .08; activations .6, .5, .4
+
+
+@pytest.fixture
+def orthogonal():
+    return make_model(identity_sae())
+
+
+@pytest.fixture
+def one_pair():
+    return make_collection([D, [0, 0, 0, 0, 0, 1]], [Q], [{0: 1}])
+
+
+class TestCurves:
+    def curve(self, frame, curve, order):
+        return frame[(frame["curve"] == curve) & (frame["order"] == order)]["relative_score"].tolist()
+
+    def test_by_hand(self, orthogonal, one_pair):
+        frame = faithfulness_curves(orthogonal, one_pair, steps=3, draws=40, per_pair=True)
+        whole = slow_cosine(Q, D)
+
+        def relative(kept):
+            return slow_cosine(Q, np.where(np.isin(range(6), kept), D, 0)) / whole
+
+        expected = {
+            ("deletion", "contribution"): [1, relative([1, 2]), relative([2]), 0],
+            ("insertion", "contribution"): [0, relative([0]), relative([0, 1]), 1],
+            ("deletion", "activation"): [1, relative([0, 2]), relative([2]), 0],
+            ("insertion", "activation"): [0, relative([1]), relative([0, 1]), 1],
+        }
+        for key, values in expected.items():
+            assert self.curve(frame, *key) == pytest.approx(values, abs=1e-4)
+        random = self.curve(frame, "insertion", "random")
+        mean = np.mean([relative([j]) for j in range(3)])
+        assert random[1] == pytest.approx(mean, abs=0.12) and random[1] != pytest.approx(relative([0]), abs=0.01)
+
+    def test_areas_and_differences(self, orthogonal, one_pair):
+        table = faithfulness_curves(orthogonal, one_pair, steps=3, draws=3)
+        frame = faithfulness_curves(orthogonal, one_pair, steps=3, draws=3, per_pair=True)
+        values = table.set_index(["curve", "order", "measure"])["value"].sort_index()
+        for curve in ("deletion", "insertion"):
+            areas = {}
+            for order in ("contribution", "activation", "random"):
+                y = self.curve(frame, curve, order)
+                areas[order] = (y[0] / 2 + y[1] + y[2] + y[3] / 2) / 3
+                assert values[curve, order, "area"].item() == pytest.approx(areas[order])
+            difference = values[curve, "contribution", "area_minus_random"].item()
+            assert difference == pytest.approx(areas["contribution"] - areas["random"])
+
+    def test_prefixes_against_the_printed_equations(self, model):
+        collection = random_collection()
+        frame = faithfulness_curves(model, collection, aspects=None, num_results=3, steps=4, draws=1, per_pair=True)
+        frame = frame[frame["order"] == "contribution"]
+        pairs = ranked_pairs(collection, num_results=3)
+        explained = explain_pairs(model.sae, collection, pairs, internalizers=model.internalizers, refit=True)
+        sets = {(f"q{q}", f"d{d}"): s for q, d, s in zip(pairs.queries, pairs.docs, explained.sets)}
+        for row in frame[frame["fraction"] > 0].itertuples():
+            q, z = collection.queries[int(row.qid[1:])], collection.docs[int(row.docno[1:])]
+            features = sets[row.qid, row.docno]
+            features = features[: int(np.ceil(row.fraction * len(features)))]
+            change = slow_change(model.sae, q, z, features, {"deletion": "erase", "insertion": "keep_only"}[row.curve])
+            assert row.relative_score == pytest.approx(1 + change / slow_cosine(q, z), abs=1e-4)
+        nothing = frame[(frame["curve"] == "insertion") & (frame["fraction"] == 0)].iloc[0]
+        q, z = collection.queries[int(nothing.qid[1:])], collection.docs[int(nothing.docno[1:])]
+        assert nothing.relative_score == pytest.approx(slow_cosine(q, model.sae.b_dec.numpy()) / slow_cosine(q, z), abs=1e-5)
+
+    def test_pairs_that_share_nothing_are_left_out(self, orthogonal):
+        collection = make_collection([D, [0, 0, 0, 0, 0, 1]], [Q, [0, 0, 0, 1, 0, 0.0]], [{0: 1}, {1: 1}])
+        frame = faithfulness_curves(orthogonal, collection, per_pair=True)
+        assert set(frame["qid"]) == {"q0"}
+
+
+class TestShares:
+    def test_by_hand(self):
+        """Two slots for three coordinates: .08 of the score is left unexplained; the bias takes its own part."""
+        collection = make_collection([D, [0, 0, 0, 0, 0, 1]], [Q], [{0: 1}])
+        shares = score_shares(make_model(identity_sae(k=2)), collection, refit=False, per_pair=True).iloc[0]
+        assert shares[["shared", "other", "bias", "residual"]].tolist() == pytest.approx(
+            [0.64 / 0.72, 0, 0, 0.08 / 0.72], abs=1e-6
+        )
+        biased = make_model(identity_sae(bias=0.1))
+        shares = score_shares(biased, collection, refit=False, per_pair=True).iloc[0]
+        assert shares["bias"] == pytest.approx(0.14 / 0.72)
+
+    def test_the_same_as_the_explainer(self, model, results):
+        explanations = SAEExplainer(model, aspects=()).transform(results)["explanation"]
+        q, d = results.drop_duplicates("qid"), results.drop_duplicates("docno")
+        collection = make_collection(np.stack(list(d["doc_vec"])), np.stack(list(q["query_vec"])), [{0: 1}] * 3)
+        frame = score_shares(model, collection, num_results=4, per_pair=True).set_index(["qid", "docno"])
+        positive = [e for e in explanations if e.score > 0]
+        assert len(frame) == len(positive) > 3
+        for e in positive:
+            parts = [e.contributions.sum(), e.other, e.bias, e.residual]
+            assert frame.loc[(e.qid, e.docno), ["shared", "other", "bias", "residual"]].tolist() == pytest.approx(
+                [p / e.score for p in parts], abs=1e-4
+            )
+
+    def test_the_table(self, model):
+        collection = random_collection()
+        table = score_shares(model, collection, aspects=None).set_index(["part", "measure"])["value"]
+        frame = score_shares(model, collection, aspects=None, per_pair=True)
+        assert table[:, "mean"].sum() == pytest.approx(1, abs=1e-5)
+        assert table["residual", "q50"] == pytest.approx(frame["residual"].median())
+
+
+class TestCounterfactual:
+    def scores(self, model, collection, pair, features):
+        q, z = collection.queries[pair[0]], collection.docs[pair[1]]
+        return slow_cosine(q, z) + slow_change(model.sae, q, z, features, "erase") if features else slow_cosine(q, z)
+
+    def test_by_hand(self, orthogonal):
+        """Without feature 0 the first document scores .4/√.52·…; the second one, at .55, then stands above it."""
+        second = np.array([0, 0, 0, 0, 0, 0.0])
+        second[[0, 5]] = 0.55, np.sqrt(1 - 0.55**2)  # scores .8 · .55 = .44
+        collection = make_collection([D / np.linalg.norm(D), second], [Q / np.linalg.norm(Q)], [{0: 1}])
+        bar = collection.queries[0] @ collection.docs[1]
+        left = {
+            s: self.scores(make_model(identity_sae()), collection, (0, 0), list(s))
+            for n in (1, 2)
+            for s in combinations(range(3), n)
+        }
+        assert left[0,] > bar and left[0, 1] < bar  # one is not enough, two are
+        frame = counterfactual(orthogonal, collection, cutoff=1, draws=20, per_pair=True)
+        own = frame[frame["order"] == "contribution"].iloc[0]
+        assert (own["listed"], own["greedy"], own["pruned"]) == (3, 2, 2)
+        smallest = min(len(s) for s, score in left.items() if score < bar)
+        assert frame["pruned"].min() >= smallest
+
+    def test_every_step_against_the_printed_equations(self, model):
+        collection = random_collection()
+        found = counterfactual(model, collection, cutoff=4, num_results=2, draws=1, per_pair=True)
+        frame = found[found["order"] == "contribution"].set_index(["qid", "docno"])
+        pairs = ranked_pairs(collection, num_results=2)
+        sets = explain_pairs(model.sae, collection, pairs, refit=True).sets
+        possible = 0
+        for q, d, features in zip(pairs.queries, pairs.docs, map(list, sets)):
+            row = frame.loc[(f"q{q}", f"d{d}")]
+            others = np.delete(collection.docs @ collection.queries[q], d)
+            out = {
+                n: (others > self.scores(model, collection, (q, d), features[:n])).sum() >= 4 for n in range(len(features) + 1)
+            }
+            greedy = next((n for n, left in out.items() if left), None)
+            assert row["listed"] == len(features)
+            if greedy is None:
+                assert np.isnan(row["greedy"]) and np.isnan(row["pruned"]) and np.isnan(row["control"])
+                continue
+            possible += 1
+            kept = features[:greedy]
+            for feature in reversed(features[:greedy]):
+                fewer = [f for f in kept if f != feature]
+                if fewer and (others > self.scores(model, collection, (q, d), fewer)).sum() >= 4:
+                    kept = fewer
+            assert (row["greedy"], row["pruned"]) == (greedy, len(kept))
+        assert 5 < possible < len(pairs)
+
+    def test_the_table(self, model):
+        collection = random_collection()
+        options = {"cutoff": 4, "draws": 2, "seed": 1}
+        table = counterfactual(model, collection, **options).set_index(["order", "measure"])["value"]
+        frame = counterfactual(model, collection, per_pair=True, **options)
+        own = frame[frame["order"] == "contribution"]
+        assert table["contribution", "possible"] == pytest.approx(own["greedy"].notna().mean())
+        assert table["contribution", "pruned"] == pytest.approx(own["pruned"].mean())
+        assert table["contribution", "control"] == pytest.approx(own["control"].mean())
+        random = frame[frame["order"] == "random"].groupby(["qid", "docno"])["pruned"].mean()
+        difference = own.set_index(["qid", "docno"])["pruned"] - random
+        assert table["contribution", "pruned_minus_random"] == pytest.approx(difference.mean())
+
+    def test_refused(self, model):
+        with pytest.raises(ValueError, match="num_results <= cutoff"):
+            counterfactual(model, random_collection(), num_results=11)
+        with pytest.raises(ValueError, match="number of documents"):
+            counterfactual(model, random_collection(n=10))
+
+
+class WordVectors:
+    """A bag of words, every word a fixed direction."""
+
+    def encode_docs(self, texts):
+        sums = [np.sum([np.random.default_rng(sum(map(ord, w))).normal(size=16) for w in text.split()], axis=0) for text in texts]
+        return np.stack([s / np.linalg.norm(s) for s in sums])
+
+
+class TestStability:
+    def test_noise_of_an_exact_cosine(self):
+        x = random_collection().docs * 3
+        for cosine in (1, 0.99, 0.5):
+            moved = add_noise(x, cosine, np.random.default_rng(0))
+            assert [slow_cosine(a, b) for a, b in zip(x, moved)] == pytest.approx([cosine] * 40, abs=1e-6)
+            assert np.linalg.norm(moved, axis=1) == pytest.approx([3] * 40, rel=1e-5)
+
+    def test_dropped_words(self):
+        text = " ".join(f"w{i}" for i in range(40))
+        fewer = drop_words(text, 0.1, np.random.default_rng(0)).split()
+        assert len(fewer) == 36 and fewer == [w for w in text.split() if w in set(fewer)]
+        assert drop_words(text, 0.1, np.random.default_rng(1)).split() != fewer
+        assert drop_words("a b", 0.01, np.random.default_rng(0)) in ("a", "b")
+        assert drop_words("alone", 0.5, np.random.default_rng(0)) == "alone"
+
+    def test_no_change_changes_nothing(self, model):
+        table = stability(model, random_collection(), cosines_to_original=[1.0])
+        assert table.set_index("measure")["value"].tolist() == pytest.approx([1, 1, 1])
+
+    def test_jaccard_and_correlation_pair_by_pair(self, model):
+        rng = np.random.default_rng(0)
+        words = [" ".join(rng.choice(["ant", "bee", "cat", "dog", "eel", "fox", "gnu", "hen"], 12)) for _ in range(40)]
+        collection = random_collection(texts=lambda rows: [words[i] for i in rows])
+        frame = stability(model, collection, encoder=WordVectors(), cosines_to_original=[0.9], num_results=3, per_pair=True)
+        assert frame.groupby("change").size().to_dict() == {"noise": 36, "words": 36}
+        pairs = ranked_pairs(collection, num_results=3)
+        docs = np.unique(pairs.docs)
+        rng = np.random.default_rng(0)
+        moved = add_noise(collection.docs[docs], 0.9, rng)
+        texts = [words[i] for i in docs]
+        both = {
+            "noise": (collection.docs[docs], moved),
+            "words": [WordVectors().encode_docs(t).astype(np.float32) for t in (texts, [drop_words(t, 0.1, rng) for t in texts])],
+        }
+        compared = 0
+        for change, (x, y) in both.items():
+            own = frame[frame["change"] == change]
+            listed = [explain_pairs(model.sae, collection, pairs, z=z, refit=True) for z in (x, y)]
+            for i, row in enumerate(own.itertuples()):
+                q, at = collection.queries[pairs.queries[i]], np.searchsorted(docs, pairs.docs[i])
+                sets = [active(model.sae, q) & active(model.sae, z[at]) for z in (x, y)]
+                union = sorted(set.union(*sets))
+                if not union:
+                    assert np.isnan(row.jaccard)
+                    continue
+                assert row.jaccard == pytest.approx(len(sets[0] & sets[1]) / len(union))
+                assert row.cosine == pytest.approx(slow_cosine(x[at], y[at]), abs=1e-6)
+                parts = []
+                for e in listed:
+                    span = slice(*e.parts.offsets[i : i + 2])
+                    found = dict(zip(e.parts.features[span].tolist(), e.parts.contribution[span].tolist()))
+                    parts.append([found.get(j, 0.0) for j in union])
+                if len(union) > 2 and sets[0] and sets[1]:
+                    assert row.correlation == pytest.approx(np.corrcoef(parts)[0, 1], abs=1e-5)
+                    compared += 1
+        assert compared > 5
+
+    def test_words_need_texts_and_an_encoder(self, model):
+        collection = random_collection(texts=lambda rows: ["a b c"] * len(rows))
+        for own, encoder in ((collection, None), (random_collection(), WordVectors())):
+            assert set(stability(model, own, encoder=encoder)["change"]) == {"noise"}
+
+    def test_less_noise_is_closer(self):
+        table = stability(make_model(random_sae(k=12)), random_collection(200, 60), cosines_to_original=[0.999, 0.9, 0.5])
+        jaccard = table[table["measure"] == "jaccard"]["value"].tolist()
+        assert jaccard[0] > jaccard[1] > jaccard[2]
+
+    def test_refused(self, model):
+        with pytest.raises(ValueError, match="cosines_to_original"):
+            stability(model, random_collection(), cosines_to_original=[1.1])
+        with pytest.raises(ValueError, match="word_share"):
+            stability(model, random_collection(), word_share=1.0)
