@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..internalizer import internalize
-from ..scorer import fold_views, view_weights
+from ..scorer import fold_views
 from ..stage import positive_int
 from ..training.prompts import PROMPTS
 from ..training.teacher import Teacher
@@ -45,7 +45,7 @@ def latency(
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         collection: documents and queries.
         sizes: numbers of documents.
-        weights: of the views, as in :class:`~pyterrier_xetrieval.MultiViewScorer`.
+        weights: of the views; the model's own unless given.
         max_queries: random queries that are asked; all if there are fewer.
         num_results: k: documents retrieved and explained for each query.
         llm: a language model (or a function from prompt to text) that is timed on ``n_texts`` of the documents, see
@@ -76,7 +76,7 @@ def latency(
     if llm is not None and collection.texts is None:
         raise ValueError(f"latency expects a collection with texts for an llm to read, found none in {collection.name!r}")
     chosen = np.random.default_rng(seed).permutation(len(collection.qids))[:max_queries]
-    asked, weights = collection.select(np.sort(chosen)), view_weights(model.aspects, weights, stage="latency")
+    asked, weights = collection.select(np.sort(chosen)), model.check_weights(weights, model.aspects, stage="latency")
     rows = []
     for size in sizes:
         corpus, copies = sample_corpus(asked, size, seed=seed)

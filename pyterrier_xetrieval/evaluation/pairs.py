@@ -128,7 +128,7 @@ def explain_pairs(
     internalizers: Mapping[str, Internalizer] | None = None, z: np.ndarray | None = None,
     refit: bool = False, batch_size: int = 512,
 ) -> ExplainedPairs:  # fmt: skip
-    """Codes and attribution of pairs, by the same code as :class:`~pyterrier_xetrieval.SAEExplainer`, weights 1.
+    """Codes and attribution of pairs, by the same code as :class:`~pyterrier_xetrieval.SAEExplainer`, with all weights 1 (Eq. 11).
 
     Args:
         internalizers: the views beside the original one; none: the plain score ``⟨q,z⟩``.
