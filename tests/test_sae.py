@@ -4,6 +4,7 @@ import torch
 from conftest import identity_sae, make_model, random_sae, result_frame, unit
 
 from pyterrier_xetrieval import SparseAutoencoder, SparseCodes
+from pyterrier_xetrieval.sae import _top_k
 
 
 def literal_code(sae, x):
@@ -162,3 +163,13 @@ def test_rules_and_their_k():
 def test_impossible_k(k):
     with pytest.raises(ValueError, match=f"k={k}"):
         SparseAutoencoder(16, 48, k)
+
+
+@pytest.mark.parametrize(("n", "width", "k"), [(300, 3072, 64), (70, 1001, 30), (5, 40, 3), (200, 1000, 499), (1, 6144, 96)])
+@pytest.mark.parametrize("kind", ["plain", "ties", "negative"])
+def test_the_k_largest_are_found_whatever_the_shape(n, width, k, kind):
+    x = torch.randn(n, width, generator=torch.Generator().manual_seed(0))
+    x = {"plain": x, "ties": (2 * x).round(), "negative": -1 - x.abs()}[kind]
+    values, ids = _top_k(x, k)
+    assert torch.equal(values, x.gather(1, ids)) and (ids.diff(dim=1) > 0).all()
+    assert torch.equal(values.sort(dim=1, descending=True).values, x.topk(k, dim=1).values)
