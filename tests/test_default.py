@@ -6,7 +6,7 @@ import pyterrier as pt
 import pytest
 import torch
 
-from pyterrier_xetrieval import FoldViews, MultiViewScorer, Xetrieval, pydocs
+from pyterrier_xetrieval import MultiViewScorer, Xetrieval, pydocs
 from pyterrier_xetrieval.training import fraction_of_variance_explained
 
 QUERY = "how do I sort a list of words by their length"
@@ -53,7 +53,7 @@ def test_erasing_the_explanation_costs_the_first_place(model, views):
 
 
 def test_folding_gives_the_multi_view_score(model, views):
-    folded = (FoldViews(aspects=model.aspects) >> MultiViewScorer(aspects=()))(views)
+    folded = (model.fold() >> MultiViewScorer(aspects=()))(views)
     np.testing.assert_allclose(folded["score"], model.scorer()(views)["score"], atol=1e-5)
 
 

@@ -5,7 +5,7 @@ import pytest
 from conftest import identity_sae, make_model, random_sae
 from test_evaluation_erasure import active, make_collection, random_collection, slow_change, slow_cosine
 
-from pyterrier_xetrieval.evaluation.counterfactual import counterfactual
+from pyterrier_xetrieval.evaluation.counterfactual import _pruned, counterfactual
 from pyterrier_xetrieval.evaluation.faithfulness import faithfulness_curves, score_shares
 from pyterrier_xetrieval.evaluation.pairs import explain_pairs, ranked_pairs
 from pyterrier_xetrieval.evaluation.stability import add_noise, drop_words, stability
@@ -166,6 +166,15 @@ class TestCounterfactual:
                     kept = fewer
             assert (row["greedy"], row["pruned"]) == (greedy, len(kept))
         assert 5 < possible < len(pairs)
+
+    def test_the_last_feature_is_put_back_first(self):
+        """Without 3, then 2, features 0 and 1 are still enough; from the front it would end with feature 3 alone."""
+        enough = [{0, 1}, {3}]
+
+        def out(rows, sets):
+            return np.array([any(e <= set(s) for e in enough) for s in sets])
+
+        assert _pruned([[0, 1, 2, 3]], np.array([4.0]), out).tolist() == [2]
 
     def test_the_table(self, model):
         collection = random_collection()

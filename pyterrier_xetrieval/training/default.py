@@ -192,6 +192,7 @@ def main(argv=None) -> None:
         "seed": args.seed,
         "threads": args.threads,
         "held_out": HELD_OUT,
+        "view_weights": WEIGHTS,
         "internalizers": INTERNALIZERS
         | {"figures": {a: {k: v for k, v in r.items() if not isinstance(v, list)} for a, r in history.items()}},
         "sae": options | {"draw": DRAW, "vectors": len(training.vectors), "last": sae_history[-1]} | statistics,
