@@ -226,10 +226,10 @@ def _packed(values: torch.Tensor) -> SparseCodes:
 
 
 def _top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` largest values of each row and where they are, by ascending place: ``x.topk(k)``, faster on the CPU."""
-    if x.device.type != "cpu" or x.requires_grad or not 0 < k < x.shape[1] or not len(x):
+    """The ``k`` largest values of each row and where they are: ``x.topk(k)``, faster on the CPU and there by ascending place."""
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or not 0 < k < x.shape[1] or not len(x):
         return x.topk(k, dim=1, sorted=False)
-    blocks = np.array_split(x.numpy(), max(1, min(torch.get_num_threads(), len(x) // 64)))
+    blocks = np.array_split(x.detach().numpy(), max(1, min(torch.get_num_threads(), len(x) // 64)))
     if len(blocks) == 1:
         ids = _largest(blocks[0], k)
     else:  # numpy works outside the interpreter's lock
@@ -251,6 +251,8 @@ def _largest(rows: np.ndarray, k: int) -> np.ndarray:
         return np.sort(np.argpartition(rows, width - k, axis=1)[:, width - k :], axis=1)
     maxima = rows[:, : width // groups * groups].reshape(n, -1, groups).max(1)
     least = np.partition(maxima, groups - k, axis=1)[:, groups - k]
+    if np.isnan(least).any():  # NaN is larger than all, and larger than nothing
+        return np.sort(np.argpartition(rows, width - k, axis=1)[:, width - k :], axis=1)
     flat = np.flatnonzero(rows >= least[:, None])
     row = flat // width
     counts = np.bincount(row, minlength=n)

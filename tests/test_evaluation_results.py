@@ -274,7 +274,7 @@ class TestPage:
             return file
 
         page = render(part(folder, tmp_path / "up", "steering", change=raised), tmp_path / "page")["results.md"].decode()
-        assert "raises nDCG holds: at α = 2 it rises on 2 of 2 collections and falls on 0" in page
+        assert "raises nDCG holds at α = 2: it rises on 2 of 2 collections and falls on 0" in page
 
     @pytest.mark.parametrize("missing, figure", [("latency", "figure6"), ("shares", "shares"), ("stability", "stability")])
     def test_without_its_files_a_section_is_left_out(self, missing, figure, folder, whole, tmp_path):

@@ -268,3 +268,16 @@ def test_damaged_facts(whole, tmp_path):
         (index.path / name).write_bytes(data)
     found = (index.retriever(num_results=3) >> index.explainer())(topics())
     assert_same(found.explanation, (whole.retriever(num_results=3) >> whole.explainer())(topics()).explanation, 1e-9)
+
+
+def test_merge_does_not_touch_an_unfinished_index(model, whole, tmp_path):
+    def cut_off():
+        yield from corpus()[:25]
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        model.indexer(tmp_path / "b", shard_size=10, batch_size=10).index(cut_off())
+    before = (tmp_path / "b" / "shards.jsonl").read_bytes()
+    with pytest.raises(FileExistsError, match="found an unfinished index"):
+        merge([whole], tmp_path / "b")
+    assert (tmp_path / "b" / "shards.jsonl").read_bytes() == before

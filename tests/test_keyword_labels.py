@@ -28,7 +28,7 @@ def topic_texts(seed, n):
 
 def test_labels_name_the_planted_word_of_each_topic():
     texts, ids, values = topic_texts(0, 300)
-    rows = keyword_labels(texts, ids, values, dict_size=5, top=60)
+    rows = keyword_labels(texts, ids, values, dict_size=5, tops=(60,))
     assert [row["feature"] for row in rows] == [0, 1, 2, 3, 4]
     for row, word in zip(rows[:3], TOPICS, strict=True):
         first = row["label"].split(", ")[0]

@@ -299,3 +299,37 @@ def test_errors_name_what_was_expected(planted):
     broken[1500] = np.nan
     with pytest.raises(ValueError, match="NaN or infinity in row 1500"):
         small(broken)
+    with pytest.raises(ValueError, match="held-out vectors that differ, found 40 equal ones"):
+        small(np.ones((2000, 24), np.float32))
+    with pytest.raises(ValueError, match="steps to be a positive whole number, found 0"):
+        small(planted[1], steps=0)
+    with pytest.raises(ValueError, match="settings of TopK: .*unexpected keyword argument 'aux'"):
+        small(planted[1], settings={"aux": 1})
+    with pytest.raises(ValueError, match="loss is not finite at step .*lower lr"):
+        small(planted[1], lr=1e30)
+
+
+def test_a_checkpoint_is_of_one_training_alone(planted, tmp_path):
+    options = dict(steps=20, eval_every=10, checkpoint=tmp_path / "sae.pt", internalizers=[random_internalizer(24, 0)])
+    first, _ = small(planted[1], k=np.int64(3), lr=np.float64(5e-3), **options)
+    assert same(first, small(planted[1], **options)[0])
+    for other, named in (
+        ({"validation": planted[1][:50]}, "validation"),
+        ({"internalizers": [random_internalizer(24, 1)]}, "vectors"),
+        ({"init": SparseAutoencoder(24, 32, 3)}, "init"),
+    ):
+        with pytest.raises(ValueError, match=f"another training, with .*{named}"):
+            small(planted[1], **options | other)
+    (tmp_path / "sae.pt").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="sae.pt to be a checkpoint of its own"):
+        small(planted[1], **options)
+
+
+def test_a_start_from_an_autoencoder_of_any_scale_is_that_autoencoder(planted):
+    init, _ = small(planted[1], steps=100)
+    scaled = SparseAutoencoder(24, 32, 3)
+    with torch.no_grad():
+        for name, factor in (("w_enc", 1 / 5), ("b_enc", 1 / 5), ("w_dec", 5), ("b_dec", 1)):
+            getattr(scaled, name).copy_(factor * getattr(init, name))
+    found = [small(planted[1], init=start, steps=1, lr=1e-12)[1][-1]["fve"] for start in (init, scaled)]
+    assert found[0] == pytest.approx(found[1], abs=1e-4) and found[0] > 0.5

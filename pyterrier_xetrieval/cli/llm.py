@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -74,5 +75,5 @@ def _check_reachable(url: str) -> None:
     except urllib.error.URLError as error:
         if not isinstance(error.reason, TimeoutError):
             raise click.UsageError(f"no language model answers at {url}: {error.reason}") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, http.client.HTTPException) as error:
         raise click.UsageError(f"no language model answers at {url}: {error}") from None

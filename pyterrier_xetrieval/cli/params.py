@@ -10,7 +10,7 @@ import click
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
-SEED = click.option("--seed", default=0, show_default=True, help="Of all random choices.")
+SEED = click.option("--seed", default=0, type=click.IntRange(min=0), show_default=True, help="Of all random choices.")
 
 
 class Device(click.ParamType):

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..intervention import intervene
+from ..stage import positive_int
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, rank
 from .faithfulness import feature_orders
@@ -52,8 +53,13 @@ def counterfactual(
         raise ValueError(f"counterfactual expects 0 < num_results <= cutoff < number of documents, found num_results="
                          f"{num_results}, cutoff={cutoff}, {len(collection.docnos)} documents")  # fmt: skip
     pairs = ranked_pairs(collection, num_results=num_results)
+    for name, value in (("num_results", num_results), ("cutoff", cutoff), ("draws", draws)):
+        positive_int(value, name, stage="counterfactual")
     views = view_modules(model, aspects, stage="counterfactual")
-    explained = explain_pairs(model.sae, collection, pairs, internalizers=views, refit=True, batch_size=batch_size)
+    weights = model.check_weights(None, tuple(views), stage="counterfactual")
+    explained = explain_pairs(
+        model.sae, collection, pairs, internalizers=views, weights=weights, refit=True, batch_size=batch_size
+    )
     # a document of the top results is out when it falls below the one that would take the last place
     _, scores = rank(collection.queries, collection.docs, cutoff + 1, excluded=collection.excluded)
     bar = scores[pairs.queries, cutoff]

@@ -71,6 +71,8 @@ def erasure(
 def _changes(model, collection, raw_sae, aspects, num_results, per_query, seed, batch_size) -> pd.DataFrame:
     """One row for each pair, set and mode."""
     internalizers = view_modules(model, aspects, stage="erasure")
+    if raw_sae is not None and getattr(raw_sae, "dim", None) != model.dim:
+        raise ValueError(f"erasure expects raw_sae to be an autoencoder of {model.dim} dimensions, found {raw_sae!r:.80}")
     pairs = sample_pairs(collection, num_results=num_results, per_query=per_query, seed=seed)
     explained = explain_pairs(model.sae, collection, pairs, internalizers=internalizers, batch_size=batch_size)
     rng, dict_size = np.random.default_rng(seed), model.sae.dict_size

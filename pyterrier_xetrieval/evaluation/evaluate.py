@@ -80,6 +80,8 @@ def evaluate(
         table = evaluate(Xetrieval.default(), None, pydocs(), what=["retrieval", "erasure"])
     """
     names = list(QUESTIONS) if what is None else list(what)
+    if not names:
+        raise ValueError("evaluate expects at least one question, found none")
     if unknown := [name for name in names if name not in QUESTIONS]:
         raise ValueError(f"evaluate expects questions among {list(QUESTIONS)}, found {unknown}")
     encoder = model.encoder() if encoder is None and not isinstance(dataset, EmbeddedCollection) else encoder

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..intervention import intervene
+from ..stage import positive_int
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
 from .pairs import ExplainedPairs, cosines, explain_pairs, ranked_pairs, split, view_modules
@@ -44,9 +45,14 @@ def faithfulness_curves(
         pair; ``area`` under that curve, by trapezoids; ``area_minus_random``, pair by pair. Pairs without shared
         features or with a cosine not above zero are left out.
     """
+    for name, value in (("num_results", num_results), ("steps", steps), ("draws", draws)):
+        positive_int(value, name, stage="faithfulness_curves")
     pairs = ranked_pairs(collection, num_results=num_results)
     views = view_modules(model, aspects, stage="faithfulness_curves")
-    explained = explain_pairs(model.sae, collection, pairs, internalizers=views, refit=True, batch_size=batch_size)
+    weights = model.check_weights(None, tuple(views), stage="faithfulness_curves")
+    explained = explain_pairs(
+        model.sae, collection, pairs, internalizers=views, weights=weights, refit=True, batch_size=batch_size
+    )
     before = cosines(explained.q, explained.z)
     kept = np.flatnonzero((np.diff(explained.parts.offsets) > 0) & (before > 0))
     fractions = np.linspace(0, 1, steps + 1)
@@ -95,7 +101,10 @@ def score_shares(
     """
     pairs = ranked_pairs(collection, num_results=num_results)
     views = view_modules(model, aspects, stage="score_shares")
-    explained = explain_pairs(model.sae, collection, pairs, internalizers=views, refit=refit, batch_size=batch_size)
+    weights = model.check_weights(None, tuple(views), stage="score_shares")
+    explained = explain_pairs(
+        model.sae, collection, pairs, internalizers=views, weights=weights, refit=refit, batch_size=batch_size
+    )
     parts, kept = explained.parts, explained.parts.score > 0
     shared = np.bincount(explained.owner, weights=parts.contribution, minlength=len(pairs))
     values = {"shared": shared, "other": parts.other, "bias": parts.bias, "residual": parts.residual}
@@ -118,7 +127,8 @@ def feature_orders(explained: ExplainedPairs, *, draws: int, seed: int) -> dict[
     """Each pair's listed features by contribution, by activation in the original embedding, and in random orders."""
     parts, rng = explained.parts, np.random.default_rng(seed)
     owner = explained.owner
-    by_activation = np.lexsort((-parts.document_activation[:, 0], owner))
+    ties = rng.random(len(owner))  # features of other views alone
+    by_activation = np.lexsort((ties, -parts.document_activation[:, 0], owner))
     random = [np.lexsort((rng.random(len(owner)), owner)) for _ in range(draws)]
     return {
         "contribution": [explained.sets],

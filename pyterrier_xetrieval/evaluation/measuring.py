@@ -25,7 +25,7 @@ from .embedding import embed, read_embedded
 from .evaluate import QUESTIONS, ask
 
 PYDOCS = "pydocs"
-MAX_QUERIES = 500  # of the questions that look at pairs one by one
+MAX_QUERIES = 200  # of the questions that look at pairs one by one
 PAIRWISE = ("erasure", "curves", "shares", "stability", "counterfactual")
 LATENCY_SIZES = (10_000, 20_000, 30_000, 40_000, 50_000, 60_000)
 BINS = 50  # of the histogram of label scores
@@ -145,12 +145,12 @@ def _plain(value):
 
 def weights_of(model) -> dict:
     """Names and sha256 sums of a model's weights, from its metadata."""
-    return {"encoder": model.meta["encoder"]["name"], **model.meta["sha256"]}
+    return {"encoder": model.meta["encoder"]["name"], "view_weights": model.meta["weights"], **model.meta["sha256"]}
 
 
 def question_options(question: str, weights: Sequence[float]) -> dict:
-    """What is set for the page; ``weights`` None where they are the paper's, 1."""
-    of_views = {"weights": None if set(weights) == {1.0} else list(weights)}
+    """What is set for the page."""
+    of_views = {"weights": list(weights)}
     options = {"retrieval": of_views, "latency": {**of_views, "sizes": list(LATENCY_SIZES)}}.get(question, {})
     return {**options, "max_queries": MAX_QUERIES} if question in PAIRWISE else options
 

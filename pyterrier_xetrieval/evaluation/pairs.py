@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,24 +69,27 @@ class ExplainedPairs:
 
 def split(flat: np.ndarray, offsets: np.ndarray) -> list[np.ndarray]:
     """The pieces ``flat[offsets[i]:offsets[i+1]]``."""
-    return np.split(flat, offsets[1:-1])
+    return np.split(flat, offsets[1:-1])[: len(offsets) - 1]
 
 
 def ranked_pairs(collection: EmbeddedCollection, *, num_results: int) -> Pairs:
     """Every query with its ``num_results`` best documents by dot product, best first.
 
-    Excluded documents are left out, and so is a document whose vector is that of a better one of the same query.
+    Excluded documents are left out. Of documents with one and the same vector a query keeps one, a relevant one if
+    there is any.
     """
     rows, _ = rank(collection.queries, collection.docs, num_results, excluded=collection.excluded)
     queries, at = np.nonzero(rows >= 0)
     docs = rows[queries, at]
     vectors: dict[bytes, int] = {}
+    n = len(collection.docnos)
+    relevant = np.isin(queries * n + docs, _keys(relevant_pairs(collection), n))
     distinct, which = np.unique(docs, return_inverse=True)
     twin = np.array([vectors.setdefault(collection.docs[row].tobytes(), row) for row in distinct], np.int64)[which]
-    first = np.sort(np.unique(np.stack([queries, twin]), axis=1, return_index=True)[1])
-    queries, docs = queries[first], docs[first]
-    n = len(collection.docnos)
-    return Pairs(queries, docs, np.isin(queries * n + docs, _keys(relevant_pairs(collection), n)))
+    by_relevance = np.lexsort((np.arange(len(docs)), ~relevant))
+    first = np.unique(np.stack([queries, twin])[:, by_relevance], axis=1, return_index=True)[1]
+    kept = np.sort(by_relevance[first])
+    return Pairs(queries[kept], docs[kept], relevant[kept])
 
 
 def relevant_pairs(collection: EmbeddedCollection) -> Pairs:
@@ -125,13 +128,14 @@ def contrast_pairs(collection: EmbeddedCollection, *, num_results: int = NUM_RES
 
 def explain_pairs(
     sae: SparseAutoencoder, collection: EmbeddedCollection, pairs: Pairs, *,
-    internalizers: Mapping[str, Internalizer] | None = None, z: np.ndarray | None = None,
+    internalizers: Mapping[str, Internalizer] | None = None, weights: Sequence[float] = (), z: np.ndarray | None = None,
     refit: bool = False, batch_size: int = 512,
 ) -> ExplainedPairs:  # fmt: skip
-    """Codes and attribution of pairs, by the same code as :class:`~pyterrier_xetrieval.SAEExplainer`, with all weights 1 (Eq. 11).
+    """Codes and attribution of pairs, by the same code as :class:`~pyterrier_xetrieval.SAEExplainer`.
 
     Args:
         internalizers: the views beside the original one; none: the plain score ``⟨q,z⟩``.
+        weights: one for each of them; which features are shared does not depend on them.
         z: float32 ``[u, m]``, embeddings instead of the collection's own for the ``u`` distinct documents of the
             pairs, in ascending order of their rows.
         refit, batch_size: as in the explainer.
@@ -142,9 +146,9 @@ def explain_pairs(
     z = np.array(collection.docs[doc_rows], np.float32) if z is None else z
     views = [z, *(internalize(module, z, batch_size=4096) for module in (internalizers or {}).values())]
     q, *codes = encode_views(sae, [queries, *views], refit=refit, batch_size=batch_size)
-    which, weights = [of_doc] * len(views), [1.0] * len(views)
-    scores = row_dots(queries, of_query, *fold_distinct(views, which, None))
-    parts = attribute(sae, queries, q, of_query, codes, which, scores, weights=weights, threshold=0.0)
+    which, weights = [of_doc] * len(views), tuple(weights) or (1.0,) * (len(views) - 1)
+    scores = row_dots(queries, of_query, *fold_distinct(views, which, weights))
+    parts = attribute(sae, queries, q, of_query, codes, which, scores, weights=(1.0, *weights), threshold=0.0)
     return ExplainedPairs(queries[of_query], z[of_doc], parts, codes[0], of_doc)
 
 

@@ -13,7 +13,7 @@ import pyterrier as pt
 from scipy import stats
 
 from ..internalizer import internalize
-from ..scorer import fold_views, view_weights
+from ..scorer import fold_views
 from ..stage import Stage, positive_int
 from ..vectors import stack_unique, unstack
 from .bootstrap import estimate
@@ -89,14 +89,13 @@ def retrieval(
 ) -> pd.DataFrame:  # fmt: skip
     """Table 1: nDCG of dense retrieval alone, with internalised views (Eq. 11), and with a CoT reasoner's views.
 
-    Multi-view systems retrieve from the whole collection with folded vectors. Weights are 1, and ``weights`` where
-    given; the test is the paired t-test against the dense system, p values corrected by Holm over the table's systems.
+    Multi-view systems retrieve from the whole collection with folded vectors. Weights are 1, and ``weights``; the test is the paired t-test against the dense system, p values corrected by Holm over the table's systems.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         collection: what to retrieve from.
-        weights: a further set, as in :class:`~pyterrier_xetrieval.MultiViewScorer`; choose it on other queries, see
-            :func:`~pyterrier_xetrieval.evaluation.weights.choose_weights`.
+        weights: beside 1, as in :class:`~pyterrier_xetrieval.MultiViewScorer`; None for the model's own. Choose them on
+            other queries, see :func:`~pyterrier_xetrieval.evaluation.weights.choose_weights`.
         explicit: aspect to float32 ``[n, m]``, vectors of texts that a language model wrote about the documents, for
             aspects of the model.
         num_results: k of nDCG@k.
@@ -117,7 +116,7 @@ def retrieval(
         table = retrieval(Xetrieval.default(), collection, weights=[0.3, 0, 0.5])
         table[table.measure == "nDCG@10"]
     """
-    given = view_weights(model.aspects, weights, stage="retrieval")
+    given = model.check_weights(weights, model.aspects, stage="retrieval")
     views = _views(model, collection, explicit, batch_size)
 
     def systems() -> Iterator[System]:
@@ -125,10 +124,9 @@ def retrieval(
         yield System("none", (ORIGINAL,), [original], ())
         for kind in (INTERNALIZER, COT):
             own = {aspect: vectors for (k, aspect), vectors in views.items() if k == kind}
-            for chosen in ((1.0,) * len(model.aspects), given) if own else ():
-                if chosen is not None:
-                    by_aspect = dict(zip(model.aspects, chosen))
-                    yield System(kind, (ORIGINAL, *own), [original, *own.values()], tuple(by_aspect[a] for a in own))
+            for chosen in dict.fromkeys(((1.0,) * len(model.aspects), given)) if own else ():
+                by_aspect = dict(zip(model.aspects, chosen))
+                yield System(kind, (ORIGINAL, *own), [original, *own.values()], tuple(by_aspect[a] for a in own))
 
     return compare(collection, systems(), num_results=num_results, per_query=per_query, seed=seed)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..stage import positive_int
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
 from .pairs import ExplainedPairs, cosines, explain_pairs, ranked_pairs, view_modules
@@ -48,7 +49,9 @@ def stability(
     if not all(0 < c <= 1 for c in cosines_to_original) or not 0 < word_share < 1:
         raise ValueError(f"stability expects cosines_to_original in (0, 1] and word_share in (0, 1), "
                          f"found {list(cosines_to_original)} and {word_share}")  # fmt: skip
-    internalizers = view_modules(model, aspects, stage="stability")
+    positive_int(num_results, "num_results", stage="stability")
+    views = view_modules(model, aspects, stage="stability")
+    own = {"internalizers": views, "weights": model.check_weights(None, tuple(views), stage="stability")}
     pairs, rng = ranked_pairs(collection, num_results=num_results), np.random.default_rng(seed)
     docs = np.unique(pairs.docs)
     original = np.array(collection.docs[docs], np.float32)
@@ -62,8 +65,7 @@ def stability(
     frames = []
     for change, amount, *vectors in changes:
         before, after = (
-            explain_pairs(model.sae, collection, pairs, internalizers=internalizers, z=z, refit=refit, batch_size=batch_size)
-            for z in vectors
+            explain_pairs(model.sae, collection, pairs, **own, z=z, refit=refit, batch_size=batch_size) for z in vectors
         )
         numbers = {"cosine": cosines(before.z, after.z), **_agreement(before, after)}
         frames.append(pd.DataFrame({**names, "change": change, "amount": amount, **numbers}))

@@ -10,6 +10,7 @@ import torch
 
 from ..explainer import ViewCodes, encode_view
 from ..sae import SparseAutoencoder
+from ..stage import positive_int
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, ndcg
 from .pairs import NUM_RESULTS, Pairs, contrast_pairs, explain_pairs
@@ -29,7 +30,7 @@ def steering(
     (``split="same"``, the paper's setting) and on the other (``"unseen"``); then the halves change places, so that both
     splits hold every query once. Three kinds of sets:
 
-    - ``key``: the ``num_features`` of largest RUS (:func:`relevance_utility`);
+    - ``key``: the ``num_features`` of largest RUS (:func:`relevance_utility`), or fewer if fewer have one above 0;
     - ``non_key``: as many at random from the others that are active in at least one document, ``draws`` times, the
       queries' nDCG averaged over the draws;
     - ``non_key_as_active``: for each key feature the other one whose number of documents is nearest. Features of
@@ -59,6 +60,8 @@ def steering(
         raise ValueError(f"steering expects sides among {list(SIDES)}, found {list(sides)}")
     if len(collection.qids) < 2:
         raise ValueError(f"steering expects two queries or more to halve, found {len(collection.qids)}")
+    for name, value in (("num_features", num_features), ("num_results", num_results), ("draws", draws), ("alphas", len(alphas))):
+        positive_int(value, name if name != "alphas" else "the number of alphas", stage="steering")
     alphas, rng = [float(a) for a in alphas], np.random.default_rng(seed)
     codes = {side: encode_view(sae, _vectors(collection, side), refit=False, batch_size=1024) for side in {*sides, "docs"}}
     counts = _document_counts(codes["docs"], sae.dict_size)
@@ -163,8 +166,13 @@ def _edit(sae: SparseAutoencoder, codes: ViewCodes, features: np.ndarray) -> np.
 
 
 def _feature_sets(rus, counts, size, draws, rng) -> dict[str, list[np.ndarray]]:
-    """The sets of each kind; ties in RUS and in the number of documents go to the smaller id."""
+    """The sets of each kind; ties in RUS and in the number of documents go to the smaller id.
+
+    Features that are shared no more often in relevant pairs are no key features, whatever the size.
+    """
     key = np.argsort(-rus, kind="stable")[:size]
+    key = key[rus[key] > 0]
+    size = len(key) if size > 0 else size
     others = np.setdiff1d(np.flatnonzero(counts), key)
     if not 0 < size <= len(others):
         raise ValueError(f"steering expects num_features between 1 and the number of other active features, "

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 META, SHARDS, MODEL, VECTORS, FOLDED = "pt_meta.json", "shards.jsonl", "model", "vectors", "folded"
+MERGING = "merging"  # an empty file: what is there is an unfinished merge, which is started over
 VERSION = 1
 MAX_VIEWS = 8  # one bit each of a byte
 

@@ -141,6 +141,8 @@ class XetrievalIndex(pt.Artifact):
         self.layout.verify()
         for folder in (VECTORS, FOLDED):
             found = sha256(self.path / folder / "docnos.npids")
+            if found != self.meta["sha256"]["docnos.npids"] and (self.path / SHARDS).stat().st_size > self.meta["shards_bytes"]:
+                raise ValueError(f"an addition to {self.path} was cut off as it finished; add the same documents again")
             if found != self.meta["sha256"]["docnos.npids"]:
                 raise ValueError(f"{self.path / folder / 'docnos.npids'} is damaged: it does not fit its checksum")
         fresh = Xetrieval(self.path / MODEL)

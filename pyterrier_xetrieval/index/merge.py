@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .docnos import SeenDocnos
-from .format import META
+from .format import MERGING, META, SHARDS
 from .index import XetrievalIndex
 from .writer import ShardWriter
 
@@ -39,12 +39,17 @@ def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
     path = Path(path).expanduser().absolute()
     if (path / META).exists():
         raise FileExistsError(f"merge expects nothing at {path}, found a finished artifact")
+    if (path / SHARDS).exists() and not (path / MERGING).exists():
+        raise FileExistsError(f"merge expects nothing at {path}, found an unfinished index; start its indexing again")
     settings = indexes[0].settings
     for index in indexes:
         if index.settings != settings:
             differs = sorted(key for key in settings if settings[key] != index.settings.get(key))
             raise ValueError(f"merge expects indexes with the same settings; {index} and {indexes[0]} differ in {differs}")
     meta = json.loads((indexes[0].path / META).read_text(encoding="utf-8"))
+    path.mkdir(parents=True, exist_ok=True)
+    if not any(path.iterdir()):
+        (path / MERGING).touch()
     with ShardWriter(path, settings, indexes[0].model, finished=0) as writer:
         seen = SeenDocnos()
         try:
@@ -59,4 +64,5 @@ def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
         finally:
             seen.close()
         writer.finish({key: value for key, value in meta.items() if key not in _OF_RUN})
+        (path / MERGING).unlink(missing_ok=True)
     return XetrievalIndex(path, device=indexes[0].device)

@@ -17,6 +17,7 @@ from .format import (
     FEATURE,
     FILES,
     FOLDED,
+    MERGING,
     META,
     MODEL,
     SHARDS,
@@ -51,7 +52,7 @@ class ShardWriter:
     def __init__(self, path: Path, settings: dict, model, *, finished: int | None = None):
         if path.exists() and not path.is_dir():
             raise FileExistsError(f"XetrievalIndexer expects a folder or nothing at {path}, found a file")
-        if path.is_dir() and not (path / SHARDS).exists() and any(path.iterdir()):
+        if path.is_dir() and not (path / SHARDS).exists() and any(found.name != MERGING for found in path.iterdir()):
             raise FileExistsError(f"XetrievalIndexer expects an index or an empty folder at {path}, found other files")
         import fcntl  # not on Windows, where an index can be read all the same
 

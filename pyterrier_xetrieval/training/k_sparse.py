@@ -82,10 +82,13 @@ class BatchTopK(TopK):
         keep = pre >= least if least > 0 else pre > 0
         rows, ids = keep.nonzero(as_tuple=True)
         values = pre[rows, ids]
-        if self.training and len(values):
-            smallest = self.workers.mean(values.min())
-            self.total.mul_(self.momentum).add_((1 - self.momentum) * smallest)
-            self.mass.mul_(self.momentum).add_(1 - self.momentum)
+        if self.training:
+            # every process takes part, also one without a positive activation
+            found = values.new_tensor([values.min() if len(values) else 0.0, len(values) > 0])
+            smallest, processes = self.workers.sum(found)
+            if processes:
+                self.total.mul_(self.momentum).add_((1 - self.momentum) * smallest / processes)
+                self.mass.mul_(self.momentum).add_(1 - self.momentum)
         return Active(ids, values, rows)
 
     def _least(self) -> float:
@@ -106,7 +109,9 @@ class Matryoshka(BatchTopK):
         super().__init__(start, **options)
         ends = [max(1, round(share * self.dict_size)) for share in prefixes]
         if not ends or ends[-1] != self.dict_size or sorted(set(ends)) != ends:
-            raise ValueError(f"matryoshka expects prefixes that rise to 1, found {tuple(prefixes)}")
+            raise ValueError(
+                f"matryoshka expects prefixes that rise to 1, each by a feature or more of {self.dict_size}, found {tuple(prefixes)}"
+            )
         self.register_buffer("ends", torch.tensor(ends), persistent=False)
 
     def select(self, x):

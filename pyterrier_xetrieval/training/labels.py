@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
@@ -15,13 +16,13 @@ able ago ain also answer answers ask asked asking awesome bit came come comes co
 doing don done edit else etc example examples exactly feel find following gave general get gets getting give given gives giving going
 gone gonna good got guess gt happen happened happens hasn haven having hello help hey hope http https idea include
 included includes including information isn just kind know known kn lead let like likely list little ll look looking looks lot lots lt
-made main make makes making man matter maybe mean means mentioned mightn miss mr mrs ms much need needed needs new nbsp ok okay old org page people
-perhaps person place please point possible post probably provide provides put question questions quite read reading real really reason related
+made main make makes making man matter maybe mean means mentioned mightn miss mr mrs ms much need needed needs new nbsp ok okay old org
+perhaps please point possible post probably provide provides put question questions quite read reading real really reason related
 result right said saw say saying says second see seen sense set shouldn similar simply site situation sir sort speaker specific start
 sure talk talking tell tells text thank thanks thing things think thinking thought time times told took topic totally tried true try trying
 type types understand use used useful user uses using usually ve want wanted wants wasn way ways website week went weren woman won word
-words work works wouldn wow wrong www yeah year years yes yesterday young com called certain change different discussed discusses explain
-explains explained great important large long number order people's short small term terms various best better big common high low
+words work works wouldn wow wrong www yeah year years yes yesterday young com called certain change discussed discusses explain
+explains explained great term terms common
 """.split()
 STOP_WORDS = frozenset(ENGLISH_STOP_WORDS) | frozenset(_FORM_WORDS)
 _TOKEN = re.compile(r"[a-z]+(?:-[a-z]+)*|\d+|[^\sa-z\d]")
@@ -77,12 +78,13 @@ def top_texts(ids: np.ndarray, values: np.ndarray, dict_size: int, *, top: int) 
 
 
 def keyword_labels(
-    texts, ids, values, *, dict_size: int, firing_rate=None, max_activation=None, top: int = 80, words: int = 3,
-    min_texts: int = 5, min_share: float = 0.12, min_lift: float = 2.5,
+    texts, ids, values, *, dict_size: int, firing_rate=None, max_activation=None, tops: Sequence[int] = (1000, 250, 80),
+    words: int = 3, min_texts: int = 5, min_share: float = 0.12, min_lift: float = 2.5,
 ) -> list[dict]:  # fmt: skip
     """One row per feature: its one to ``words`` most distinctive terms.
 
-    A feature's texts are its ``top`` most activating ones, weighted by activation. With p the weighted share of them
+    A feature's texts are its most activating ones, weighted by activation: the first number of ``tops`` that gives a
+    label, since many texts tell best what a feature is about in general, but say nothing of a rare one. With p the weighted share of them
     that has a term and b the share of all texts that has it, the term's score is ``p · log(1 + p / b)``: TF-IDF with
     features as the classes (Grootendorst 2022), where a term counts once a text so that no single text decides.
     Terms that share a stem with a better one are left out; a pair replaces its words if it is nearly as frequent.
@@ -107,34 +109,32 @@ def keyword_labels(
     counts = vectorizer.fit_transform(texts).tocsr()
     names = vectorizer.get_feature_names_out()
     background = np.asarray(counts.mean(axis=0)).ravel()
-    weights = top_texts(ids, values, dict_size, top=top)
-    shares = (weights @ counts).tocsr()
-    own_texts = ((weights > 0).astype(np.float32) @ counts).tocsr()
+    labels = [""] * dict_size
+    for top in tops:
+        weights = top_texts(ids, values, dict_size, top=top)
+        shares = (weights @ counts).tocsr()
+        own_texts = ((weights > 0).astype(np.float32) @ counts).tocsr()
+        for j in range(dict_size):
+            if labels[j]:
+                continue
+            columns, p = _row(shares, j)
+            n_own = dict(zip(*_row(own_texts, j), strict=True))
+            score = p * np.log1p(p / background[columns])
+            best = [
+                (names[c], float(p[i])) for i in np.argsort(-score, kind="stable")[:40]
+                if n_own[c := columns[i]] >= 2 and p[i] >= min_share / 2 and p[i] >= min_lift * background[c]
+            ]  # fmt: skip
+            labels[j] = ", ".join(_choose(best, words, min_share))
     if firing_rate is None:
         firing_rate = np.bincount(ids[values > 0], minlength=dict_size) / len(texts)
     if max_activation is None:
         max_activation = np.zeros(dict_size, np.float32)
         np.maximum.at(max_activation, ids.ravel(), values.ravel())
-    rows = []
-    for j in range(dict_size):
-        columns, p = _row(shares, j)
-        n_own = dict(zip(*_row(own_texts, j), strict=True))
-        score = p * np.log1p(p / background[columns])
-        best = [
-            (names[c], float(p[i])) for i in np.argsort(-score, kind="stable")[:40]
-            if n_own[c := columns[i]] >= 2 and p[i] >= min_share / 2 and p[i] >= min_lift * background[c]
-        ]  # fmt: skip
-        label = ", ".join(_choose(best, words, min_share))
-        rows.append(
-            {
-                "feature": j,
-                "label": label,
-                "method": METHOD,
-                "firing_rate": float(firing_rate[j]),
-                "max_activation": float(max_activation[j]),
-            }
-        )
-    return rows
+    figures = zip(labels, map(float, firing_rate), map(float, max_activation))
+    return [
+        {"feature": j, "label": label, "method": METHOD, "firing_rate": rate, "max_activation": largest}
+        for j, (label, rate, largest) in enumerate(figures)
+    ]
 
 
 def _row(matrix, j):

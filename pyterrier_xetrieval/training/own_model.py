@@ -54,7 +54,7 @@ def train_model(
         dict_size, variant, k, sparsity, steps: of :func:`.sae.train_sae`; ``variant="random"`` is the untrained baseline.
         hidden: of :func:`.internalizers.train_internalizers`.
         aspects: which of the aspects in ``texts``, None for all; ``()`` for a "raw SAE": no internalizers.
-        work: folder of the intermediate results, ``PATH.work`` by default; nothing reads it once the artifact is there.
+        work: folder of the intermediate results, ``PATH.work`` by default; with it, the same call finds the finished artifact again.
         device: where to encode (if ``encoder`` is a name) and to train, e.g. ``"cuda"``.
         seed: of both trainings.
         verbose: show progress.

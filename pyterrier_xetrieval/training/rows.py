@@ -28,7 +28,7 @@ class Rows:
 
     def __init__(self, vectors, internalizers: Sequence[Internalizer] = ()):
         sources = vectors if isinstance(vectors, (list, tuple)) else [vectors]
-        self.sources = [source.np_vecs() if isinstance(source, FlexIndex) else np.asarray(source) for source in sources]
+        self.sources = [_array(source) for source in sources]
         self.modules = list(internalizers)
         shapes = [source.shape for source in self.sources]
         if not shapes or any(len(shape) != 2 for shape in shapes) or len({shape[1] for shape in shapes}) != 1:
@@ -66,10 +66,16 @@ class Rows:
         return torch.from_numpy(out)
 
     def digest(self) -> str:
-        """A short name of the content: shape, number of views, and 64 rows spread over the vectors."""
-        sample = self.take(np.linspace(0, self.documents - 1, 64).astype(np.int64))
+        """A short name of the content: shape, number of views, and 256 rows spread over the views."""
+        sample = self.take(np.linspace(0, len(self) - 1, 256).astype(np.int64))
         shape = f"{self.documents} {self.dim} {len(self.modules)}"
         return hashlib.sha256(shape.encode() + sample.numpy().tobytes()).hexdigest()[:16]
+
+
+def _array(source):
+    if isinstance(source, FlexIndex):
+        return source.np_vecs()
+    return source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else np.asarray(source)
 
 
 class Draws:
@@ -106,7 +112,7 @@ class Draws:
         """The next batch, int64 ``[batch_size]``."""
         parts, missing = [], self.batch_size
         while missing:
-            if self.position == len(self.order):
+            if self.position >= len(self.order):
                 self.passes, self.position = self.passes + 1, 0
                 self.order = self._pass()
             part = self.order[self.position : self.position + missing]

@@ -36,8 +36,8 @@ class Run:
         self.arguments = {
             "variant": kind.__name__, "k": k, "sparsity": sparsity, "dict_size": dict_size, "steps": steps, "lr": lr,
             "batch_size": batch_size, "settings": repr(sorted(settings.items())), "revive_every": revive_every,
-            "dead_after": dead_after, "eval_every": eval_every, "seed": seed, "vectors": rows.digest(),
-            "weights": None if weights is None else hashlib.sha256(weights.tobytes()).hexdigest()[:16],
+            "dead_after": dead_after, "eval_every": eval_every, "seed": int(seed), "vectors": rows.digest(),
+            "weights": _digest(weights), "rows": _digest(training), "validation": _digest(held.numpy()), "init": _digest(init),
         }  # fmt: skip
         self.draws = Draws(training, batch_size, weights=weights, seed=seed)
 
@@ -78,6 +78,8 @@ class Run:
         batch = self.rows.take(self.workers.share(self.draws.next())).to(self.workers.device) / self.scale
         dead = (self.idle >= self.dead_after).nonzero().squeeze(1)
         counts, decoded, terms = objective(batch, min(1, step / max(1, SPARSITY_WARMUP * steps)), dead)
+        if not torch.isfinite(terms["loss"]):
+            raise ValueError(f"train_sae: the loss is not finite at step {step}; try a lower lr than {self.lr:g}")
         counts = self.workers.sum(counts)
         self.fired += counts
         self.idle = torch.where(counts > 0, 0, self.idle + self.batch_size)
@@ -92,7 +94,8 @@ class Run:
         self.optimizer.step()
         _unit_directions(objective)
         if self.revive_every and step % self.revive_every == 0 and step <= REVIVE * steps and 0 < len(dead) < self.dict_size:
-            batch, residual = self.workers.from_first(batch), self.workers.from_first(batch - decoded)
+            residual = self.workers.from_first(batch - decoded)
+            dead = dead[: len(residual)]
             _revive(objective, self.optimizer, dead, residual)
             self.idle[dead] = 0
 
@@ -128,7 +131,11 @@ class Run:
         Raises:
             ValueError: it belongs to a training with other arguments or other vectors.
         """
-        state = torch.load(self.checkpoint, map_location=self.workers.device, weights_only=True)
+        try:
+            state = torch.load(self.checkpoint, map_location=self.workers.device, weights_only=True)
+            state["arguments"]
+        except Exception:  # there is nothing that reading a foreign file may not raise
+            raise ValueError(f"train_sae expects {self.checkpoint} to be a checkpoint of its own; name another file") from None
         other = {
             n: (value, state["arguments"].get(n)) for n, value in self.arguments.items() if value != state["arguments"].get(n)
         }
@@ -142,6 +149,14 @@ class Run:
         self.draws.restore(tuple(state["draws"]))
         for name in ("step", "idle", "history", "seconds", "scale"):
             setattr(self, name, state[name])
+
+
+def _digest(array) -> str | None:
+    """A short name of an array's or a module's content."""
+    if array is None:
+        return None
+    arrays = [w.numpy() for w in array.state_dict().values()] if isinstance(array, SparseAutoencoder) else [np.asarray(array)]
+    return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
 
 
 def geometric_median(x: torch.Tensor, *, iterations: int = 50) -> torch.Tensor:
@@ -162,9 +177,10 @@ def _objective(kind, sample, scale, dict_size, init, generator, options, workers
     if isinstance(init, SparseAutoencoder):
         if (init.dim, init.dict_size) != (start.dim, dict_size):
             raise ValueError(f"init: expected m={start.dim}, D={dict_size}, found m={init.dim}, D={init.dict_size}")
-        start.w_enc.copy_(init.w_enc)
+        lengths = init.w_dec.norm(dim=1)  # directions get length 1, the encoder theirs
+        start.w_enc.copy_(init.w_enc * lengths.unsqueeze(1))
         start.w_dec.copy_(F.normalize(init.w_dec, dim=1))
-        start.b_enc.copy_(init.b_enc / scale)
+        start.b_enc.copy_(init.b_enc * lengths / scale)
         start.b_dec.copy_(init.b_dec / scale)
     else:
         if init is None:
@@ -176,7 +192,10 @@ def _objective(kind, sample, scale, dict_size, init, generator, options, workers
             raise ValueError(f"init: expected directions of shape {tuple(start.w_dec.shape)}, found {tuple(init.shape)}")
         start.w_dec.copy_(F.normalize(init, dim=1))
         start.w_enc.copy_(start.w_dec)
-    objective = kind(start, **options)
+    try:
+        objective = kind(start, **options)
+    except TypeError as error:
+        raise ValueError(f"train_sae: settings of {kind.__name__}: {error}") from None
     objective.workers = workers
     if not isinstance(init, SparseAutoencoder):
         # the encoder's length is that at which all active features together do not overshoot
@@ -188,7 +207,6 @@ def _objective(kind, sample, scale, dict_size, init, generator, options, workers
 @torch.no_grad()
 def _revive(objective, optimizer, dead, residual):
     """Dead features point to the residuals of the worst reconstructed rows, at the living features' encoder scale."""
-    dead = dead[: len(residual)]
     worst = residual.pow(2).sum(1).topk(len(dead)).indices
     living = torch.ones(objective.dict_size, dtype=torch.bool, device=dead.device)
     living[dead] = False

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..sae import SparseAutoencoder
+from ..stage import positive_int
 from .fidelity import firing_rates
 from .jumprelu import JumpReLU
 from .k_sparse import BatchTopK, Matryoshka, TopK
@@ -95,7 +96,8 @@ def train_sae(
         init: an autoencoder whose encoder, directions and biases to go on from (thresholds and gains start anew), or
             float ``[D, m]`` directions; None starts from random training rows, centred.
         revive_every: every that many steps, over the first 70% of them, dead features start again from the worst
-            reconstructed rows (Bricken et al. 2023), on top of the k family's AuxK; 0 for never.
+            reconstructed rows (Bricken et al. 2023), at most one for each row of a process's share of the batch, on top of the
+            k family's AuxK; 0 for never. They count as alive for the next ``dead_after`` rows.
         dead_after: a feature is dead when that many rows passed without activating it.
         eval_every: steps between two entries of the history.
         checkpoint: a file, written at every entry of the history. If it is there the training goes on from it, and ends
@@ -120,6 +122,10 @@ def train_sae(
 
         sae, history = train_sae(FlexIndex("corpus.flex"), internalizers=model.internalizers, dict_size=6144, k=96)
     """
+    counts = {"dict_size": dict_size, "steps": steps, "batch_size": batch_size, "eval_every": eval_every}
+    dict_size, steps, batch_size, eval_every = (positive_int(v, name, stage="train_sae") for name, v in counts.items())
+    k = None if k is None else positive_int(k, "k", stage="train_sae")
+    lr, sparsity = float(lr), None if sparsity is None else float(sparsity)  # numpy's would not come back from a checkpoint
     check_variant(variant, dict_size, k, sparsity)
     modules = list(internalizers.values()) if hasattr(internalizers, "values") else list(internalizers)
     try:
@@ -134,6 +140,8 @@ def train_sae(
     if batch_size % workers.size:
         raise ValueError(f"train_sae expects batch_size to be a multiple of {workers.size} processes, found {batch_size}")
     training, held = _split(rows, validation, seed)
+    if not (held - held[:1]).any():
+        raise ValueError(f"train_sae expects held-out vectors that differ, found {len(held)} equal ones")
     run = Run(
         rows, training, held, kind=OBJECTIVES[variant], k=k, sparsity=sparsity, dict_size=dict_size,
         steps=steps, batch_size=batch_size, lr=lr, weights=_weights(weights, rows, training), settings=settings or {},
@@ -191,4 +199,6 @@ def _weights(weights, rows: Rows, training: np.ndarray) -> np.ndarray | None:
     if weights.shape != (len(rows),) or not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         sizes = " or ".join(map(str, sorted({rows.documents, len(rows)})))
         raise ValueError(f"train_sae expects {sizes} weights >= 0, found an array of shape {weights.shape}")
+    if not weights[training].any():
+        raise ValueError("train_sae expects weights above 0 for rows that are not held out, found none")
     return weights[training]
