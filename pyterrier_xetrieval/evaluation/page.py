@@ -66,7 +66,7 @@ def _head(found: Results) -> str:
     cpus = sorted({f"{f['cpu']}, {f['threads']} thread{'s' if f['threads'] > 1 else ''}" for f in facts})
     versions = sorted({", ".join(f"{name} {v}" for name, v in f["versions"].items()) for f in facts})
     dates = sorted({f["date"] for f in facts})
-    sums = "; ".join(f"`{name}` {value[:16]}…" for name, value in key["model"].items() if name != "encoder")
+    sums = "; ".join(f"`{name}` {value[:16]}…" for name, value in key["model"].items() if name.endswith(".safetensors"))
     sizes = {file["key"]["collection"]: file["facts"] for file in found.files if file["key"]["question"] in SECTIONS}
     rows = [[name, f"{f['documents']:,}", f"{f['queries']:,}", NOTES.get(name, "")] for name, f in sorted(sizes.items())]
     lines = [

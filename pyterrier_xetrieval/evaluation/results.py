@@ -13,14 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 
 from .. import Xetrieval
 from ..cli.errors import Command
+from ..training import TransformersLLM
 from .collection import EmbeddedCollection
 from .evaluate import QUESTIONS
+from .latency import cot_seconds
 from .measuring import (
+    LATENCY_SIZES,
     Sources,
     compares_dictionaries,
     digest,
@@ -35,6 +39,7 @@ from .measuring import (
 from .weights import choose_weights
 
 MODULE = "pyterrier_xetrieval.evaluation.results"
+COT_TEXTS, COT_TOKENS = 24, 128
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -65,6 +70,11 @@ def main() -> None:
 @click.option(
     "--cache", type=click.Path(file_okay=False, path_type=Path), help="Vectors of pydocs.  [default: in PyTerrier's home folder]"
 )
+@click.option(
+    "--cot",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="GGUF file of a language model: time what it takes to write the CoT reasoner's texts about 24 documents.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of samples and bootstrap.")
 @click.option(
     "--out",
@@ -73,7 +83,7 @@ def main() -> None:
     help="Folder of one JSON file per question and collection.",
 )
 def measure(
-    data, vectors, collections, leave_out, exclude_own_id, questions, weights, weights_from, raw_sae, cache, seed, out
+    data, vectors, collections, leave_out, exclude_own_id, questions, weights, weights_from, raw_sae, cache, cot, seed, out
 ) -> None:  # fmt: skip
     """Ask every question of the embedded model on every collection.
 
@@ -102,6 +112,8 @@ def measure(
     raw = Xetrieval(raw_sae) if raw_sae else None
     names = [n for n in collections or sources.names() if n not in {*leave_out, weights_from}]
     run.all(names, questions or list(QUESTIONS), chosen, raw)
+    if cot is not None:
+        run.cot(names, cot)
 
 
 class Run:
@@ -137,6 +149,17 @@ class Run:
                     return measure_one(question, self.model, collection, options, given)
 
                 self.answer(self.out / f"{question}.{name}.json", key, table)
+
+    def cot(self, names: Sequence[str], gguf: Path) -> None:
+        """Times the CoT reasoner with a local language model, on the largest collection."""
+        name = max(names, key=lambda name: len(self.sources.open(name).docnos))
+        collection = self.sources.open(name)
+        chosen = np.random.default_rng(self.base["seed"]).permutation(len(collection.docnos))[:COT_TEXTS]
+        llm = TransformersLLM(str(gguf.parent), gguf_file=gguf.name, max_tokens=COT_TOKENS)
+        options = {"llm": llm.name, "max_tokens": COT_TOKENS, "sizes": list(LATENCY_SIZES)}
+        key = {**self.base, "collection": name, "digest": digest(collection), "question": "cot", "options": options}
+        self.command += " --cot FILE"
+        self.answer(self.out / f"cot.{name}.json", key, lambda: cot_seconds(llm, collection.texts(chosen), sizes=LATENCY_SIZES))
 
     def _given(self, question: str, collection: EmbeddedCollection, texts: Path | None, raw: Xetrieval | None) -> dict:
         """What takes long to get and is only needed when a question is really asked."""

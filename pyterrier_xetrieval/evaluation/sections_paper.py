@@ -104,6 +104,20 @@ def ablation(results: Results):
     return text, {}
 
 
+def _cot(results: Results, whole) -> str:
+    """What writing texts costs beside internalising vectors, if it was timed."""
+    if "cot" not in results.frames:
+        return "The paper's CoT reasoner needs a language model and was not timed."
+    t, options = results.frames["cot"], next(f["key"]["options"] for f in results.files if f["key"]["question"] == "cot")
+    measured, guessed = t[~t["extrapolated"].astype(bool)].iloc[0], t[t["extrapolated"].astype(bool)].set_index("size")["value"]
+    size = guessed.index.max()
+    return (
+        f"The CoT reasoner's side: {options['llm']} (a small model, at most {options['max_tokens']} tokens a text, on the same processor) wrote the three texts about "
+        f"{measured['size']:.0f} documents in {measured['value']:.0f} s; extrapolated, not measured: {guessed[size] / 3600:.0f} hours for {size:,} documents, "
+        f"{guessed[size] / whole[size]:,.0f} times the internalizers' {whole[size]:.1f} s. Larger models take longer, graphics processors less."
+    )
+
+
 def latency(results: Results):
     """Fig. 6."""
     t = results.frames["latency"]
@@ -133,7 +147,7 @@ def latency(results: Results):
             f"{name}, one query at a time from its vector, exact search. At {largest:,} documents retrieving with folded views takes {median['multi-view']:.0f} ms "
             f"(median; dense {median['dense']:.0f} ms), explaining ten results {median['explanation']:.0f} ms (95th percentile {p95['explanation']:.0f} ms); "
             f"together they stay {verdict} the paper's second. The views of the whole corpus take {whole[largest]:.0f} s once."
-            f"{synthetic if t['copies'].max() > 0 else ''} The paper's CoT reasoner needs a language model and is not timed here.",
+            f"{synthetic if t['copies'].max() > 0 else ''} {_cot(results, whole)}",
             markdown(["documents", "of these synthetic", *(f"{s} (ms)" for s in systems), "views of the corpus (s)", "nDCG@10 dense", "multi-view"], rows),
             figure_link("figure6", "Median time per query against corpus size"),
         ]

@@ -18,7 +18,7 @@ class JumpReLU(Objective):
     of its parameter. Both defaults are far above the paper's 0.001, which suits trainings on billions of rows.
     """
 
-    def __init__(self, start, *, bandwidth=0.05, threshold=0.05, **options):
+    def __init__(self, start, *, bandwidth=0.05, threshold=0.04, **options):
         super().__init__(start, **options)
         if not (bandwidth > 0 and threshold > 0):
             raise ValueError(f"jumprelu expects bandwidth > 0 and threshold > 0, found {bandwidth} and {threshold}")

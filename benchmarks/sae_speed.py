@@ -1,0 +1,68 @@
+"""The sparse autoencoder against its bounds: encoding against its matrix product alone, a training step against dense decoding.
+
+python benchmarks/sae_speed.py    processor time, one thread, random vectors; the best of five rounds
+"""
+
+import time
+from functools import partial
+
+import torch
+from torch.nn import functional as F
+
+from pyterrier_xetrieval import SparseAutoencoder
+from pyterrier_xetrieval.training.k_sparse import TopK
+from pyterrier_xetrieval.training.sparse import reconstruct_dense
+
+ROUNDS, ROWS = 5, 1024
+NOBODY = torch.empty(0, dtype=torch.int64)
+
+
+class DenseTopK(TopK):
+    """TopK that decodes with dense matrices and plain autograd."""
+
+    def reconstruction(self, x, active):
+        decoded = reconstruct_dense(x, active, self.w_enc, self.b_enc, self.w_dec, self.b_dec) + self.b_dec
+        return decoded, (x - decoded).pow(2).sum(1).mean()
+
+
+def seconds(function) -> float:
+    function()
+    found = []
+    for _ in range(ROUNDS):
+        started = time.process_time()
+        function()
+        found.append(time.process_time() - started)
+    return min(found)
+
+
+@torch.no_grad()
+def encoding(dim: int, dict_size: int, k: int) -> None:
+    sae = SparseAutoencoder(dim, dict_size, k)
+    x = F.normalize(torch.randn(ROWS, dim), dim=1)
+    bound = seconds(lambda: torch.addmm(sae.b_enc, x, sae.w_enc.T))
+    whole = seconds(lambda: sae.encode(x))
+    print(f"encode m={dim} D={dict_size} k={k}: {ROWS / whole:,.0f} rows/s, {bound / whole:.0%} of the matrix product's bound")
+
+
+def training(dim: int, dict_size: int, k: int) -> None:
+    start = SparseAutoencoder(dim, dict_size, k)
+    x = F.normalize(torch.randn(ROWS, dim), dim=1)
+
+    def step(objective):
+        objective.zero_grad()
+        objective(x, 1.0, NOBODY).terms["loss"].backward()
+
+    objectives = TopK(start, k=k), DenseTopK(start, k=k)
+    sparse, dense = (seconds(partial(step, objective)) for objective in objectives)
+    print(
+        f"train m={dim} D={dict_size} k={k}: {1 / sparse:.1f} steps/s of {ROWS} rows, {dense / sparse:.1f} times the dense step's"
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    for sizes in ((384, 3072, 64), (384, 6144, 96), (1024, 8192, 256)):
+        encoding(*sizes)
+    for sizes in ((384, 6144, 96), (1024, 8192, 256)):
+        training(*sizes)
