@@ -80,3 +80,12 @@ def model() -> Xetrieval:
 @pytest.fixture
 def results() -> pd.DataFrame:
     return result_frame()
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Matrices this small are not worth the handing over."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

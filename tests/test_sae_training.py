@@ -22,18 +22,11 @@ from pyterrier_xetrieval.training.sparse import Active, of_slots, reconstruct, r
 
 FAMILY = {"k": {"k": 3}, "sparsity": {"sparsity": 0.3}}
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def unit(x):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Matrices this small are not worth the handing over."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

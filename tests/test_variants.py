@@ -23,14 +23,7 @@ CONTROL = {  # what each is given, and for how sparse a code it then settles
 }
 PENALISED = [name for name in OBJECTIVES if "sparsity" in CONTROL[name]]
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Matrices this small are not worth the handing over."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
