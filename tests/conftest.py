@@ -37,6 +37,20 @@ def random_sae(dim=16, dict_size=48, k=5, seed=0) -> SparseAutoencoder:
     return sae
 
 
+def sae_of_rule(rule, dim, dict_size, k) -> SparseAutoencoder:
+    """Random weights under "topk", "relu", "one threshold", "thresholds" (one for each feature) or "gated"."""
+    generator, activation = torch.Generator().manual_seed(3), {"topk": "topk", "gated": "gated"}.get(rule, "threshold")
+    sae = SparseAutoencoder(dim, dict_size, k if rule == "topk" else None, activation=activation).requires_grad_(False)
+    for parameter in sae.parameters():
+        parameter.copy_(0.4 * torch.randn(parameter.shape, generator=generator))
+    if activation == "threshold":
+        fixed = {"relu": torch.zeros(dict_size), "one threshold": torch.full((dict_size,), 0.3)}
+        sae.threshold.copy_(fixed.get(rule, sae.threshold.abs()))
+    if activation == "gated":
+        sae.gain.abs_()
+    return sae
+
+
 def random_internalizer(dim, seed) -> Internalizer:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -89,3 +103,14 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def sums_of_three():
+    """2,000 vectors of dimension 24, each made of 3 of 32 directions."""
+    rng = np.random.default_rng(0)
+    directions = unit(rng, 32, 24)
+    codes = np.zeros((2000, 32), np.float32)
+    for row in codes:
+        row[rng.choice(32, 3, replace=False)] = rng.uniform(0.5, 1.5, 3)
+    return directions, codes @ directions

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from conftest import sae_of_rule
 
 from pyterrier_xetrieval import SparseAutoencoder
 from pyterrier_xetrieval.checkpoints import read_sae, write_sae
@@ -130,15 +131,7 @@ def test_no_tensor_is_dropped_or_invented(tmp_path):
 
 @pytest.mark.parametrize("rule", ["topk", "relu", "one threshold", "thresholds", "gated"])
 def test_written_folders_compute_the_same(tmp_path, rule):
-    generator, x = torch.Generator().manual_seed(3), vectors()
-    activation = {"topk": "topk", "gated": "gated"}.get(rule, "threshold")
-    sae = SparseAutoencoder(M, D, K if rule == "topk" else None, activation=activation).requires_grad_(False)
-    for parameter in sae.parameters():
-        parameter.copy_(0.4 * torch.randn(parameter.shape, generator=generator))
-    if activation == "threshold":
-        sae.threshold.copy_({"relu": torch.zeros(D), "one threshold": torch.full((D,), 0.3)}.get(rule, sae.threshold.abs()))
-    if activation == "gated":
-        sae.gain.abs_()
+    sae, x = sae_of_rule(rule, M, D, K), vectors()
     path = write_sae(sae, tmp_path / "made" / "sae", format="dictionary_learning")
     trainer = json.loads((path / "config.json").read_text())["trainer"]
     expected = {"topk": "AutoEncoderTopK", "relu": "AutoEncoder", "gated": "GatedAutoEncoder"}.get(rule, "JumpReluAutoEncoder")

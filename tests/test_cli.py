@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_teacher import real_server, smollm_path
+from llm_server import real_server, smollm_path
 
 from pyterrier_xetrieval.cli import main
 from pyterrier_xetrieval.cli.params import Features

@@ -8,8 +8,8 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 from conftest import make_model, unit
+from llm_server import real_server
 from pyterrier_dr import FlexIndex
-from test_teacher import real_server
 
 from pyterrier_xetrieval import VectorLoader
 from pyterrier_xetrieval.cot import CoTReasoner

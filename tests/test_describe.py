@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import identity_sae, make_model, unit
-from test_teacher import lines, real_server
+from llm_server import lines, real_server
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.training.describe import check_label, clean_label, describe

