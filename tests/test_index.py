@@ -13,7 +13,7 @@ from conftest import identity_sae, make_model, random_sae, unit
 
 from pyterrier_xetrieval import SparseAutoencoder, XetrievalIndex
 from pyterrier_xetrieval.index import merge
-from pyterrier_xetrieval.index.format import decode_gaps, encode_gaps
+from pyterrier_xetrieval.index.codes import decode_gaps, encode_gaps
 
 DIM = 16
 

@@ -10,47 +10,12 @@ import pandas as pd
 import pyterrier as pt
 import torch
 
-from ..explainer import SAEExplainer, ViewCodes, attribute, encode_view
+from ..explainer import Attribution, SAEExplainer, ViewCodes, attribute, encode_view
 from ..scorer import row_dots
 from ..stage import distinct_aspects, positive_int
 from ..vectors import stack_unique
-from .format import FOLDED, VECTORS, Layout, decode_gaps, decode_levels
-
-
-def read_pairs(layout: Layout, docids: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Everything active in these documents, one item for each document, feature and view, in this order.
-
-    Returns:
-        int64 row in ``docids``, int64 feature, int64 view (0 the original), float32 activation, float32 coefficient.
-    """
-    begins, ends = layout.bounds("ids_end", docids)
-    ids, views = (_gather(layout[name], begins, ends) for name in ("ids.u1", "views.u1"))
-    feature, row, at = decode_gaps(ids, ends - begins)
-    entry, view = np.nonzero((views[at][:, None] >> np.arange(1 + len(layout.settings["aspects"]))) & 1)
-    begins, ends = layout.bounds("pairs_end", docids)
-    levels, relative = (_gather(layout[name], begins, ends) for name in ("activations.u1", "coefficients.f2"))
-    if len(entry) != len(levels) or (len(feature) and feature.max() >= layout.settings["dict_size"]):
-        raise ValueError(f"{layout.path} is damaged: the codes of a document do not fit together; index.verify() says where")
-    row, feature = row[entry], feature[entry]
-    records = layout["documents.bin"][docids]
-    activation = decode_levels(levels, records["low"][row], records["high"][row])
-    return row, feature, view, activation, relative.astype(np.float32) * records["high"][row]
-
-
-def read_codes(layout: Layout, docids: np.ndarray, views: int) -> list[ViewCodes]:
-    """The codes of the first ``views`` views of these documents, as the attribution reads them."""
-    row, feature, view, activation, coefficient = read_pairs(layout, docids)
-    codes = []
-    for v in range(views):
-        own = np.flatnonzero(view == v)
-        counts = np.bincount(row[own], minlength=len(docids))
-        slot = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
-        shape = (len(docids), max(1, int(counts.max(initial=0))))
-        arrays = np.zeros(shape, np.int64), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        for array, values in zip(arrays, (feature, activation, coefficient)):
-            array[row[own], slot] = values[own]
-        codes.append(ViewCodes(*arrays))
-    return codes
+from .codes import PackedCodes, unpack, view_codes
+from .format import FOLDED, VECTORS
 
 
 @dataclass(frozen=True)
@@ -74,14 +39,36 @@ def _restricted(sae, codes: list[ViewCodes]) -> tuple[_Directions, np.ndarray, l
     return _Directions(sae.w_dec[rows], sae.b_dec, len(features)), features.astype(np.int32), codes
 
 
-def _gather(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    pieces = [data[a:b] for a, b in zip(begins.tolist(), ends.tolist())]
-    return np.concatenate(pieces) if pieces else data[:0]
+def attribute_stored(
+    sae, queries: np.ndarray, query_rows: np.ndarray, packed: PackedCodes, doc_rows: np.ndarray, scores: np.ndarray, *,
+    views: int, weights: Sequence[float], threshold: float,
+) -> Attribution:  # fmt: skip
+    """:func:`~pyterrier_xetrieval.explainer.attribute` for documents whose codes are stored.
+
+    Args:
+        sae: the dictionary; it runs on the queries alone.
+        queries: float32 ``[u_q, m]``, distinct query vectors; query_rows: int64 ``[n]``, which one each pair has.
+        packed: codes of ``u`` distinct documents; doc_rows: int64 ``[n]``, which one each pair has.
+        scores: float ``[n]``, the scores to split.
+        views: how many the codes have; weights: of the first views, those that the score uses.
+        threshold: τ of Eq. 4.
+
+    Raises:
+        ValueError: codes that do not fit together.
+    """
+    q = encode_view(sae, queries, refit=False, batch_size=512)
+    codes = view_codes(packed, views, sae.dict_size)[: len(weights)]
+    dictionary, features, (q, *codes) = _restricted(sae, [q, *codes])
+    parts = attribute(
+        dictionary, queries, q, query_rows, codes, [doc_rows] * len(codes), scores, weights=weights, threshold=threshold
+    )
+    return replace(parts, features=features[parts.features])
 
 
 def features_of(index, docno: str) -> pd.DataFrame:
     """See :meth:`XetrievalIndex.features_of`."""
-    _, feature, view, activation, _ = read_pairs(index.layout, index.docids([docno]))
+    codes = index.layout.codes(index.docids([docno]))
+    _, feature, view, activation, _ = unpack(codes, 1 + len(index.aspects), index.settings["dict_size"])
     names = np.array(["original", *index.aspects])
     grouped = pd.DataFrame({"feature": feature, "views": names[view], "activation": activation}).groupby("feature")
     out = grouped.agg(views=("views", ",".join), activation=("activation", "max")).reset_index()
@@ -131,19 +118,19 @@ class IndexExplainer(SAEExplainer):
         pt.validate.result_frame(inp, extra_columns=["query_vec"], context=self)
         if not len(inp):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
-        sae, layout = self.model.sae, self.index.layout
+        layout = self.index.layout
         queries, query_rows = stack_unique(inp, "query_vec", dim=self.model.dim, stage=self)
         docnos = inp["docno"].tolist()
         distinct = {docno: i for i, docno in enumerate(dict.fromkeys(docnos))}
         rows, docids = np.array([distinct[docno] for docno in docnos]), self.index.docids(list(distinct))
         vectors = layout[f"{FOLDED if self.aspects else VECTORS}/vecs.f4"][docids]
         scores = row_dots(queries, query_rows, vectors, rows)
-        q = encode_view(sae, queries, refit=False, batch_size=512)
-        codes = read_codes(layout, docids, 1 + len(self.aspects))
         weights = (1.0, *(self.index.settings["weights"] if self.aspects else ()))
-        dictionary, features, (q, *codes) = _restricted(sae, [q, *codes])
-        parts = attribute(
-            dictionary, queries, q, query_rows, codes, [rows] * len(codes), scores, weights=weights, threshold=self.threshold
-        )
-        parts = replace(parts, features=features[parts.features])
+        try:
+            parts = attribute_stored(
+                self.model.sae, queries, query_rows, layout.codes(docids), rows, scores,
+                views=1 + len(self.index.aspects), weights=weights, threshold=self.threshold,
+            )  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"{layout.path} is damaged: {error}; index.verify() says where") from None
         return inp.assign(explanation=self._explanations(inp, parts))

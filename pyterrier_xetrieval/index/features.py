@@ -12,7 +12,8 @@ from scipy import sparse
 from ..explainer import encode_view
 from ..stage import Stage, positive_int
 from ..vectors import stack_unique
-from .format import Layout, decode_gaps, decode_levels
+from .codes import decode_gaps, decode_levels
+from .format import Layout
 
 _QUERIES = 64  # scored at once: a shard's scores for all of them are one dense matrix
 

@@ -1,4 +1,4 @@
-"""The layout of an index on disk: which files there are, how codes are packed, and how all of it is read and checked.
+"""The layout of an index on disk: which files there are, and how they are read and checked.
 
 Every data file only ever grows. A *shard* is a run of consecutive documents; it exists once its line is in
 ``shards.jsonl``, which says where each file ended by then and what the new piece hashes to. What lies behind the last
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from .codes import PackedCodes, gather
 
 META, SHARDS, MODEL, VECTORS, FOLDED = "pt_meta.json", "shards.jsonl", "model", "vectors", "folded"
 MERGING = "merging"  # an empty file: what is there is an unfinished merge, which is started over
@@ -31,7 +33,7 @@ FILES = {
     f"{FOLDED}/vecs.f4": "<f4",
     "docnos.u1": "u1",  # UTF-8, one after the other
     "documents.bin": DOCUMENT,
-    "ids.u1": "u1",  # each document's features, ascending, as gaps (see encode_gaps)
+    "ids.u1": "u1",  # each document's features, ascending, as gaps (see codes.py)
     "views.u1": "u1",  # beside each gap: bit v is set where the feature is active in view v
     "coefficients.f2": "<f2",  # one for each set bit, relative to the document's largest activation
     "activations.u1": "u1",  # one for each set bit, 256 levels from the document's smallest to its largest
@@ -41,83 +43,18 @@ FILES = {
 }
 
 
-def encode_gaps(values: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending numbers as one byte each: the distance from the one before, 255 standing for "255 more, and go on".
-
-    Args:
-        values: ints ``[n]``, ascending within each run; first: bool ``[n]``, where a run starts (from 0).
-
-    Returns:
-        uint8 ``[b]``, ``b >= n``, and int64 ``[n]``: where in it each value's own byte is.
-    """
-    gaps = np.diff(values.astype(np.int64), prepend=0)
-    gaps[first] = values[first]
-    at = np.cumsum(gaps // 255 + 1) - 1
-    out = np.full(int(at[-1]) + 1 if len(at) else 0, 255, np.uint8)
-    out[at] = gaps % 255
-    return out, at
-
-
-def decode_gaps(gaps: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What :func:`encode_gaps` wrote: values int64 ``[n]``, the run of each, int64, and where its own byte is.
-
-    Args:
-        gaps: uint8 ``[b]``, runs one after the other; lengths: int64 ``[r]``, bytes of each run.
-    """
-    total = np.cumsum(gaps, dtype=np.int64)
-    starts = np.cumsum(lengths) - lengths
-    base = np.where(starts > 0, total[np.maximum(starts, 1) - 1], 0) if len(total) else np.zeros(len(starts), np.int64)
-    at = np.flatnonzero(gaps != 255)
-    run = np.repeat(np.arange(len(lengths)), lengths)[at]
-    return total[at] - base[run], run, at
-
-
-def encode_levels(activations: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Positive activations as uint8: 256 levels of one ratio from ``low`` to ``high``; those below become ``low``."""
-    span = np.log(high.astype(np.float64) / low)
-    position = np.log(activations.astype(np.float64) / low) / np.where(span > 0, span, 1.0)
-    return np.rint(255 * np.maximum(position, 0)).astype(np.uint8)
-
-
-def decode_levels(levels: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """What :func:`encode_levels` wrote, float32.
-
-    Off by half a level at most: 0.7 % where high / low is 30, 1.4 % where it is 1,000.
-    """
-    span = np.log(high.astype(np.float64) / low)
-    values = low * np.exp(span * (levels / 255.0))
-    return np.where(levels == 255, high, np.where(levels == 0, low, values)).astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Block:
     """Documents as they are stored: what the encoding makes, the writer appends and the merge copies.
 
     Attributes:
-        docnos: ``n`` strings; vectors, folded: float32 ``[n, m]``.
-        ids, views: uint8 ``[b]``; ids_counts: int64 ``[n]``, bytes of each document.
-        coefficients: float16 ``[p]``; activations: uint8 ``[p]``; pairs_counts: int64 ``[n]``.
-        low, high: float32 ``[n]``; 1 where a document has no feature.
+        docnos: ``n`` strings; vectors, folded: float32 ``[n, m]``; codes: of the same documents.
     """
 
     docnos: list[str]
     vectors: np.ndarray
     folded: np.ndarray
-    ids: np.ndarray
-    views: np.ndarray
-    ids_counts: np.ndarray
-    coefficients: np.ndarray
-    activations: np.ndarray
-    pairs_counts: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-    def strongest(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Each feature of each document once: document (row), feature, and its largest level over the views."""
-        features, document, at = decode_gaps(self.ids, self.ids_counts)
-        counts = np.bitwise_count(self.views[at]).astype(np.int64)
-        levels = np.maximum.reduceat(self.activations, np.cumsum(counts) - counts) if len(counts) else self.activations[:0]
-        return document, features, levels
+    codes: PackedCodes
 
 
 class Layout:
@@ -163,14 +100,16 @@ class Layout:
 
     def block(self, start: int, stop: int) -> Block:
         """Documents ``start … stop-1`` as they are stored."""
-        rows = np.arange(start, stop)
+        vectors, folded = (self[f"{folder}/vecs.f4"][start:stop] for folder in (VECTORS, FOLDED))
+        return Block(self.docnos(start, stop), vectors, folded, self.codes(np.arange(start, stop)))
+
+    def codes(self, rows: np.ndarray) -> PackedCodes:
+        """The codes of these documents, int64 ``[n]``, in this order."""
         ids, pairs = self.bounds("ids_end", rows), self.bounds("pairs_end", rows)
-        at, of = slice(ids[0][0], ids[1][-1]), slice(pairs[0][0], pairs[1][-1])
-        records = self["documents.bin"][start:stop]
-        return Block(
-            self.docnos(start, stop), self[f"{VECTORS}/vecs.f4"][start:stop], self[f"{FOLDED}/vecs.f4"][start:stop],
-            self["ids.u1"][at], self["views.u1"][at], ids[1] - ids[0],
-            self["coefficients.f2"][of], self["activations.u1"][of], pairs[1] - pairs[0],
+        records = self["documents.bin"][rows]
+        return PackedCodes(
+            gather(self["ids.u1"], *ids), gather(self["views.u1"], *ids), ids[1] - ids[0],
+            gather(self["coefficients.f2"], *pairs), gather(self["activations.u1"], *pairs), pairs[1] - pairs[0],
             records["low"], records["high"],
         )  # fmt: skip
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .codes import decode_levels, encode_gaps
 from .docnos import write_lookup
 from .format import (
     DOCUMENT,
@@ -24,8 +25,6 @@ from .format import (
     VECTORS,
     Block,
     Layout,
-    decode_levels,
-    encode_gaps,
     read_shards,
     sha256,
     write_json,
@@ -121,27 +120,27 @@ class ShardWriter:
 
     def append(self, block: Block) -> None:
         """Adds at most ``room`` documents; a full shard is finished."""
-        n = len(block.docnos)
+        n, codes = len(block.docnos), block.codes
         names = [d.encode() for d in block.docnos]
         records = np.empty(n, DOCUMENT)
         for field, name, counts in (
             ("docno_end", "docnos.u1", list(map(len, names))),
-            ("ids_end", "ids.u1", block.ids_counts),
-            ("pairs_end", "activations.u1", block.pairs_counts),
+            ("ids_end", "ids.u1", codes.ids_counts),
+            ("pairs_end", "activations.u1", codes.pairs_counts),
         ):
             records[field] = self.ends[name] + np.cumsum(counts)
-        records["low"], records["high"] = block.low, block.high
-        document, feature, levels = block.strongest()
-        activations = decode_levels(levels, block.low[document], block.high[document])
+        records["low"], records["high"] = codes.low, codes.high
+        document, feature, levels = codes.strongest()
+        activations = decode_levels(levels, codes.low[document], codes.high[document])
         self._entries.append((feature.astype(np.int32), (document + self.pending).astype(np.int32), levels, activations))
         self._write(f"{VECTORS}/vecs.f4", block.vectors.astype("<f4", copy=False))
         self._write(f"{FOLDED}/vecs.f4", block.folded.astype("<f4", copy=False))
         self._write("docnos.u1", np.frombuffer(b"".join(names), np.uint8))
         self._write("documents.bin", records)
-        self._write("ids.u1", block.ids)
-        self._write("views.u1", block.views)
-        self._write("coefficients.f2", block.coefficients.astype("<f2", copy=False))
-        self._write("activations.u1", block.activations)
+        self._write("ids.u1", codes.ids)
+        self._write("views.u1", codes.views)
+        self._write("coefficients.f2", codes.coefficients.astype("<f2", copy=False))
+        self._write("activations.u1", codes.activations)
         self.pending += n
         if not self.room:
             self.commit()
