@@ -71,7 +71,7 @@ def unstack(matrix: np.ndarray, rows: np.ndarray | None = None, *, index: pd.Ind
 
 def _as_vector(cell, column, row, dim, stage) -> np.ndarray:
     try:
-        array = np.asarray(cell.detach() if isinstance(cell, torch.Tensor) else cell)
+        array = np.asarray(_on_cpu(cell) if isinstance(cell, torch.Tensor) else cell)
         vector = array.astype(np.float32, copy=False) if array.dtype.kind in "fiu" else None
     except (TypeError, ValueError, RuntimeError):
         vector = None
@@ -85,6 +85,11 @@ def _as_vector(cell, column, row, dim, stage) -> np.ndarray:
             "encode with the encoder that the model was trained for (model.encoder())"
         )
     return vector
+
+
+def _on_cpu(cell: torch.Tensor) -> torch.Tensor:
+    cell = cell.detach().cpu()
+    return cell.float() if cell.dtype == torch.bfloat16 else cell  # numpy has no such type
 
 
 def _row_name(inp: pd.DataFrame, row: int) -> str:

@@ -1,10 +1,12 @@
 import numpy as np
 import pandas as pd
+import pyterrier as pt
 import pytest
 from conftest import make_model, result_frame, unit
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import FoldViews, MultiViewScorer
+from pyterrier_xetrieval.scorer import ranks
 
 
 def literal_score(row, aspects, weights):
@@ -97,3 +99,10 @@ def test_queries_and_documents_of_different_dimensions(model, results):
     other = results.assign(query_vec=result_frame(dim=8)["query_vec"])
     with pytest.raises(ValueError, match="MultiViewScorer.*expects 16-dimensional query_vec, found 8"):
         MultiViewScorer(aspects=())(other)
+
+
+def test_ranks_are_those_of_pyterrier():
+    rng = np.random.default_rng(0)
+    for qids in (rng.integers(0, 9, 200), rng.integers(0, 9, 200).astype(str), ["q"], []):
+        frame = pd.DataFrame({"qid": qids, "score": rng.integers(0, 5, len(qids)) / 3})  # many equal scores
+        assert ranks(frame["qid"], frame["score"].to_numpy()).tolist() == pt.model.add_ranks(frame)["rank"].tolist()

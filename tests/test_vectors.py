@@ -157,3 +157,9 @@ def test_a_stage_never_writes_into_its_input(model):
     assert list(inp.columns) == list(before)
     assert all(inp[c].iloc[i] is before[c][i] for c in ("doc_vec", "query_vec") for i in range(len(inp)))
     assert all((a == b).all() for a, b in zip(vectors, inp["doc_vec"]))
+
+
+def test_bfloat16_tensors_are_widened():
+    x = torch.randn(2, 8).bfloat16()
+    matrix, rows = stack_unique(pd.DataFrame({"v": [x[0], x[1], x[0]]}), "v", dim=8, stage="stage")
+    assert rows.tolist() == [0, 1, 0] and matrix.dtype == np.float32 and np.array_equal(matrix, x.float().numpy())

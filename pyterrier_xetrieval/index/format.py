@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from .codes import PackedCodes, gather
+from .half import HalfVectors
 
 META, SHARDS, MODEL, VECTORS, FOLDED = "pt_meta.json", "shards.jsonl", "model", "vectors", "folded"
 MERGING = "merging"  # an empty file: what is there is an unfinished merge, which is started over
-VERSION = 1
+VERSION = 2
 MAX_VIEWS = 8  # one bit each of a byte
 
 # one record per document: where its pieces end, and the smallest and the largest level of its activations
@@ -27,10 +28,9 @@ DOCUMENT = np.dtype([("docno_end", "<i8"), ("ids_end", "<i8"), ("pairs_end", "<i
 # one record per feature in each shard: ends within the shard's postings, and statistics of its activations
 FEATURE = np.dtype([("gaps_end", "<u4"), ("entries_end", "<u4"), ("sum", "<f8"), ("max", "<f4")])
 
-# file name to type; rows of the two matrices are vectors
+MATRIX = {"float32": "vecs.f4", "float16": "vecs.f2"}  # file of each folder's vectors, by the index's dtype
+# the other files, name to type
 FILES = {
-    f"{VECTORS}/vecs.f4": "<f4",
-    f"{FOLDED}/vecs.f4": "<f4",
     "docnos.u1": "u1",  # UTF-8, one after the other
     "documents.bin": DOCUMENT,
     "ids.u1": "u1",  # each document's features, ascending, as gaps (see codes.py)
@@ -43,12 +43,18 @@ FILES = {
 }
 
 
+def data_files(dtype: str) -> dict:
+    """All data files of an index of this dtype, name to type; rows of the two matrices are vectors."""
+    name = MATRIX[dtype]
+    return {f"{VECTORS}/{name}": f"<{name[-2:]}", f"{FOLDED}/{name}": f"<{name[-2:]}", **FILES}
+
+
 @dataclass(frozen=True)
 class Block:
     """Documents as they are stored: what the encoding makes, the writer appends and the merge copies.
 
     Attributes:
-        docnos: ``n`` strings; vectors, folded: float32 ``[n, m]``; codes: of the same documents.
+        docnos: ``n`` strings; vectors, folded: ``[n, m]`` of the index's dtype; codes: of the same documents.
     """
 
     docnos: list[str]
@@ -67,7 +73,9 @@ class Layout:
     def __init__(self, path: Path, shards: int | None = None):
         self.path = path
         self.settings, self.shards = read_shards(path, shards)
-        self.ends = self.shards[-1]["ends"] if self.shards else dict.fromkeys(FILES, 0)
+        self.dtype = self.settings["dtype"] if self.settings else "float32"
+        self.files = data_files(self.dtype)
+        self.ends = self.shards[-1]["ends"] if self.shards else dict.fromkeys(self.files, 0)
         self.starts = np.cumsum([0] + [s["documents"] for s in self.shards])
         self._maps: dict[str, np.ndarray] = {}
         for name, end in self.ends.items():
@@ -79,12 +87,15 @@ class Layout:
         return int(self.starts[-1])
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The file as an array; matrices ``[n, m]``."""
+        """The file as an array; ``vectors/vecs.f4`` and ``folded/vecs.f4`` as float32 ``[n, m]``, however they are stored."""
         if name not in self._maps:
-            dtype = np.dtype(FILES[name])
-            shape = (-1, self.settings["dim"]) if name.endswith("vecs.f4") else (-1,)
+            if name not in self.files and name.endswith(MATRIX["float32"]):
+                return HalfVectors(self[name.replace(MATRIX["float32"], MATRIX[self.dtype])])
+            dtype = np.dtype(self.files[name])
+            shape = (-1, self.settings["dim"]) if name.endswith(MATRIX[self.dtype]) else (-1,)
             count = self.ends[name] // dtype.itemsize
-            data = np.memmap(self.path / name, dtype, "r", shape=(count,)) if count else np.empty(0, dtype)
+            mode = "c" if name.endswith(MATRIX["float16"]) else "r"  # torch widens what it could write; nothing ever is
+            data = np.memmap(self.path / name, dtype, mode, shape=(count,)) if count else np.empty(0, dtype)
             self._maps[name] = data.view(np.ndarray).reshape(shape)  # plain arrays index faster, and keep the map alive
         return self._maps[name]
 
@@ -100,7 +111,7 @@ class Layout:
 
     def block(self, start: int, stop: int) -> Block:
         """Documents ``start … stop-1`` as they are stored."""
-        vectors, folded = (self[f"{folder}/vecs.f4"][start:stop] for folder in (VECTORS, FOLDED))
+        vectors, folded = (self[f"{folder}/{MATRIX[self.dtype]}"][start:stop] for folder in (VECTORS, FOLDED))
         return Block(self.docnos(start, stop), vectors, folded, self.codes(np.arange(start, stop)))
 
     def codes(self, rows: np.ndarray) -> PackedCodes:
@@ -115,7 +126,7 @@ class Layout:
 
     def verify(self) -> None:
         """Reads everything and compares it with its checksums; ValueError names the first piece that differs."""
-        begins = dict.fromkeys(FILES, 0)
+        begins = dict.fromkeys(self.files, 0)
         for number, shard in enumerate(self.shards):
             for name, end in shard["ends"].items():
                 found = sha256(self.path / name, begins[name], end)

@@ -17,6 +17,7 @@ from ..vectors import VectorLoader
 from .explain import IndexExplainer, features_of
 from .features import FeatureRetriever, documents_of, feature_statistics
 from .format import FOLDED, META, MODEL, SHARDS, VECTORS, VERSION, Layout, sha256
+from .half import HalfFlexIndex
 from .indexer import XetrievalIndexer
 from .retrieve import IndexRetriever
 
@@ -34,7 +35,8 @@ class XetrievalIndex(pt.Artifact):
 
     Raises:
         FileNotFoundError: no finished index at ``path``.
-        ValueError: another kind of artifact, or a file that is shorter than it was (:meth:`verify` compares content).
+        ValueError: another kind of artifact, damaged facts, or a data file that is shorter than it was (:meth:`verify`
+            compares content).
 
     Example::
 
@@ -50,13 +52,14 @@ class XetrievalIndex(pt.Artifact):
         super().__init__(Path(path).expanduser().absolute())
         self.device = device
         self.meta = self._read_meta()
+        self._check_shards()
         self.layout = Layout(self.path, self.meta["shards"])
         if len(self.layout) != self.meta["documents"]:
             raise ValueError(f"{self.path} is damaged: expected {self.meta['documents']} documents, found {len(self.layout)}")
 
     @property
     def settings(self) -> dict:
-        """What was chosen when the index was made: aspects, weights, refit, shard size."""
+        """What was chosen when the index was made: aspects, weights, refit, dtype, shard size."""
         return self.layout.settings
 
     @property
@@ -135,15 +138,14 @@ class XetrievalIndex(pt.Artifact):
 
     def verify(self) -> None:
         """Reads the whole index and compares it with its checksums; ValueError names the first piece that differs."""
-        found = sha256(self.path / SHARDS, 0, self.meta["shards_bytes"])
-        if found != self.meta["sha256"][SHARDS]:
-            raise ValueError(f"{self.path / SHARDS} is damaged: expected sha256 {self.meta['sha256'][SHARDS]}, found {found}")
+        self._check_shards()
         self.layout.verify()
+        expected = self.meta["sha256"].get("docnos.npids")
         for folder in (VECTORS, FOLDED):
             found = sha256(self.path / folder / "docnos.npids")
-            if found != self.meta["sha256"]["docnos.npids"] and (self.path / SHARDS).stat().st_size > self.meta["shards_bytes"]:
+            if found != expected and (self.path / SHARDS).stat().st_size > self.meta["shards_bytes"]:
                 raise ValueError(f"an addition to {self.path} was cut off as it finished; add the same documents again")
-            if found != self.meta["sha256"]["docnos.npids"]:
+            if found != expected:
                 raise ValueError(f"{self.path / folder / 'docnos.npids'} is damaged: it does not fit its checksum")
         fresh = Xetrieval(self.path / MODEL)
         fresh.sae, fresh.internalizers, fresh.labels  # noqa: B018  (reading compares)
@@ -155,8 +157,14 @@ class XetrievalIndex(pt.Artifact):
         sizes[SHARDS] = self.meta["shards_bytes"]
         return {name: size / len(self) for name, size in sizes.items()}
 
+    def _check_shards(self) -> None:
+        found, expected = sha256(self.path / SHARDS, 0, self.meta["shards_bytes"]), self.meta["sha256"].get(SHARDS)
+        if found != expected:
+            raise ValueError(f"{self.path / SHARDS} is damaged: expected sha256 {expected}, found {found}")
+
     def _flex(self, folder: str) -> FlexIndex:
-        flex = FlexIndex(str(self.path / folder), verbose=False)
+        kind = HalfFlexIndex if self.settings["dtype"] == "float16" else FlexIndex
+        flex = kind(str(self.path / folder), verbose=False)
         # as many documents as this index has, also while an addition is at work on the folder
         flex._meta = {"type": "dense_index", "format": "flex", "vec_size": self.settings["dim"], "doc_count": len(self)}
         return flex

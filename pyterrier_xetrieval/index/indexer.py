@@ -15,7 +15,7 @@ from ..stage import positive_int
 from ..vectors import stack_unique
 from .docnos import SeenDocnos, read_docnos
 from .encoding import encode_documents, fingerprint
-from .format import MAX_VIEWS, META, VERSION, Layout
+from .format import MATRIX, MAX_VIEWS, META, VERSION, Layout
 from .writer import ShardWriter
 
 
@@ -34,6 +34,8 @@ class XetrievalIndexer(pt.Indexer):
         weights: of the views in the folded vector, as in :class:`~pyterrier_xetrieval.MultiViewScorer`; None for the
             model's own.
         refit: store coefficients refitted by least squares, as :class:`~pyterrier_xetrieval.SAEExplainer` uses them.
+        dtype: of the stored vectors, original and folded; ``"float16"`` takes half the bytes. Vectors are rounded before
+            anything is computed from them, so that codes, scores and explanations are those of the stored vectors.
         resume: False drops what a run that was cut off left.
         batch_size: documents encoded at once.
         shard_size: documents per shard: what is done again at most after a run was cut off.
@@ -45,7 +47,7 @@ class XetrievalIndexer(pt.Indexer):
     """
 
     def __init__(
-        self, model, path, *, encoder=None, aspects=None, weights=None, refit=True, resume=True,
+        self, model, path, *, encoder=None, aspects=None, weights=None, refit=True, dtype: str = "float32", resume=True,
         batch_size: int = 256, shard_size: int = 10_000,
     ):  # fmt: skip
         self.model, self.path, self.encoder = model, Path(path).expanduser().absolute(), encoder
@@ -53,7 +55,9 @@ class XetrievalIndexer(pt.Indexer):
         if len(self.aspects) >= MAX_VIEWS:
             raise ValueError(f"XetrievalIndexer expects at most {MAX_VIEWS - 1} aspects, found {len(self.aspects)}")
         self.weights = model.check_weights(weights, self.aspects, stage="XetrievalIndexer")
-        self.refit, self.resume = bool(refit), bool(resume)
+        if dtype not in MATRIX:
+            raise ValueError(f"XetrievalIndexer expects dtype to be one of {list(MATRIX)}, found {dtype!r}")
+        self.refit, self.dtype, self.resume = bool(refit), dtype, bool(resume)
         self.batch_size = positive_int(batch_size, "batch_size", stage="XetrievalIndexer")
         self.shard_size = positive_int(shard_size, "shard_size", stage="XetrievalIndexer")
         self._add = False
@@ -63,8 +67,8 @@ class XetrievalIndexer(pt.Indexer):
         """An indexer that adds shards to a finished index; see :meth:`XetrievalIndex.indexer`."""
         s = index.settings
         indexer = cls(
-            index.model, index.path, encoder=encoder, aspects=s["aspects"], weights=s["weights"], refit=s["refit"], resume=resume,
-            batch_size=batch_size, shard_size=s["shard_size"],
+            index.model, index.path, encoder=encoder, aspects=s["aspects"], weights=s["weights"], refit=s["refit"],
+            dtype=s["dtype"], resume=resume, batch_size=batch_size, shard_size=s["shard_size"],
         )  # fmt: skip
         indexer._add = True
         return indexer
@@ -79,7 +83,7 @@ class XetrievalIndexer(pt.Indexer):
         """What all shards of the index have in common."""
         return {
             "version": VERSION, "dim": self.model.dim, "dict_size": self.model.sae.dict_size, "aspects": list(self.aspects),
-            "weights": list(self.weights), "refit": self.refit,
+            "weights": list(self.weights), "refit": self.refit, "dtype": self.dtype,
             "shard_size": self.shard_size, "model_sha256": fingerprint(self.model, self.aspects),
         }  # fmt: skip
 
@@ -148,8 +152,9 @@ class XetrievalIndexer(pt.Indexer):
             frame["doc_vec"] = pd.Series([document["doc_vec"] for document in batch], dtype=object)
         z, rows = stack_unique(frame, "doc_vec", dim=self.model.dim, stage=self)
         return encode_documents(
-            self.model, docnos, z[rows], aspects=self.aspects, weights=self.weights, refit=self.refit, batch_size=self.batch_size
-        )
+            self.model, docnos, z[rows], aspects=self.aspects, weights=self.weights, refit=self.refit, dtype=self.dtype,
+            batch_size=self.batch_size,
+        )  # fmt: skip
 
     def _meta(self) -> dict:
         from .index import XetrievalIndex

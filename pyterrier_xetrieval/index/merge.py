@@ -23,7 +23,7 @@ def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
     whole corpus makes. One index alone is copied, with the small shards that additions left joined to full ones.
 
     Args:
-        indexes: made with the same model, aspects, weights, coefficients and shard size.
+        indexes: made with the same model, aspects, weights, coefficients, dtype and shard size.
         path: a folder that does not exist yet; one that a merge was cut off in is started over.
 
     Raises:

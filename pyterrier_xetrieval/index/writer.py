@@ -16,8 +16,8 @@ from .docnos import write_lookup
 from .format import (
     DOCUMENT,
     FEATURE,
-    FILES,
     FOLDED,
+    MATRIX,
     MERGING,
     META,
     MODEL,
@@ -25,6 +25,7 @@ from .format import (
     VECTORS,
     Block,
     Layout,
+    data_files,
     read_shards,
     sha256,
     write_json,
@@ -57,6 +58,7 @@ class ShardWriter:
 
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.settings = path, settings
+        self._types, self._matrix = data_files(settings["dtype"]), MATRIX[settings["dtype"]]
         self._log = open(path / SHARDS, "ab")
         try:
             fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,7 +93,7 @@ class ShardWriter:
             (self.path / folder).mkdir(exist_ok=True)
         self.shards = len(shards)
         self.documents = sum(s["documents"] for s in shards)
-        self.ends = dict(shards[-1]["ends"]) if shards else dict.fromkeys(FILES, 0)
+        self.ends = dict(shards[-1]["ends"]) if shards else dict.fromkeys(self._types, 0)
         self._files = {}
         for name, end in self.ends.items():
             file = self._files[name] = open(self.path / name, "ab")
@@ -101,7 +103,7 @@ class ShardWriter:
         self._begin()
 
     def _begin(self):
-        self._hashes = {name: hashlib.sha256() for name in FILES}
+        self._hashes = {name: hashlib.sha256() for name in self._types}
         self._entries, self.pending = [], 0
 
     def __enter__(self) -> ShardWriter:
@@ -133,8 +135,9 @@ class ShardWriter:
         document, feature, levels = codes.strongest()
         activations = decode_levels(levels, codes.low[document], codes.high[document])
         self._entries.append((feature.astype(np.int32), (document + self.pending).astype(np.int32), levels, activations))
-        self._write(f"{VECTORS}/vecs.f4", block.vectors.astype("<f4", copy=False))
-        self._write(f"{FOLDED}/vecs.f4", block.folded.astype("<f4", copy=False))
+        for folder, matrix in ((VECTORS, block.vectors), (FOLDED, block.folded)):
+            name = f"{folder}/{self._matrix}"
+            self._write(name, matrix.astype(self._types[name], copy=False))
         self._write("docnos.u1", np.frombuffer(b"".join(names), np.uint8))
         self._write("documents.bin", records)
         self._write("ids.u1", codes.ids)
@@ -180,14 +183,15 @@ class ShardWriter:
         if before != self.documents:
             for folder in (first, second):  # search structures that pyterrier_dr built over fewer documents
                 for derived in folder.iterdir():
-                    if derived.name not in ("vecs.f4", "docnos.npids", META):
+                    if derived.name not in (self._matrix, "docnos.npids", META):
                         shutil.rmtree(derived) if derived.is_dir() else derived.unlink()
         write_lookup(Layout(self.path), first / "docnos.npids")
         shutil.copyfile(first / "docnos.npids", second / ".docnos.npids.tmp")
         os.replace(second / ".docnos.npids.tmp", second / "docnos.npids")
         flex = {"type": "dense_index", "format": "flex", "package_hint": "pyterrier_dr", "vec_size": self.settings["dim"]}
         for folder in (first, second):
-            write_json(folder / META, {**flex, "doc_count": self.documents})
+            if self.settings["dtype"] == "float32":  # a FlexIndex of its own knows no other
+                write_json(folder / META, {**flex, "doc_count": self.documents})
         lines = (self.path / SHARDS).stat().st_size
         sums = {SHARDS: sha256(self.path / SHARDS, 0, lines), "docnos.npids": sha256(first / "docnos.npids")}
         counts = {"documents": self.documents, "shards": self.shards, "shards_bytes": lines, "sha256": sums}

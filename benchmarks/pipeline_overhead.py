@@ -1,0 +1,94 @@
+"""What data frames cost: the stages of a pipeline against the functions they call, handed the same vectors as arrays.
+
+    python benchmarks/pipeline_overhead.py [--queries 100] [--depth 100] [--repeat 7]
+
+Frames: ``model.internalizer() >> model.scorer() >> model.explainer()`` over results with vectors, and
+``index.explainer()`` over results of the index. Arrays: ``internalize``, ``fold_views``, ``row_dots``, ``encode_views``,
+``attribute`` (the index: ``attribute_stored``) on distinct vectors, and which of them each pair has; they end in arrays of
+contributions where the frames end in one ``Explanation`` per row. Medians of processor time of alternated runs on one
+thread, and what the frames cost on top.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyterrier as pt
+import torch
+
+from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
+from pyterrier_xetrieval.demo import Demo
+from pyterrier_xetrieval.explainer import attribute, encode_views
+from pyterrier_xetrieval.index.explain import attribute_stored
+from pyterrier_xetrieval.internalizer import internalize
+from pyterrier_xetrieval.scorer import fold_views, row_dots
+
+
+class Arrays:
+    """The same pairs as distinct vectors and row numbers."""
+
+    def __init__(self, model, index, frame):
+        self.model, self.index = model, index
+        self.query_rows, first = frame["qid"].factorize()[0], ~frame["qid"].duplicated()
+        self.queries = np.stack(frame["query_vec"][first].to_list())
+        self.doc_rows, docs = frame["docno"].factorize()[0], ~frame["docno"].duplicated()
+        self.docs, self.docids = np.stack(frame["doc_vec"][docs].to_list()), frame["docid"][docs].to_numpy()
+
+    def direct(self):
+        model = self.model
+        views = [self.docs, *(internalize(module, self.docs, batch_size=4096) for module in model.internalizers.values())]
+        weights = tuple(model.meta["weights"].values())
+        scores = row_dots(self.queries, self.query_rows, fold_views(views, weights), self.doc_rows)
+        q, *codes = encode_views(model.sae, [self.queries, *views], refit=True, batch_size=512)
+        rows = [self.doc_rows] * len(views)
+        return attribute(model.sae, self.queries, q, self.query_rows, codes, rows, scores, weights=(1.0, *weights), threshold=0.0)
+
+    def stored(self):
+        index, layout = self.index, self.index.layout
+        scores = row_dots(self.queries, self.query_rows, layout["folded/vecs.f4"][self.docids], self.doc_rows)
+        return attribute_stored(
+            index.model.sae, self.queries, self.query_rows, layout.codes(self.docids), self.doc_rows, scores,
+            views=1 + len(index.aspects), weights=(1.0, *index.settings["weights"]), threshold=0.0,
+        )  # fmt: skip
+
+
+def compare(name: str, stage, frame, arrays, repeat: int) -> None:
+    parts, explained = arrays(), stage(frame)["explanation"]
+    assert len(parts.features) == sum(map(len, explained)) and np.allclose(parts.score, [e.score for e in explained], atol=1e-5)
+    times = [], []
+    for _ in range(repeat):
+        for seconds, call in zip(times, (lambda: stage(frame), arrays)):
+            started = time.process_time()
+            call()
+            seconds.append(time.process_time() - started)
+    frames, bare = (1000 * statistics.median(seconds) for seconds in times)
+    print(f"{name:42s}{frames:9.2f} ms{bare:9.2f} ms{frames / bare - 1:9.0%}{1000 * (frames - bare) / len(frame):9.1f} µs")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--depth", type=int, default=100)
+    parser.add_argument("--repeat", type=int, default=7)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+
+    model = Xetrieval.default()
+    job = Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval")
+    topics = job.encoder(job.dataset.get_topics().head(args.queries))
+    stages = model.internalizer() >> model.scorer() >> model.explainer()
+    with tempfile.TemporaryDirectory() as folder:
+        index = model.indexer(Path(folder) / "index").index(job.original.get_corpus_iter(verbose=False))
+        retrieve = index.retriever(num_results=args.depth) >> VectorLoader(job.original)
+        print(f"{'':42s}{'frames':>12s}{'arrays':>12s}{'on top':>9s}{'per pair':>12s}")
+        for frame, repeat in ((retrieve(topics), args.repeat), (retrieve(topics.head(1)).head(10), 10 * args.repeat)):
+            arrays, pairs = Arrays(model, index, frame), f"{len(frame):,} pairs"
+            compare(f"internalize, score, explain {pairs}", stages, frame, arrays.direct, repeat)
+            compare(f"index.explainer() {pairs}", index.explainer(), frame, arrays.stored, repeat)
+
+
+if __name__ == "__main__":
+    main()
