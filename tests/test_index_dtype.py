@@ -1,7 +1,5 @@
 """An index of float16 vectors: half the bytes, the index of the rounded vectors, and every backend still works."""
 
-import hashlib
-import json
 import pickle
 
 import numpy as np
@@ -199,21 +197,3 @@ def test_scores_are_close_to_those_of_float32_storage(model, tmp_path):
     ]
     full, half = (frame.sort_values(["qid", "docid"]).score.to_numpy(float) for frame in found)
     assert 0 < abs(full - half).max() < 2**-11
-
-
-def test_an_index_that_does_not_say_its_dtype_is_float32(model, tmp_path):
-    index = model.indexer(tmp_path / "i", **OPTIONS).index(corpus()[:20])
-    index.indexer(batch_size=4).index(corpus()[20:])
-    old = model.indexer(tmp_path / "old", **OPTIONS).index(corpus()[:20])
-    lines = (old.path / "shards.jsonl").read_bytes().replace(b'"dtype": "float32", ', b"")
-    meta = json.loads((old.path / "pt_meta.json").read_text())
-    del meta["dtype"]
-    meta |= {"shards_bytes": len(lines), "sha256": {**meta["sha256"], "shards.jsonl": hashlib.sha256(lines).hexdigest()}}
-    (old.path / "shards.jsonl").write_bytes(lines)
-    (old.path / "pt_meta.json").write_text(json.dumps(meta))
-    grown = XetrievalIndex(old.path).indexer(batch_size=4).index(corpus()[20:])
-    grown.verify()
-    assert grown.settings == XetrievalIndex(index.path).settings
-    for found in (grown, merge([grown], tmp_path / "a")):
-        expected = content(index.path if found is grown else merge([XetrievalIndex(index.path)], tmp_path / "b").path)
-        assert {n for n, data in content(found.path).items() if data != expected[n]} == {"shards.jsonl", "pt_meta.json"}
