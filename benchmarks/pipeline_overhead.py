@@ -20,8 +20,8 @@ import pyterrier as pt
 import torch
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
+from pyterrier_xetrieval.attribution import attribute, encode_views
 from pyterrier_xetrieval.demo import Demo
-from pyterrier_xetrieval.explainer import attribute, encode_views
 from pyterrier_xetrieval.index.explain import attribute_stored
 from pyterrier_xetrieval.internalizer import internalize
 from pyterrier_xetrieval.scorer import fold_views, row_dots

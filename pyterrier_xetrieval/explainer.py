@@ -1,177 +1,17 @@
-"""Exact attribution of a retrieval score to sparse features (Cai et al. 2026, Eq. 12-16)."""
+"""The stage that explains each result by the features that query and document share (Cai et al. 2026, Eq. 12-16)."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pyterrier as pt
-import torch
 
+from .attribution import Attribution, attribute
 from .explanation import Explanation
-from .sae import SparseAutoencoder
 from .scorer import fold_distinct, row_dots
 from .stage import RowWiseStage, positive_int
 from .vectors import stack_unique, view_column
-
-_PAIRS = 2048  # pairs joined at once: bounds the working memory at a few tens of megabytes
-
-
-@dataclass(frozen=True)
-class ViewCodes:
-    """Sparse codes of one view of ``u`` distinct documents, as the attribution reads them.
-
-    Attributes:
-        ids: int64 ``[u, k]``, features.
-        activations: float32 ``[u, k]``, what the encoder says; above the threshold means active.
-        coefficients: float32 ``[u, k]``, how much of each direction the decomposition of the view uses; the
-            activations themselves, or their least-squares refit.
-    """
-
-    ids: np.ndarray
-    activations: np.ndarray
-    coefficients: np.ndarray
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """The parts of ``n`` scores; pair ``i`` owns the features ``offsets[i]:offsets[i+1]``.
-
-    ``score = Σ contribution + other + bias + residual`` holds for every pair. Shapes: ``score``, ``other``, ``bias``,
-    ``residual`` float64 ``[n]``; ``offsets`` int64 ``[n+1]``; ``features`` int32 ``[t]``; ``contribution``,
-    ``query_activation`` float32 ``[t]``; ``document_activation`` float32 ``[t, V]``, 0 where not active.
-    """
-
-    score: np.ndarray
-    other: np.ndarray
-    bias: np.ndarray
-    residual: np.ndarray
-    offsets: np.ndarray
-    features: np.ndarray
-    contribution: np.ndarray
-    query_activation: np.ndarray
-    document_activation: np.ndarray
-
-
-@torch.no_grad()
-def encode_view(sae: SparseAutoencoder, x: np.ndarray, *, refit: bool, batch_size: int) -> ViewCodes:
-    """Sparse codes of float32 ``[u, m]`` vectors, in batches on the dictionary's own device."""
-    ids, activations, coefficients = [], [], []
-    for start in range(0, max(len(x), 1), batch_size):
-        batch = torch.from_numpy(x[start : start + batch_size]).to(sae.w_enc.device)
-        codes = sae.encode(batch)
-        ids.append(codes.ids.cpu().numpy())
-        activations.append(codes.values.cpu().numpy())
-        coefficients.append(sae.refit(batch, codes).cpu().numpy() if refit else activations[-1])
-    width = max(part.shape[1] for part in ids)  # rules other than TopK fill as many slots as a batch needs
-    return ViewCodes(*(_joined(parts, width) for parts in (ids, activations, coefficients)))
-
-
-def _joined(parts: list[np.ndarray], width: int) -> np.ndarray:
-    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
-
-
-def encode_views(sae: SparseAutoencoder, views: Sequence[np.ndarray], *, refit: bool, batch_size: int) -> list[ViewCodes]:
-    """:func:`encode_view` of each view; together if they fit one batch.
-
-    A page of results then reads the dictionary once, and not once for each view.
-    """
-    ends = np.cumsum([len(view) for view in views])
-    if ends[-1] > batch_size:
-        return [encode_view(sae, view, refit=refit, batch_size=batch_size) for view in views]
-    joint = encode_view(sae, np.concatenate(views), refit=refit, batch_size=batch_size)
-    split = [np.split(part, ends[:-1]) for part in (joint.ids, joint.activations, joint.coefficients)]
-    return [ViewCodes(*parts) for parts in zip(*split)]
-
-
-@torch.no_grad()
-def attribute(
-    sae: SparseAutoencoder,
-    queries: np.ndarray,
-    q: ViewCodes,
-    query_rows: np.ndarray,
-    codes: Sequence[ViewCodes],
-    doc_rows: Sequence[np.ndarray],
-    scores: np.ndarray,
-    *,
-    weights: Sequence[float],
-    threshold: float,
-) -> Attribution:
-    """Splits each pair's score into contributions of shared features, other features, bias and residual.
-
-    With every view written as ``v = Σ_j c_v,j w_j + b + e_v``, the score ``Σ_v w_v ⟨q,v⟩`` is
-    ``Σ_j [Σ_v w_v c_v,j ⟨q,w_j⟩] + Σ_v w_v ⟨q,b⟩ + Σ_v w_v ⟨q,e_v⟩``. ``O(q,d)`` (Eq. 15) decides which ``j`` are
-    listed one by one.
-
-    Args:
-        queries: float32 ``[u_q, m]``, distinct query vectors; q: their codes; query_rows: int64 ``[n]``, which one
-            each pair has.
-        codes: codes of the distinct vectors of each of the ``V`` views.
-        doc_rows: int64 ``[n]`` for each view, which of its vectors each pair has.
-        scores: float ``[n]``, the scores to split.
-        weights: ``V`` numbers, the original view's first.
-        threshold: τ of Eq. 4.
-    """
-    n, k, views = len(query_rows), q.ids.shape[1], len(codes)
-    device = sae.w_dec.device
-    bias = float(np.sum(weights)) * (queries @ sae.b_dec.cpu().numpy())
-    explained = np.zeros(n)
-    order = np.argsort(query_rows, kind="stable")  # pairs of one query together: few rows in the tables below
-
-    @torch.no_grad()  # which holds for the thread that says it
-    def join(start: int):
-        pairs = order[start : start + _PAIRS]
-        distinct, local = np.unique(query_rows[pairs], return_inverse=True)
-        # tables over the whole dictionary for the few queries at hand: ⟨q, w_j⟩, and the slot of j in the query's code
-        dots = (torch.from_numpy(queries[distinct]).to(device) @ sae.w_dec.T).cpu().numpy()
-        slots = np.full((len(distinct), sae.dict_size), -1, np.int16)
-        own, slot = np.nonzero(q.activations[distinct] > threshold)
-        slots[own, q.ids[distinct][own, slot]] = slot
-
-        contribution = np.zeros((len(pairs), k), np.float32)
-        document = np.zeros((len(pairs), k, views), np.float32)
-        for v, view in enumerate(codes):
-            rows = doc_rows[v][pairs]
-            ids = view.ids.take(rows, axis=0)
-            flat = ids + (local * sae.dict_size)[:, None]
-            parts = np.float32(weights[v]) * view.coefficients.take(rows, axis=0) * dots.take(flat)
-            explained[pairs] += parts.sum(axis=1, dtype=np.float64)
-            where = slots.take(flat)
-            pair, at = np.nonzero(where >= 0)  # the features that the query has too
-            where, part, activation = where[pair, at], parts[pair, at], view.activations[rows[pair], at]
-            # a feature's part counts for every view that uses its direction, also below the threshold
-            used = part != 0  # empty slots may repeat an id
-            contribution[pair[used], where[used]] += part[used]
-            active = activation > threshold
-            document[pair[active], where[active], v] = activation[active]
-        return _listed(pairs, contribution, document, q.ids[distinct][local], q.activations[distinct][local])
-
-    starts = range(0, max(n, 1), _PAIRS)
-    if len(starts) == 1:
-        chunks = [join(0)]
-    else:  # blocks own their pairs, and numpy works outside the interpreter's lock
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            chunks = list(pool.map(join, starts))
-    pair, features, contribution, query_activation, document = map(np.concatenate, zip(*chunks))
-    # back to the order of the pairs, each pair's largest contribution first
-    final = np.lexsort((-contribution, pair))
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(pair, minlength=n))]).astype(np.int64)
-    listed = np.bincount(pair, weights=contribution, minlength=n)
-    scores = scores.astype(np.float64)
-    bias = bias[query_rows].astype(np.float64)
-    return Attribution(
-        scores, explained - listed, bias, scores - bias - explained, offsets,
-        features[final].astype(np.int32), contribution[final], query_activation[final], document[final],
-    )  # fmt: skip
-
-
-def _listed(pairs, contribution, document, ids, activations):
-    """The shared features of a block of pairs, flat: pair, feature, contribution, query and document activations."""
-    at = np.nonzero((document > 0).any(axis=2))
-    return pairs[at[0]], ids[at], contribution[at], activations[at], document[at]
+from .views import encode_views, join_views
 
 
 class SAEExplainer(RowWiseStage):
@@ -222,7 +62,9 @@ class SAEExplainer(RowWiseStage):
         views, doc_rows = zip(*(stack_unique(inp, column, dim=self.model.dim, stage=self) for column in columns))
         scores = row_dots(queries, query_rows, *fold_distinct(views, doc_rows, self.weights))
         q, *codes = encode_views(sae, [queries, *views], refit=self.refit, batch_size=self.batch_size)
-        parts = attribute(sae, queries, q, query_rows, codes, doc_rows, scores, weights=weights, threshold=self.threshold)
+        rows, first = _documents(doc_rows)
+        documents = join_views(codes, [own[first] for own in doc_rows], sae.dict_size)
+        parts = attribute(sae, queries, q, query_rows, documents, rows, scores, weights=weights, threshold=self.threshold)
         return inp.assign(explanation=self._explanations(inp, parts))
 
     def _explanations(self, inp: pd.DataFrame, parts: Attribution) -> pd.Series:
@@ -237,3 +79,12 @@ class SAEExplainer(RowWiseStage):
                 other, bias, residual, views, labels, self.top,
             )  # fmt: skip
         return pd.Series(column, index=inp.index, dtype=object)
+
+
+def _documents(doc_rows) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs with the same vectors in all views have the same document: which, int64 ``[n]``, and a pair of each."""
+    joint = doc_rows[0]
+    for rows in doc_rows[1:]:
+        joint, _ = pd.factorize(joint * (rows.max() + 1) + rows)
+    distinct, first, rows = np.unique(joint, return_index=True, return_inverse=True)
+    return rows, first

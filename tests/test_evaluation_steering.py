@@ -15,8 +15,8 @@ from pyterrier_xetrieval.evaluation.steering import (
     steered_scores,
     steering,
 )
-from pyterrier_xetrieval.explainer import encode_view
 from pyterrier_xetrieval.intervention import intervene
+from pyterrier_xetrieval.views import encode_view
 
 FEATURES = np.array([0, 3, 7, 8, 20, 31, 40])
 

@@ -12,13 +12,13 @@ import pandas as pd
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
-from ..explainer import encode_view
 from ..labels import FeatureLabels
 from ..sae import SparseAutoencoder
 from ..training.describe import describe
 from ..training.label_quality import detection_scores
 from ..training.labels import keyword_labels, stem, tokens, top_texts
 from ..training.samples import feature_samples
+from ..views import encode_view
 from .collection import EmbeddedCollection
 from .dictionaries import dictionaries, with_sae
 

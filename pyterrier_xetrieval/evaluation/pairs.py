@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..explainer import Attribution, ViewCodes, attribute, encode_views
+from ..attribution import Attribution, attribute
 from ..internalizer import Internalizer, internalize
 from ..sae import SparseAutoencoder
 from ..scorer import fold_distinct, row_dots
+from ..views import ViewCodes, encode_views, join_views
 from .collection import EmbeddedCollection, rank
 
 NUM_RESULTS = 32  # the paper's K
@@ -148,7 +149,8 @@ def explain_pairs(
     q, *codes = encode_views(sae, [queries, *views], refit=refit, batch_size=batch_size)
     which, weights = [of_doc] * len(views), tuple(weights) or (1.0,) * (len(views) - 1)
     scores = row_dots(queries, of_query, *fold_distinct(views, which, weights))
-    parts = attribute(sae, queries, q, of_query, codes, which, scores, weights=(1.0, *weights), threshold=0.0)
+    documents = join_views(codes, [np.arange(len(z))] * len(views), sae.dict_size)
+    parts = attribute(sae, queries, q, of_query, documents, of_doc, scores, weights=(1.0, *weights), threshold=0.0)
     return ExplainedPairs(queries[of_query], z[of_doc], parts, codes[0], of_doc)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..explainer import ViewCodes, encode_view
 from ..sae import SparseAutoencoder
 from ..stage import positive_int
+from ..views import ViewCodes, encode_view
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, ndcg
 from .pairs import NUM_RESULTS, Pairs, contrast_pairs, explain_pairs

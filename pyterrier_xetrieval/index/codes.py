@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..explainer import ViewCodes
+from ..views import DocumentCodes
 
 _RANGE = np.float32(1000)  # activations below a thousandth of the document's largest are rounded up to it
 
@@ -41,74 +40,54 @@ class PackedCodes:
         return document, features, levels
 
 
-def pack(codes: Sequence[ViewCodes]) -> PackedCodes:
-    """The codes of ``V`` views of the same ``n`` documents: the union of each one's features, values where active."""
-    n = len(codes[0].ids)
-    found = [np.nonzero(c.activations > 0) for c in codes]
-    document = np.concatenate([row for row, _ in found])
-    feature, activation, coefficient = (
-        np.concatenate([getattr(c, name)[at] for c, at in zip(codes, found)]) for name in ("ids", "activations", "coefficients")
-    )
-    view = np.repeat(np.arange(len(codes)), [len(row) for row, _ in found])
-    order = np.lexsort((view, feature, document))
-    document, feature, view = document[order], feature[order], view[order]
-    activation, coefficient = activation[order], coefficient[order]
+def pack(codes: DocumentCodes) -> PackedCodes:
+    """Activations rounded to levels and coefficients to float16, beside the features that have them."""
+    n, active = len(codes), codes.activations > 0
+    counts = np.diff(codes.offsets)
+    each = active.sum(axis=1)
+    pairs_counts = np.diff(np.concatenate([[0], np.cumsum(each)])[codes.offsets])
+    document = np.repeat(np.arange(n), pairs_counts)
+    activation, coefficient = codes.activations[active], codes.coefficients[active]
 
     low, high = np.full(n, np.inf, np.float32), np.zeros(n, np.float32)
     np.minimum.at(low, document, activation)
     np.maximum.at(high, document, activation)
     low[high == 0] = high[high == 0] = 1
     low = np.maximum(low, high / _RANGE)
-    # one entry for each (document, feature), with a bit for each view that has it
-    new = np.flatnonzero(np.diff(document, prepend=-1) | np.diff(feature, prepend=-1))
-    bits = np.bitwise_or.reduceat(np.uint8(1) << view.astype(np.uint8), new) if len(new) else np.empty(0, np.uint8)
-    owner = document[new]
-    ids, at = encode_gaps(feature[new], np.diff(owner, prepend=-1) > 0)
+    first = np.zeros(len(codes.features), bool)
+    first[codes.offsets[:-1][counts > 0]] = True
+    ids, at = encode_gaps(codes.features, first)
     masks = np.zeros(len(ids), np.uint8)
-    masks[at] = bits
-    bytes_each = np.diff(at, prepend=-1)
+    masks[at] = np.packbits(active, axis=1, bitorder="little")[:, 0]
+    ends = np.concatenate([[0], at + 1])[codes.offsets]
     return PackedCodes(
-        ids, masks, np.bincount(owner, bytes_each, minlength=n).astype(np.int64),
+        ids, masks, np.diff(ends),
         (coefficient / high[document]).astype(np.float16), encode_levels(activation, low[document], high[document]),
-        np.bincount(document, minlength=n).astype(np.int64), low, high,
+        pairs_counts, low, high,
     )  # fmt: skip
 
 
-def unpack(codes: PackedCodes, views: int, dict_size: int) -> tuple[np.ndarray, ...]:
-    """Everything active in these documents, one item for each document, feature and view, in this order.
+def unpack(codes: PackedCodes, views: int, dict_size: int) -> DocumentCodes:
+    """What :func:`pack` packed, rounded.
 
     Args:
         views: how many there are, the original one included; dict_size: of the dictionary.
 
-    Returns:
-        int64 row, int64 feature, int64 view (0 the original), float32 activation, float32 coefficient.
-
     Raises:
         ValueError: codes that do not fit together.
     """
-    feature, row, at = decode_gaps(codes.ids, codes.ids_counts)
-    entry, view = np.nonzero((codes.views[at][:, None] >> np.arange(views)) & 1)
-    if len(entry) != len(codes.activations) or (len(feature) and feature.max() >= dict_size):
+    features, document, at = decode_gaps(codes.ids, codes.ids_counts)
+    active = np.unpackbits(codes.views[at][:, None], axis=1, count=views, bitorder="little")
+    there = np.flatnonzero(active.view(bool))
+    owner = document.take(there // views)
+    if len(there) != len(codes.activations) or (len(features) and features.max() >= dict_size):
         raise ValueError("the codes of a document do not fit together")
-    row, feature = row[entry], feature[entry]
-    activation = decode_levels(codes.activations, codes.low[row], codes.high[row])
-    return row, feature, view, activation, codes.coefficients.astype(np.float32) * codes.high[row]
-
-
-def view_codes(codes: PackedCodes, views: int, dict_size: int) -> list[ViewCodes]:
-    """The codes of each view as the attribution reads them; arguments as for :func:`unpack`."""
-    row, feature, view, activation, coefficient = unpack(codes, views, dict_size)
-    out = []
-    for v in range(views):
-        own = np.flatnonzero(view == v)
-        counts = np.bincount(row[own], minlength=len(codes.low))
-        slot = np.arange(len(own)) - np.repeat(np.cumsum(counts) - counts, counts)
-        shape = (len(codes.low), max(1, int(counts.max(initial=0))))
-        arrays = np.zeros(shape, np.int64), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        for array, values in zip(arrays, (feature, activation, coefficient)):
-            array[row[own], slot] = values[own]
-        out.append(ViewCodes(*arrays))
-    return out
+    values = np.zeros((2, len(features), views), np.float32)
+    levels = decode_levels(np.arange(256), codes.low[:, None], codes.high[:, None])  # of each document
+    values[0].put(there, levels.take(256 * owner + codes.activations))
+    values[1].put(there, codes.coefficients.astype(np.float32) * codes.high.take(owner))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(document, minlength=len(codes.low)))])
+    return DocumentCodes(offsets, features, *values)
 
 
 def gather(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..explainer import ViewCodes, encode_view
 from ..internalizer import internalize
 from ..scorer import fold_views
+from ..views import encode_view, join_views
 from .codes import pack
 from .format import Block
 
@@ -40,8 +40,8 @@ def encode_documents(
     full = np.concatenate([full, np.repeat(full[:1], batch_size - n, axis=0)])
     views = [full, *(internalize(model.internalizers[a], full, batch_size=batch_size) for a in aspects)]
     codes = [encode_view(model.sae, view, refit=refit, batch_size=batch_size) for view in views]
-    codes = [ViewCodes(c.ids[:n], c.activations[:n], c.coefficients[:n]) for c in codes]
-    return Block(docnos, stored, _rounded(fold_views(views, weights)[:n], dtype, "the folded vector", docnos), pack(codes))
+    folded = _rounded(fold_views(views, weights)[:n], dtype, "the folded vector", docnos)
+    return Block(docnos, stored, folded, pack(join_views(codes, [np.arange(n)] * len(views), model.sae.dict_size)))
 
 
 def _rounded(x: np.ndarray, dtype: str, what: str, docnos: list[str]) -> np.ndarray:

@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import pyterrier as pt
-import torch
 
-from ..explainer import Attribution, SAEExplainer, ViewCodes, attribute, encode_view
+from ..attribution import Attribution, attribute
+from ..explainer import SAEExplainer
 from ..scorer import row_dots
 from ..stage import distinct_aspects, positive_int
 from ..vectors import stack_unique
-from .codes import PackedCodes, unpack, view_codes
+from ..views import encode_view
+from .codes import PackedCodes, unpack
 from .format import FOLDED, VECTORS
-
-
-@dataclass(frozen=True)
-class _Directions:
-    """As much of a dictionary as the attribution reads."""
-
-    w_dec: torch.Tensor
-    b_dec: torch.Tensor
-    dict_size: int
-
-
-def _restricted(sae, codes: list[ViewCodes]) -> tuple[_Directions, np.ndarray, list[ViewCodes]]:
-    """The dictionary with the features of these codes alone, which are few on a page; their ids in it, int32; the codes."""
-    used = np.zeros(sae.dict_size, bool)
-    for code in codes:
-        used[code.ids] = True
-    features = np.flatnonzero(used)
-    place = np.cumsum(used) - 1
-    rows = torch.from_numpy(features).to(sae.w_dec.device)
-    codes = [replace(code, ids=place[code.ids]) for code in codes]
-    return _Directions(sae.w_dec[rows], sae.b_dec, len(features)), features.astype(np.int32), codes
 
 
 def attribute_stored(
     sae, queries: np.ndarray, query_rows: np.ndarray, packed: PackedCodes, doc_rows: np.ndarray, scores: np.ndarray, *,
     views: int, weights: Sequence[float], threshold: float,
 ) -> Attribution:  # fmt: skip
-    """:func:`~pyterrier_xetrieval.explainer.attribute` for documents whose codes are stored.
+    """:func:`~pyterrier_xetrieval.attribution.attribute` for documents whose codes are stored.
 
     Args:
         sae: the dictionary; it runs on the queries alone.
@@ -57,22 +36,18 @@ def attribute_stored(
         ValueError: codes that do not fit together.
     """
     q = encode_view(sae, queries, refit=False, batch_size=512)
-    codes = view_codes(packed, views, sae.dict_size)[: len(weights)]
-    dictionary, features, (q, *codes) = _restricted(sae, [q, *codes])
-    parts = attribute(
-        dictionary, queries, q, query_rows, codes, [doc_rows] * len(codes), scores, weights=weights, threshold=threshold
-    )
-    return replace(parts, features=features[parts.features])
+    documents = unpack(packed, views, sae.dict_size).first_views(len(weights))
+    return attribute(sae, queries, q, query_rows, documents, doc_rows, scores, weights=weights, threshold=threshold)
 
 
 def features_of(index, docno: str) -> pd.DataFrame:
     """See :meth:`XetrievalIndex.features_of`."""
-    codes = index.layout.codes(index.docids([docno]))
-    _, feature, view, activation, _ = unpack(codes, 1 + len(index.aspects), index.settings["dict_size"])
     names = np.array(["original", *index.aspects])
-    grouped = pd.DataFrame({"feature": feature, "views": names[view], "activation": activation}).groupby("feature")
-    out = grouped.agg(views=("views", ",".join), activation=("activation", "max")).reset_index()
-    out.insert(1, "label", [index.model.labels[j] for j in out["feature"]])
+    codes = unpack(index.layout.codes(index.docids([docno])), len(names), index.settings["dict_size"])
+    labels = [index.model.labels[j] for j in codes.features]
+    views = [",".join(names[own > 0]) for own in codes.activations]
+    activation = codes.activations.max(axis=1, initial=0)
+    out = pd.DataFrame({"feature": codes.features, "label": labels, "views": views, "activation": activation})
     return out.sort_values(["activation", "feature"], ascending=[False, True], ignore_index=True)
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pyterrier as pt
 from scipy import sparse
 
-from ..explainer import encode_view
 from ..stage import Stage, positive_int
 from ..vectors import stack_unique
+from ..views import encode_view
 from .codes import decode_gaps, decode_levels
 from .format import Layout
 
