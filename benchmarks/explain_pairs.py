@@ -3,7 +3,8 @@
 The plain algorithm is that of the released Xetrieval program: every pair's query and document views become dense
 rows of codes (64 at a time), every row a Python set, every pair and view an intersection. It gives feature sets
 only. ``SAEExplainer`` gives the same sets, and the attribution of the score; timed from the data frame to the
-``explanation`` column. Both sides: the same vectors, threads and float32.
+``explanation`` column. ``XetrievalIndex.explainer()`` gives the same from the codes that an index of the documents
+stores. All sides: the same vectors, threads and float32.
 
     python benchmarks/explain_pairs.py [--queries 100] [--depth 100] [--repeat 3] [--model PATH]
 """
@@ -11,6 +12,7 @@ only. ``SAEExplainer`` gives the same sets, and the attribution of the score; ti
 import argparse
 import platform
 import statistics
+import tempfile
 import time
 from pathlib import Path
 
@@ -53,13 +55,17 @@ def main() -> None:
     topics = job.encoder(job.dataset.get_topics().head(args.queries))
     retrieve = job.original.np_retriever(num_results=args.depth) >> VectorLoader(job.original) >> model.internalizer()
     frame = (retrieve >> MultiViewScorer(aspects=model.aspects))(topics)
+    folder = tempfile.TemporaryDirectory()
+    index = model.indexer(Path(folder.name) / "index").index(job.original.get_corpus_iter(verbose=False))
     columns = {"original": "doc_vec", **{a: f"doc_vec_{a}" for a in model.aspects}}
     methods = {
         "plain, sets only": lambda: plain(model.sae, frame, columns),
         "SAEExplainer(refit=False)": lambda: model.explainer(refit=False)(frame)["explanation"],
         "SAEExplainer()": lambda: model.explainer()(frame)["explanation"],
+        "XetrievalIndex.explainer()": lambda: index.explainer()(frame)["explanation"],
     }
-    model.explainer()(frame.head(50))  # weights loaded, kernels warm
+    for stage in (model.explainer(), index.explainer()):
+        stage(frame.head(50))  # weights loaded, kernels warm
 
     times, results = {name: [] for name in methods}, {}
     for _ in range(args.repeat):

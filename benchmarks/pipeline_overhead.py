@@ -20,11 +20,12 @@ import pyterrier as pt
 import torch
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
-from pyterrier_xetrieval.attribution import attribute, encode_views
+from pyterrier_xetrieval.attribution import attribute
 from pyterrier_xetrieval.demo import Demo
 from pyterrier_xetrieval.index.explain import attribute_stored
 from pyterrier_xetrieval.internalizer import internalize
 from pyterrier_xetrieval.scorer import fold_views, row_dots
+from pyterrier_xetrieval.views import encode_views, join_views
 
 
 class Arrays:
@@ -43,8 +44,10 @@ class Arrays:
         weights = tuple(model.meta["weights"].values())
         scores = row_dots(self.queries, self.query_rows, fold_views(views, weights), self.doc_rows)
         q, *codes = encode_views(model.sae, [self.queries, *views], refit=True, batch_size=512)
-        rows = [self.doc_rows] * len(views)
-        return attribute(model.sae, self.queries, q, self.query_rows, codes, rows, scores, weights=(1.0, *weights), threshold=0.0)
+        documents = join_views(codes, [np.arange(len(self.docs))] * len(views), model.sae.dict_size)
+        return attribute(
+            model.sae, self.queries, q, self.query_rows, documents, self.doc_rows, scores, weights=(1.0, *weights), threshold=0.0
+        )
 
     def stored(self):
         index, layout = self.index, self.index.layout

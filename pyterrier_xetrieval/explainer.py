@@ -67,7 +67,7 @@ class SAEExplainer(RowWiseStage):
         parts = attribute(sae, queries, q, query_rows, documents, rows, scores, weights=weights, threshold=self.threshold)
         return inp.assign(explanation=self._explanations(inp, parts))
 
-    def _explanations(self, inp: pd.DataFrame, parts: Attribution) -> pd.Series:
+    def _explanations(self, inp: pd.DataFrame, parts: Attribution) -> np.ndarray:
         views, labels = ("original", *self.aspects), self.model.labels
         column = np.empty(len(inp), dtype=object)
         numbers = (parts.score, parts.other, parts.bias, parts.residual, parts.offsets[:-1], parts.offsets[1:])
@@ -78,7 +78,7 @@ class SAEExplainer(RowWiseStage):
                 parts.query_activation[start:end], parts.document_activation[start:end],
                 other, bias, residual, views, labels, self.top,
             )  # fmt: skip
-        return pd.Series(column, index=inp.index, dtype=object)
+        return column
 
 
 def _documents(doc_rows) -> tuple[np.ndarray, np.ndarray]:

@@ -72,6 +72,8 @@ def encode_view(sae: SparseAutoencoder, x: np.ndarray, *, refit: bool, batch_siz
 
 
 def _joined(parts: list[np.ndarray], width: int) -> np.ndarray:
+    if len(parts) == 1:
+        return parts[0]
     return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
 
 

@@ -95,9 +95,11 @@ class IndexExplainer(SAEExplainer):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
         layout = self.index.layout
         queries, query_rows = stack_unique(inp, "query_vec", dim=self.model.dim, stage=self)
-        docnos = inp["docno"].tolist()
-        distinct = {docno: i for i, docno in enumerate(dict.fromkeys(docnos))}
-        rows, docids = np.array([distinct[docno] for docno in docnos]), self.index.docids(list(distinct))
+        distinct: dict[str, int] = {}
+        rows = np.array([distinct.setdefault(docno, len(distinct)) for docno in inp["docno"].tolist()])
+        first = np.empty(len(distinct), np.int64)
+        first[rows[::-1]] = np.arange(len(inp))[::-1]
+        docids = self.index.docids(list(distinct), guess=inp["docid"].to_numpy()[first] if "docid" in inp else None)
         vectors = layout[f"{FOLDED if self.aspects else VECTORS}/vecs.f4"][docids]
         scores = row_dots(queries, query_rows, vectors, rows)
         weights = (1.0, *(self.index.settings["weights"] if self.aspects else ()))

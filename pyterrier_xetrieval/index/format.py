@@ -104,15 +104,17 @@ class Layout:
         ends = self["documents.bin"][field]
         return np.where(rows > 0, ends[np.maximum(rows, 1) - 1], 0), ends[rows]
 
-    def docnos(self, start: int, stop: int) -> list[str]:
-        begins, ends = self.bounds("docno_end", np.arange(start, stop))
-        data = self["docnos.u1"][begins[0] : ends[-1]].tobytes() if stop > start else b""
-        return [data[a:b].decode() for a, b in zip((begins - begins[:1]).tolist(), (ends - begins[:1]).tolist())]
+    def docnos(self, rows: np.ndarray) -> list[str]:
+        """The docnos of these documents, int64 ``[n]``, in this order."""
+        begins, ends = self.bounds("docno_end", rows)
+        data, stops = gather(self["docnos.u1"], begins, ends).tobytes(), np.cumsum(ends - begins).tolist()
+        return [data[a:b].decode() for a, b in zip([0, *stops], stops)]
 
     def block(self, start: int, stop: int) -> Block:
         """Documents ``start … stop-1`` as they are stored."""
         vectors, folded = (self[f"{folder}/{MATRIX[self.dtype]}"][start:stop] for folder in (VECTORS, FOLDED))
-        return Block(self.docnos(start, stop), vectors, folded, self.codes(np.arange(start, stop)))
+        rows = np.arange(start, stop)
+        return Block(self.docnos(rows), vectors, folded, self.codes(rows))
 
     def codes(self, rows: np.ndarray) -> PackedCodes:
         """The codes of these documents, int64 ``[n]``, in this order."""

@@ -13,6 +13,7 @@ def fraction_of_variance_explained(sae: SparseAutoencoder, x: torch.Tensor, *, r
     error = active = 0.0
     with torch.no_grad():
         for batch in x.split(batch_size):
+            batch = batch.to(sae.w_enc.device)
             codes = sae.encode(batch)
             decoded = sae.decode(codes, sae.refit(batch, codes) if refit else None)
             error += (batch - decoded).pow(2).sum().item()
@@ -34,6 +35,6 @@ def firing_rates(sae: SparseAutoencoder, vectors, *, most: int = 20_000, batch_s
     counts = torch.zeros(sae.dict_size)
     with torch.no_grad():
         for begin in range(0, len(chosen), batch_size):
-            codes = sae.encode(rows.take(chosen[begin : begin + batch_size]))
-            counts += torch.bincount(codes.ids[codes.active()], minlength=sae.dict_size)
+            codes = sae.encode(rows.take(chosen[begin : begin + batch_size]).to(sae.w_enc.device))
+            counts += torch.bincount(codes.ids[codes.active()], minlength=sae.dict_size).cpu()
     return counts / len(chosen)

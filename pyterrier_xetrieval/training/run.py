@@ -155,7 +155,8 @@ def _digest(array) -> str | None:
     """A short name of an array's or a module's content."""
     if array is None:
         return None
-    arrays = [w.numpy() for w in array.state_dict().values()] if isinstance(array, SparseAutoencoder) else [np.asarray(array)]
+    weights = array.state_dict().values() if isinstance(array, SparseAutoencoder) else []
+    arrays = [w.cpu().numpy() for w in weights] or [np.asarray(array)]
     return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
 
 
