@@ -11,6 +11,10 @@ from ..views import DocumentCodes
 _RANGE = np.float32(1000)  # activations below a thousandth of the document's largest are rounded up to it
 
 
+class DamagedCodes(ValueError):
+    """Codes that nothing here has packed."""
+
+
 @dataclass(frozen=True)
 class PackedCodes:
     """What is active in all views of ``n`` documents, one document after the other.
@@ -74,14 +78,14 @@ def unpack(codes: PackedCodes, views: int, dict_size: int) -> DocumentCodes:
         views: how many there are, the original one included; dict_size: of the dictionary.
 
     Raises:
-        ValueError: codes that do not fit together.
+        DamagedCodes: codes that do not fit together.
     """
     features, document, at = decode_gaps(codes.ids, codes.ids_counts)
     active = np.unpackbits(codes.views[at][:, None], axis=1, count=views, bitorder="little")
     there = np.flatnonzero(active.view(bool))
     owner = document.take(there // views)
     if len(there) != len(codes.activations) or (len(features) and features.max() >= dict_size):
-        raise ValueError("the codes of a document do not fit together")
+        raise DamagedCodes("the codes of a document do not fit together")
     values = np.zeros((2, len(features), views), np.float32)
     levels = decode_levels(np.arange(256), codes.low[:, None], codes.high[:, None])  # of each document
     values[0].put(there, levels.take(256 * owner + codes.activations))

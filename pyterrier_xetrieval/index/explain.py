@@ -14,7 +14,7 @@ from ..scorer import row_dots
 from ..stage import distinct_aspects, positive_int
 from ..vectors import stack_unique
 from ..views import encode_view
-from .codes import PackedCodes, unpack
+from .codes import DamagedCodes, PackedCodes, unpack
 from .format import FOLDED, VECTORS
 
 
@@ -33,7 +33,7 @@ def attribute_stored(
         threshold: τ of Eq. 4.
 
     Raises:
-        ValueError: codes that do not fit together.
+        DamagedCodes: codes that do not fit together.
     """
     q = encode_view(sae, queries, refit=False, batch_size=512)
     documents = unpack(packed, views, sae.dict_size).first_views(len(weights))
@@ -51,7 +51,54 @@ def features_of(index, docno: str) -> pd.DataFrame:
     return out.sort_values(["activation", "feature"], ascending=[False, True], ignore_index=True)
 
 
-class IndexExplainer(SAEExplainer):
+class StoredExplainer(SAEExplainer):
+    """What the explainers over stored codes share; one of them says where the codes are (:meth:`_stored`).
+
+    Args:
+        index: has ``model``, ``aspects`` and ``settings``.
+        aspects: all that the index has (the multi-view score), or ``()``: the plain ``⟨q,z⟩``.
+        threshold, top: as in :class:`~pyterrier_xetrieval.SAEExplainer`.
+    """
+
+    remedy = ""  # what to do about damaged codes
+
+    def __init__(self, index, *, aspects: Sequence[str] | None = None, threshold: float = 0.0, top: int = 10):
+        name = type(self).__name__
+        self.index = index
+        self.aspects = index.aspects if aspects is None else distinct_aspects(aspects, stage=name)
+        if self.aspects not in ((), index.aspects):
+            raise ValueError(f"{name} expects aspects {index.aspects} or (), found {self.aspects}")
+        if not float(threshold) >= 0:
+            raise ValueError(f"{name} expects threshold >= 0 (activations are never negative), found {threshold}")
+        self.threshold, self.top = float(threshold), positive_int(top, "top", stage=name)
+
+    @property
+    def model(self):
+        return self.index.model
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        pt.validate.result_frame(inp, extra_columns=["query_vec"], context=self)
+        if not len(inp):
+            return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
+        queries, query_rows = stack_unique(inp, "query_vec", dim=self.model.dim, stage=self)
+        weights = (1.0, *(self.index.settings["weights"] if self.aspects else ()))
+        try:
+            vectors, packed, rows = self._stored(inp)
+            parts = attribute_stored(
+                self.model.sae, queries, query_rows, packed, rows, row_dots(queries, query_rows, vectors, rows),
+                views=1 + len(self.index.aspects), weights=weights, threshold=self.threshold,
+            )  # fmt: skip
+        except DamagedCodes as error:
+            raise ValueError(f"{self.index!r} is damaged: {error}; {self.remedy}") from None
+        return inp.assign(explanation=self._explanations(inp, parts))
+
+    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, PackedCodes, np.ndarray]:
+        """Of the distinct documents of a frame: float32 ``[u, m]``, folded if there are aspects, else original; their
+        codes; and int64 ``[n]``, which of them each row has."""
+        raise NotImplementedError
+
+
+class IndexExplainer(StoredExplainer):
     """Explains each result as :class:`~pyterrier_xetrieval.SAEExplainer` does, from the codes that the index stores.
 
     Needs ``qid``, ``docno`` and ``query_vec`` of any retriever over the same documents; adds ``explanation``. What is
@@ -67,7 +114,7 @@ class IndexExplainer(SAEExplainer):
         threshold, top: as in :class:`~pyterrier_xetrieval.SAEExplainer`.
 
     Raises:
-        ValueError: a docno that the index does not hold; other aspects; vectors of another dimension.
+        ValueError: a docno that the index does not hold; other aspects; vectors of another dimension; a damaged index.
 
     Example::
 
@@ -75,39 +122,12 @@ class IndexExplainer(SAEExplainer):
     """
 
     label = "IndexExplainer"
+    remedy = "index.verify() says where"
 
-    def __init__(self, index, *, aspects: Sequence[str] | None = None, threshold: float = 0.0, top: int = 10):
-        self.index = index
-        self.aspects = index.aspects if aspects is None else distinct_aspects(aspects, stage="IndexExplainer")
-        if self.aspects not in ((), index.aspects):
-            raise ValueError(f"IndexExplainer expects aspects {index.aspects} or (), found {self.aspects}")
-        if not float(threshold) >= 0:
-            raise ValueError(f"IndexExplainer expects threshold >= 0 (activations are never negative), found {threshold}")
-        self.threshold, self.top = float(threshold), positive_int(top, "top", stage="IndexExplainer")
-
-    @property
-    def model(self):
-        return self.index.model
-
-    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        pt.validate.result_frame(inp, extra_columns=["query_vec"], context=self)
-        if not len(inp):
-            return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
-        layout = self.index.layout
-        queries, query_rows = stack_unique(inp, "query_vec", dim=self.model.dim, stage=self)
-        distinct: dict[str, int] = {}
+    def _stored(self, inp):
+        layout, distinct = self.index.layout, {}
         rows = np.array([distinct.setdefault(docno, len(distinct)) for docno in inp["docno"].tolist()])
         first = np.empty(len(distinct), np.int64)
         first[rows[::-1]] = np.arange(len(inp))[::-1]
         docids = self.index.docids(list(distinct), guess=inp["docid"].to_numpy()[first] if "docid" in inp else None)
-        vectors = layout[f"{FOLDED if self.aspects else VECTORS}/vecs.f4"][docids]
-        scores = row_dots(queries, query_rows, vectors, rows)
-        weights = (1.0, *(self.index.settings["weights"] if self.aspects else ()))
-        try:
-            parts = attribute_stored(
-                self.model.sae, queries, query_rows, layout.codes(docids), rows, scores,
-                views=1 + len(self.index.aspects), weights=weights, threshold=self.threshold,
-            )  # fmt: skip
-        except ValueError as error:
-            raise ValueError(f"{layout.path} is damaged: {error}; index.verify() says where") from None
-        return inp.assign(explanation=self._explanations(inp, parts))
+        return layout[f"{FOLDED if self.aspects else VECTORS}/vecs.f4"][docids], layout.codes(docids), rows

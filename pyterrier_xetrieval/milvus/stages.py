@@ -1,0 +1,111 @@
+"""Retrieval, vectors and explanations by a Milvus collection."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+
+from ..index.explain import StoredExplainer
+from ..stage import RowWiseStage, Stage, positive_int
+from ..vectors import stack_unique, unstack
+from .collection import CODES, DOCNO, FOLDED, VECTOR, from_text
+
+_MAX_RESULTS = 16_384  # of one search, Milvus's limit
+
+
+class MilvusRetriever(Stage):
+    """Ranks documents by ``⟨q,z⟩ + Σ_t w_t ⟨q,R_t(z)⟩`` (Eq. 11): Milvus's inner product with each folded vector.
+
+    ``qid`` and ``query_vec`` in; ``docno``, ``score`` and ``rank`` added. Exact with the index that the upload makes
+    (FLAT); with another one on the field ``folded``, as exact as that. Folded vectors are not unit-norm: no cosine.
+
+    Args:
+        index: a :class:`MilvusIndex`.
+        num_results: documents per query, at most 16,384.
+
+    Raises:
+        ValueError: vectors of another dimension, NaN or infinite.
+    """
+
+    label = "MilvusRetriever"
+
+    def __init__(self, index, *, num_results: int = 1000):
+        self.index, self.num_results = index, positive_int(num_results, "num_results", stage="MilvusRetriever")
+        if num_results > _MAX_RESULTS:
+            raise ValueError(f"MilvusRetriever expects num_results of at most {_MAX_RESULTS}, found {num_results}")
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        pt.validate.query_frame(inp, extra_columns=["query_vec"], context=self)
+        queries, query_rows = stack_unique(inp, "query_vec", dim=self.index.settings["dim"], stage=self)
+        hits, batch = [], max(1, min(64, 4 * _MAX_RESULTS // self.num_results))  # queries: bounds the size of an answer
+        for start in range(0, len(queries), batch):
+            hits += self.index.client.search(
+                self.index.collection, data=list(queries[start : start + batch]), anns_field=FOLDED,
+                limit=self.num_results, output_fields=[DOCNO], search_params={"metric_type": "IP"},
+            )  # fmt: skip
+        found = [[(hit["entity"][DOCNO], hit["distance"], rank) for rank, hit in enumerate(own)] for own in hits]
+        rows = np.repeat(np.arange(len(inp)), [len(found[q]) for q in query_rows])
+        answer = pd.DataFrame([hit for q in query_rows for hit in found[q]], columns=["docno", "score", "rank"])
+        answer = answer.astype({"docno": "str", "score": np.float64, "rank": np.int64})
+        return inp.iloc[rows].reset_index(drop=True).assign(**answer)
+
+    def fuse_rank_cutoff(self, k: int) -> MilvusRetriever | None:
+        return MilvusRetriever(self.index, num_results=k) if k < self.num_results else None
+
+
+class MilvusVectorLoader(RowWiseStage):
+    """Adds the original ``doc_vec`` by ``docno``, as :class:`~pyterrier_xetrieval.VectorLoader` does from a FlexIndex.
+
+    Args:
+        index: a :class:`MilvusIndex`.
+
+    Raises:
+        ValueError: a docno that the collection does not hold.
+
+    Example::
+
+        bm25 >> served.vec_loader() >> model.internalizer() >> model.scorer()
+    """
+
+    label = "VecLoader"
+
+    def __init__(self, index):
+        self.index = index
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        pt.validate.columns(inp, includes=["docno"], context=self)
+        entities, rows = self.index.fetch(inp["docno"], [VECTOR], stage=self)
+        return inp.assign(doc_vec=unstack(_matrix(entities, VECTOR), rows, index=inp.index))
+
+
+class MilvusExplainer(StoredExplainer):
+    """Explains each result as :class:`~pyterrier_xetrieval.index.IndexExplainer` does, from the codes in the database.
+
+    Needs ``qid``, ``docno`` and ``query_vec`` of any retriever over the same documents; adds ``explanation``. What is
+    explained is the score of the stored vectors; only the query runs through the dictionary.
+
+    Args:
+        index: a :class:`MilvusIndex`.
+        aspects: all that the collection has (the multi-view score), or ``()``: the plain ``⟨q,z⟩``.
+        threshold, top: as in :class:`~pyterrier_xetrieval.SAEExplainer`.
+
+    Raises:
+        ValueError: a docno that the collection does not hold; other aspects; vectors of another dimension.
+
+    Example::
+
+        model.encoder() >> served.retriever(num_results=10) >> served.explainer()
+    """
+
+    label = "MilvusExplainer"
+    remedy = "drop the collection and upload the index again"
+
+    def _stored(self, inp):
+        field = FOLDED if self.aspects else VECTOR
+        entities, rows = self.index.fetch(inp["docno"], [field, CODES], stage=self)
+        return _matrix(entities, field), from_text([entity[CODES] for entity in entities]), rows
+
+
+def _matrix(entities: list[dict], field: str) -> np.ndarray:
+    return np.array([entity[field] for entity in entities], np.float32)
