@@ -13,7 +13,7 @@ from npids.utils import FileManager
 from .format import DOCUMENT, Layout
 
 _BLOCK = 1 << 16  # docnos in one block of equal width
-_AT_ONCE = 1 << 17  # entries of the inverse lookup sorted in one pass
+_AT_ONCE = 1 << 22  # entries of the inverse lookup sorted in one pass: about 100 MB
 
 
 class SeenDocnos:

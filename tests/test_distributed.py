@@ -1,0 +1,348 @@
+"""Jobs on a real local Ray cluster of two workers against the same jobs in one process, byte for byte."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ir_datasets
+import numpy as np
+import pandas as pd
+import pyterrier as pt
+import pytest
+from conftest import make_model, random_sae, unit
+from pyterrier_dr import FlexIndex
+
+import pyterrier_xetrieval
+from pyterrier_xetrieval import MiniLM, Xetrieval, XetrievalIndex
+from pyterrier_xetrieval.training import FunctionLLM, Teacher
+from pyterrier_xetrieval.training import feature_samples as samples_in_one_process
+
+ray = pytest.importorskip("ray")
+
+from pyterrier_xetrieval.distributed import OnWorker, feature_samples, index_corpus, write_texts  # noqa: E402
+from pyterrier_xetrieval.distributed.cluster import Workers, _Place, _see, run_parts  # noqa: E402
+from pyterrier_xetrieval.distributed.folder import shared_token  # noqa: E402
+from pyterrier_xetrieval.distributed.parts import cut, digest_of, documents_of, parquet_rows  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+DIM, SHARD = 16, 100
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    # what tests define is pickled by the name of this module
+    environment = {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")  # Ray's 15 starves workers beside other programs
+        ray.init(
+            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error", object_store_memory=100_000_000,
+            runtime_env={"env_vars": environment},
+        )  # fmt: skip
+    yield
+    ray.shutdown()
+
+
+def vectors(n):
+    return [{"docno": f"d{i}", "doc_vec": v} for i, v in enumerate(unit(np.random.default_rng(0), n, DIM))]
+
+
+def texts(n):
+    words = ["alpha", "beta", "gamma", "delta", "épsilon", "zeta"]
+    return [{"docno": f"t{i}", "text": " ".join(words[(i * k) % 6] for k in range(1, 2 + i % 9))} for i in range(n)]
+
+
+def files(folder) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(Path(folder).rglob("*")) if f.is_file()}
+
+
+class Hashes(pt.Transformer):
+    """A text encoder without weights whose vectors depend on the batch a little, as those of a real one do.
+
+    Writes a line for each batch and, once, kills its process where it is told to.
+    """
+
+    batch_size = 100
+
+    def __init__(self, log=None, deadly=None):
+        self.log, self.deadly = log, deadly
+
+    def __repr__(self):
+        return "Hashes()"
+
+    def transform(self, inp):
+        if self.log:
+            with open(self.log, "a") as file:
+                file.write(f"{os.getpid()} {inp.docno.iloc[0]} {len(inp)}\n")
+        if self.deadly and self.deadly in set(inp.docno) and not Path(f"{self.log}.dead").exists():
+            Path(f"{self.log}.dead").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        length = inp["text"].str.len().to_numpy()
+        waves = np.sin(np.outer(length, np.arange(1, DIM + 1)) + np.arange(len(inp))[:, None] / len(inp))
+        return inp.assign(doc_vec=list(waves.astype(np.float32)))
+
+
+def batches(log) -> list[list[str]]:
+    return [line.split() for line in Path(log).read_text().splitlines()]
+
+
+def test_vectors_become_the_index_of_one_process(model, tmp_path):
+    corpus = vectors(2930)
+    expected = model.indexer(tmp_path / "one", shard_size=SHARD, batch_size=64).index(corpus)
+    found = index_corpus(model.indexer(tmp_path / "many", shard_size=SHARD, batch_size=64), corpus, part_size=930)
+    assert isinstance(found, XetrievalIndex) and len(found) == 2930 and files(expected.path) == files(found.path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["many", "one"]  # nothing is left of the parts
+    with pytest.raises(FileExistsError, match="expects nothing at"):
+        index_corpus(model.indexer(tmp_path / "many"), corpus)
+
+
+def test_a_killed_worker(model, tmp_path):
+    corpus, log = texts(2000), tmp_path / "log"
+    expected = model.indexer(tmp_path / "one", encoder=Hashes(), shard_size=SHARD).index(corpus)
+    # document 750 is in the part 500 … 999, behind two finished shards
+    indexer = model.indexer(tmp_path / "many", encoder=Hashes(log, "t750"), shard_size=SHARD)
+    found = index_corpus(indexer, corpus, part_size=500, workers=2)
+    assert files(expected.path) == files(found.path) and Path(f"{log}.dead").exists()
+    counts = pd.DataFrame(batches(log), columns=["pid", "docno", "n"])
+    again = counts[counts.docno.duplicated(keep=False)]
+    assert set(again.docno) == {"t700"} and again.pid.nunique() == 2  # only the shard at hand is encoded again
+    assert len(counts) == 21
+
+
+def test_a_pipeline_whose_encoder_comes_first(model, tmp_path):
+    corpus, log = texts(730), tmp_path / "log"
+    expected = (Hashes() >> model.indexer(tmp_path / "one", shard_size=70)).index(corpus)
+    pipeline = Hashes(log) >> model.indexer(tmp_path / "many", shard_size=70)
+    found = index_corpus(pipeline, corpus, part_size=1)  # whole batches of 100 and whole shards of 70: 700
+    assert files(expected.path) == files(found.path)
+    assert sorted(docno for _, docno, _ in batches(log)) == [f"t{i}" for i in range(0, 800, 100)]
+
+
+def test_every_kind_of_corpus(model, tmp_path):
+    corpus = texts(250)
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(d) + "\n" for d in corpus))
+    (tmp_path / "corpus.tsv").write_text("".join(f"{d['docno']}\t{d['text']}\n" for d in corpus))
+    irds = ir_datasets.create_dataset(docs_tsv=str(tmp_path / "corpus.tsv"))
+    ir_datasets.registry.register("xetrieval-distributed", irds)
+    (tmp_path / "parquet").mkdir()
+    for name, rows in {"a": slice(0, 120), "b": slice(120, 250)}.items():
+        pd.DataFrame(corpus[rows]).to_parquet(tmp_path / "parquet" / f"{name}.parquet", row_group_size=50)
+    kinds = {
+        "parquet": tmp_path / "parquet", "jsonl": tmp_path / "corpus.jsonl", "irds": irds, "docs": irds.docs_iter(),
+        "pyterrier": pt.get_dataset("irds:xetrieval-distributed"), "frame": pd.DataFrame(corpus),
+    }  # fmt: skip
+    expected = files(model.indexer(tmp_path / "one", encoder=Hashes(), shard_size=SHARD).index(corpus).path)
+    for kind, given in kinds.items():
+        indexer = model.indexer(tmp_path / f"from {kind}", encoder=Hashes(), shard_size=SHARD)
+        assert files(index_corpus(indexer, given, part_size=SHARD).path) == expected, kind
+
+
+def test_small_corpora(model, tmp_path):
+    expected = model.indexer(tmp_path / "one", shard_size=SHARD).index(vectors(1))
+    assert files(index_corpus(model.indexer(tmp_path / "many", shard_size=SHARD), vectors(1)).path) == files(expected.path)
+    pd.DataFrame({"docno": pd.Series([], dtype="str"), "text": pd.Series([], dtype="str")}).to_parquet(tmp_path / "no.parquet")
+    for empty in ([], tmp_path / "no.parquet"):
+        with pytest.raises(ValueError, match="expects documents, found none"):
+            index_corpus(model.indexer(tmp_path / "none"), empty)
+    with pytest.raises(FileNotFoundError):
+        index_corpus(model.indexer(tmp_path / "none"), tmp_path / "nothing.jsonl")
+
+
+DOOMED = """
+import ray, sys, time
+from test_distributed import Hashes, Xetrieval, index_corpus
+address, here, folder = sys.argv[1:]
+class Stuck(Hashes):
+    def transform(self, inp):
+        time.sleep(600 if "t700" in set(inp.docno) else 0)
+        return super().transform(inp)
+ray.init(address, log_to_driver=False, logging_level="error", runtime_env={"env_vars": {"PYTHONPATH": here}})
+indexer = Xetrieval(folder + "/model").indexer(folder + "/many", encoder=Stuck(folder + "/log"), shard_size=100)
+index_corpus(indexer, folder + "/corpus.jsonl", part_size=300, workers=1)
+"""
+
+
+def test_a_killed_driver(tmp_path):
+    """Started again, it goes on behind the finished parts and shards."""
+    model, log = make_model(random_sae()).save(tmp_path / "model"), tmp_path / "log"
+    corpus = texts(1500)
+    expected = model.indexer(tmp_path / "one", encoder=Hashes(), shard_size=SHARD).index(corpus)
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(d) + "\n" for d in corpus))
+    indexer = model.indexer(tmp_path / "many", encoder=Hashes(log), shard_size=SHARD)
+    here, done, end = Path(__file__).parent, tmp_path / "many.parts" / "done", time.monotonic() + 480
+    arguments = [ray.get_runtime_context().gcs_address, str(here), str(tmp_path)]
+    driver = subprocess.Popen([sys.executable, "-c", DOOMED, *arguments], cwd=here)
+    try:  # until the first shard of the third part is there, behind the line with the settings
+        shards = done / "000002" / "shards.jsonl"
+        while not (shards.exists() and shards.read_bytes().count(b"\n") == 2) and driver.poll() is None:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        with pytest.raises(RuntimeError, match="another run"):
+            index_corpus(indexer, corpus, part_size=300)
+    finally:
+        driver.kill()
+    assert driver.wait() == -signal.SIGKILL
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        XetrievalIndex(tmp_path / "many")
+    assert [(done / name / "pt_meta.json").exists() for name in ("000000", "000001", "000002")] == [True, True, False]
+    with pytest.raises(ValueError, match="other documents among 0 … 299"):
+        index_corpus(indexer, [{"docno": "else", "text": "x"}] + corpus[1:], part_size=300)
+    with pytest.raises(ValueError, match="begun with shard_size=100, not 50"):
+        index_corpus(model.indexer(tmp_path / "many", encoder=Hashes(log), shard_size=50), corpus, part_size=300)
+    found = index_corpus(indexer, corpus, part_size=300, workers=1)
+    assert files(expected.path) == files(found.path)
+    assert [docno for _, docno, _ in batches(log)] == [f"t{i}" for i in range(0, 1500, SHARD)]  # nothing was encoded twice
+
+
+def test_minilm(tmp_path):
+    model = Xetrieval.default()
+    corpus = texts(45)
+    expected = model.indexer(tmp_path / "one", encoder=MiniLM(), shard_size=20, aspects=["qa"]).index(corpus)
+    made = model.indexer(tmp_path / "many", encoder=OnWorker(MiniLM), shard_size=20, aspects=["qa"])
+    assert files(expected.path) == files(index_corpus(made, corpus, part_size=20, workers=1).path)
+
+
+def test_vectors_alone(tmp_path):
+    corpus = texts(501)
+    (Hashes() >> FlexIndex(str(tmp_path / "one"), verbose=False)).index(corpus)
+    many = OnWorker(Hashes, batch_size=100) >> FlexIndex(str(tmp_path / "many"), verbose=False)
+    found = index_corpus(many, corpus, part_size=100, workers=2)
+    assert files(tmp_path / "one") == files(tmp_path / "many")  # the last part is a single document
+    np.testing.assert_array_equal(found.np_vecs(), FlexIndex(str(tmp_path / "one"), verbose=False).np_vecs())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["many", "one"]
+
+
+def test_samples_are_those_of_one_pass(model, tmp_path):
+    matrix = unit(np.random.default_rng(1), 3000, DIM)
+    matrix[700:720] = matrix[0]  # equal activations, in three parts
+    matrix[1800] = matrix[0]
+    np.save(tmp_path / "v.npy", matrix)
+    options = dict(docnos=[f"d{i}" for i in range(3000)], top=9, random=7, pool=40, threshold=0.05, seed=5)
+    expected = samples_in_one_process(model, matrix, **options)
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
+    found = feature_samples(model, mapped, tmp_path / "work", part_size=600, workers=2, **options)
+    for name in ("docs", "values", "active", "others", "counts"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    assert found.docnos == expected.docnos and expected.counts.min() > 9 and not (tmp_path / "work").exists()
+    for wrong in (matrix, mapped[256:]):
+        with pytest.raises(ValueError, match="whole memory-mapped file"):
+            feature_samples(model, wrong, tmp_path / "work")
+    with pytest.raises(FileExistsError, match="other files there"):
+        feature_samples(model, mapped, tmp_path)
+    matrix[2999, 0] = np.nan  # the run ends, its folder stays
+    np.save(tmp_path / "v.npy", matrix)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        feature_samples(model, mapped, tmp_path / "work")
+    with pytest.raises(ValueError, match="begun with model_sha256"):
+        feature_samples(make_model(random_sae(seed=1)), mapped, tmp_path / "work")
+
+
+def last_word(prompt):
+    if "gamma épsilon alpha" in prompt:
+        return ""
+    return f"A text of {len(prompt)} characters that is long enough to be taken for an answer."
+
+
+def test_teacher_texts(tmp_path):
+    documents, teacher = texts(60), Teacher(FunctionLLM(last_word), prompts={"summary": "Sum up: {text}"}, attempts=1, give_up=99)
+    with pytest.warns(UserWarning, match="missing"):
+        expected = teacher.write(documents, tmp_path / "one.jsonl")
+    with pytest.warns(UserWarning, match="missing"):
+        found = write_texts(teacher, documents, tmp_path / "many.jsonl", part_size=25, workers=2)
+    assert expected.failed > 0
+    assert (found.written, found.failed) == (expected.written, expected.failed)
+    assert (tmp_path / "many.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
+    with pytest.warns(UserWarning, match="missing"):
+        again = write_texts(teacher, documents, tmp_path / "many.jsonl", part_size=25, workers=2)
+    assert (again.written, again.kept, again.failed) == (0, found.written, found.failed)
+    with pytest.raises(FileExistsError, match="expects nothing at"):
+        write_texts(teacher, documents, tmp_path / "one.jsonl")
+    answered = [d for d in documents if "gamma épsilon alpha" not in d["text"]]
+    assert write_texts(teacher, answered, tmp_path / "all.jsonl", part_size=25).failed == 0
+    assert not (tmp_path / "all.jsonl.parts").exists() and (tmp_path / "many.jsonl.parts").exists()
+
+
+def test_errors_are_the_users_own(model, tmp_path):
+    corpus = vectors(300)
+    corpus[250]["doc_vec"] = np.full(DIM, np.nan, np.float32)
+    with pytest.raises(ValueError, match="d250"):
+        index_corpus(model.indexer(tmp_path / "i", shard_size=SHARD), corpus, part_size=100)
+    with pytest.raises(ValueError, match="found 'd1' again"):  # in two parts
+        index_corpus(model.indexer(tmp_path / "j", shard_size=SHARD), vectors(100) + vectors(100)[1:2], part_size=100)
+    assert not (tmp_path / "j.parts" / "done").exists()  # before any work
+    with pytest.raises(ValueError, match="ends in model.indexer"):
+        index_corpus(Hashes(), corpus)
+    with pytest.raises(ValueError, match="cannot send .* OnWorker"):
+        index_corpus(model.indexer(tmp_path / "k", encoder=Unpicklable()), corpus)
+
+
+class Unpicklable(Hashes):
+    def __reduce__(self):
+        raise TypeError("a socket")
+
+
+class Deadly:
+    def start(self):
+        pass
+
+    def run(self, part):
+        with open(part, "a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_part_that_kills_every_worker(tmp_path, monkeypatch):
+    monkeypatch.setattr("pyterrier_xetrieval.distributed.cluster.RETRIES", 0)  # each costs an import
+    with pytest.raises(RuntimeError, match="1 workers died on part 0 .* finished parts are kept"):
+        list(run_parts(Deadly(), [str(tmp_path / "tries.log")], tmp_path, Workers(1, 1, 0), stage="job"))
+    assert (tmp_path / "tries.log").read_text() == "x"
+
+
+def test_a_folder_that_workers_do_not_see(tmp_path):
+    """As on another machine, where the path is there and the folder another one."""
+    shared_token(tmp_path)
+    place = _Place(str(tmp_path), "of the folder that the driver has", "job", 1, 3)
+    with pytest.raises(FileNotFoundError, match="file system that all machines share; the worker on"):
+        _see(place, patience=0)
+
+
+def test_corpora_are_cut_alike(tmp_path):
+    documents = [{"docno": f"d{i}", "text": f"text {i}", "doc_vec": np.float32([i, 1 / 3])} for i in range(25)]
+    frame = pd.DataFrame(documents)
+    (tmp_path / "parquet").mkdir()
+    for name, rows in {"a": slice(0, 3), "b": slice(3, 22), "c": slice(22, 25)}.items():
+        frame[rows].to_parquet(tmp_path / "parquet" / f"{name}.parquet", row_group_size=4)
+    for i, corpus in enumerate((tmp_path / "parquet", documents, frame, lambda: iter(documents))):
+        parts = cut(corpus, 10, tmp_path / str(i), stage="test")
+        assert [(p.start, p.stop) for p in parts] == [(0, 10), (10, 20), (20, 25)]
+        found = [document for part in parts for document in part.documents()]
+        assert [(d["docno"], d["text"]) for d in found] == [(d["docno"], d["text"]) for d in documents]
+        assert all(d["doc_vec"].dtype == np.float32 for d in found)
+        np.testing.assert_array_equal([d["doc_vec"] for d in found], frame["doc_vec"].to_list())
+        assert [docno for part in parts for docno in part.docnos()] == frame.docno.to_list()
+    assert (tmp_path / "1" / "000002.parquet").exists() and not (tmp_path / "0").exists()  # Parquet stays where it is
+    assert [row["docno"] for row in parquet_rows(tmp_path / "parquet" / "b.parquet", 5, 9)] == ["d8", "d9", "d10", "d11"]
+    assert len(list(documents_of(tmp_path / "parquet"))) == 25
+    before = digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test"))
+    frame[3:22].assign(text="another").to_parquet(tmp_path / "parquet" / "b.parquet")
+    assert digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test")) != before
+    frame.assign(docno=range(25)).to_parquet(tmp_path / "numbers.parquet")
+    with pytest.raises(ValueError, match="docno of strings in .*numbers.parquet, found int64"):
+        cut(tmp_path / "numbers.parquet", 10, tmp_path, stage="test")
+    for wrong, told in (([], "found none"), ([{"text": "x"}], "string as docno"), (documents[:1] + texts(1), "the fields")):
+        with pytest.raises(ValueError, match=told):
+            cut(wrong, 10, tmp_path / f"wrong {told}", stage="test")
+
+
+def test_ray_is_imported_only_where_it_is_used(monkeypatch):
+    monkeypatch.delattr(pyterrier_xetrieval, "distributed")
+    for name in [name for name in sys.modules if name.startswith("pyterrier_xetrieval.distributed")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ray", None)  # importing it fails
+    distributed = importlib.import_module("pyterrier_xetrieval.distributed")
+    with pytest.raises(ImportError, match=r"index_corpus needs Ray: pip install 'pyterrier-xetrieval\[ray\]'"):
+        distributed.index_corpus(None, [])
