@@ -37,7 +37,7 @@ def planted():
 def oracle(prompt: str) -> str:
     """Reads a prompt as a careful person would, by the words in it."""
     if "Answer with YES or NO" in prompt:
-        label, text = re.search(r"stand for this:\n\n(.*)\n\nDoes .*\n\n(.*)\n\nAnswer", prompt).groups()
+        text, label = re.search(r"^Text: (.*)\n\n.*of this kind: (.*)\? Answer", prompt).groups()
         return "Yes." if label in text.split() else "NO"
     if "does not belong" in prompt:
         texts = dict(re.findall(r"^(\d+)\. (.*)$", prompt, re.M))

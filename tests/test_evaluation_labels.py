@@ -19,7 +19,7 @@ from pyterrier_xetrieval.training.labels import stem, tokens
 def oracle(prompt: str) -> str:
     """Reads a prompt as a careful person would, by the words in it."""
     if "Answer with YES or NO" in prompt:
-        label, text = re.search(r"stand for this:\n\n(.*)\n\nDoes .*\n\n(.*)\n\nAnswer", prompt).groups()
+        text, label = re.search(r"^Text: (.*)\n\n.*of this kind: (.*)\? Answer", prompt).groups()
         return "Yes." if label in text.split() else "NO"
     active = [set(t.split()) for t in re.findall(r"^\[\d+\] (.*)$", prompt, re.M)]
     silent = {word for t in re.findall(r"^- (.*)$", prompt, re.M) for word in t.split()}

@@ -177,7 +177,7 @@ class TestCommand:
 
     def test_kept_while_nothing_changed(self, data, tmp_path):
         out = tmp_path / "out"
-        assert self.measure(data, out, "--exclude-own-id", "few").output.startswith("retrieval.few.json: 0")
+        assert self.measure(data, out, "--exclude-own-id", "few").output.endswith(" s\n")  # seconds, not "kept"
         written = (out / "retrieval.few.json").read_bytes()
         assert "kept" in self.measure(data, out, "--exclude-own-id", "few").output
         assert (out / "retrieval.few.json").read_bytes() == written

@@ -22,6 +22,9 @@ STYLES = [
     {"color": "#d55e00", "marker": "^", "linestyle": "-."},
     {"color": "#009e73", "marker": "D", "linestyle": ":"},
     {"color": "#999999", "marker": "v", "linestyle": (0, (1, 3))},
+    {"color": "#cc79a7", "marker": "P", "linestyle": (0, (5, 1, 1, 1, 1, 1))},
+    {"color": "#56b4e9", "marker": "X", "linestyle": (0, (7, 2))},
+    {"color": "#e69f00", "marker": "<", "linestyle": (0, (3, 1, 1, 1))},
 ]
 HATCHES = ["", "//", "\\\\", ""]
 SAVED = {"svg.hashsalt": "pyterrier_xetrieval", "svg.fonttype": "path"}
@@ -66,17 +69,22 @@ def dots(panels: Mapping[str, Mapping[str, pd.DataFrame]], label: str | Mapping[
     return figure
 
 
-def lines(panels: Mapping[str, Mapping[str, pd.DataFrame]], xlabel: str, ylabel: str, *, columns: int = 4) -> Figure:
+def lines(
+    panels: Mapping[str, Mapping[str, pd.DataFrame]], xlabel: str, ylabel: str, *, columns: int = 4,
+    panel: tuple[float, float] = (2.7, 2.2), doubling: bool = False,
+) -> Figure:  # fmt: skip
     """Curves with their intervals as bands, a panel for each title.
 
     Args:
         panels: title to {what is compared: frame indexed by the horizontal value with ``value`` and, unless missing,
             ``low``, ``high``}.
         columns: panels side by side.
+        panel: width and height of one, in inches.
+        doubling: a horizontal axis on which every doubling is equally wide.
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(max(6.5, 2.7 * columns), 0.8 + 2.2 * rows), layout="constrained")
+    figure = Figure(figsize=(max(6.5, panel[0] * columns), 0.8 + panel[1] * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     kinds = list(dict.fromkeys(kind for series in panels.values() for kind in series))
     for ax in grid.flat[len(panels) :]:
@@ -87,6 +95,9 @@ def lines(panels: Mapping[str, Mapping[str, pd.DataFrame]], xlabel: str, ylabel:
             ax.plot(frame.index, frame["value"], **style, ms=3, lw=1.2, label=kind)
             if frame[["low", "high"]].notna().all(axis=None):
                 ax.fill_between(frame.index, frame["low"], frame["high"], color=style["color"], alpha=0.15, lw=0)
+        if doubling:
+            ax.set_xscale("log", base=2)
+            ax.xaxis.set_major_formatter("{x:g}")
         ax.set_title(title, fontsize="medium")
         ax.grid(color="#dddddd", lw=0.5)
         ax.tick_params(labelbottom=i + columns >= len(panels))

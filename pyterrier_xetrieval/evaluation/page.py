@@ -7,14 +7,24 @@ from pathlib import Path
 
 import pandas as pd
 
-from . import figures, sections_beyond, sections_dictionary, sections_interventions, sections_paper
+from . import (
+    figures,
+    sections_beyond,
+    sections_dictionary,
+    sections_interventions,
+    sections_judged,
+    sections_paper,
+    sections_sweep,
+)
 from .tables import Results, markdown
 
 SECTIONS = {
     "retrieval": sections_paper.retrieval,
     "ablation": sections_paper.ablation,
     "reconstruction": sections_dictionary.reconstruction,
+    "sweep": sections_sweep.sweep,
     "labels": sections_dictionary.labels,
+    "judged": sections_judged.judged,
     "latency": sections_paper.latency,
     "erasure": sections_interventions.erasure,
     "steering": sections_interventions.steering,

@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,9 +20,13 @@ import pyterrier as pt
 
 from .. import Xetrieval
 from ..cli.errors import Command
-from ..training import TransformersLLM
+from ..training import EndpointLLM, TransformersLLM
+from ..training.llm import LanguageModel
+from ..training.prompts import digest as digest_of
 from .collection import EmbeddedCollection
+from .dictionaries import dictionaries
 from .evaluate import QUESTIONS
+from .judged import PROMPTS, SIZES, Source, judged
 from .latency import cot_seconds
 from .measuring import (
     LATENCY_SIZES,
@@ -40,6 +45,8 @@ from .weights import choose_weights
 
 MODULE = "pyterrier_xetrieval.evaluation.results"
 COT_TEXTS, COT_TOKENS = 24, 128
+JUDGED = "judged"  # needs a language model, which the other questions do not
+JUDGE_TOKENS = 24  # of a hypothesis of eight words; verdicts are shorter
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -57,7 +64,7 @@ def main() -> None:
 @click.option(
     "--exclude-own-id", multiple=True, help="A collection whose queries are documents: never retrieve a query's own id."
 )
-@click.option("--questions", multiple=True, type=click.Choice(list(QUESTIONS)), help="Only this one; may be repeated.")
+@click.option("--questions", multiple=True, type=click.Choice([*QUESTIONS, JUDGED]), help="Only this one; may be repeated.")
 @click.option(
     "--weights", help="Of the views, comma-separated in the model's order, beside weights 1.  [default: the model's own]"
 )
@@ -75,6 +82,19 @@ def main() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="GGUF file of a language model: time what it takes to write the CoT reasoner's texts about 24 documents.",
 )
+@click.option(
+    "--judge",
+    type=click.Path(exists=True, path_type=Path),
+    help="A language model, GGUF file or transformers folder: let it write and judge hypotheses.",
+)
+@click.option("--judge-model", help="The same with a model of this name behind an OpenAI-compatible endpoint.")
+@click.option("--base-url", metavar="URL", help="That endpoint, e.g. http://localhost:8000/v1.")
+@click.option("--api-key-env", metavar="NAME", help="Environment variable with its key.")
+@click.option("--judge-texts", metavar="NAME", help="Folder in --data with the texts that hypotheses are made from.")
+@click.option("--judge-features", default=100, show_default=True, type=click.IntRange(min=2), help="Of each dictionary.")
+@click.option(
+    "--answers", type=click.Path(file_okay=False, path_type=Path), help="Keeps the judge's answers.  [default: OUT/judged]"
+)
 @click.option("--seed", default=0, show_default=True, help="Of samples and bootstrap.")
 @click.option(
     "--out",
@@ -83,17 +103,25 @@ def main() -> None:
     help="Folder of one JSON file per question and collection.",
 )
 def measure(
-    data, vectors, collections, leave_out, exclude_own_id, questions, weights, weights_from, raw_sae, cache, cot, seed, out
+    data, vectors, collections, leave_out, exclude_own_id, questions, weights, weights_from, raw_sae, cache, cot,
+    judge, judge_model, base_url, api_key_env, judge_texts, judge_features, answers, seed, out,
 ) -> None:  # fmt: skip
     """Ask every question of the embedded model on every collection.
 
     What --out holds already for the same weights, collection, seed and options is kept. Latency is measured on the
-    largest collection alone, and labels without a language model.
+    largest collection alone, and labels without a language model. A judge is asked about every collection; its answers
+    are kept as they come, and the same command goes on with them.
     """
     if (data is None) != (vectors is None):
         raise click.UsageError("--data and --vectors go together")
     if weights and weights_from:
         raise click.UsageError("--weights goes without --weights-from")
+    if (judge is not None) + (judge_model is not None) > 1 or (base_url or api_key_env) and not judge_model:
+        raise click.UsageError("--judge goes without --judge-model, --base-url and --api-key-env, and these with --judge-model")
+    if (judge or judge_model) and not (data and judge_texts):
+        raise click.UsageError("--judge and --judge-model need --data and --judge-texts")
+    if JUDGED in questions and not (judge or judge_model):
+        raise click.UsageError("--questions judged needs --judge or --judge-model")
     model = Xetrieval.default()
     cache = cache or Path(pt.io.pyterrier_home()) / "xetrieval" / "vectors"
     sources = Sources(data, vectors, cache, exclude_own_id, model)
@@ -111,9 +139,15 @@ def measure(
         chosen = run.choose(weights_from)
     raw = Xetrieval(raw_sae) if raw_sae else None
     names = [n for n in collections or sources.names() if n not in {*leave_out, weights_from}]
-    run.all(names, questions or list(QUESTIONS), chosen, raw)
+    run.all(names, [q for q in questions or QUESTIONS if q != JUDGED], chosen, raw)
     if cot is not None:
         run.cot(names, cot)
+    if judge or judge_model:
+        llm = _local(judge) if judge else EndpointLLM(
+            judge_model, base_url=base_url, api_key_env=api_key_env, max_tokens=JUDGE_TOKENS, temperature=0, workers=1
+        )  # fmt: skip
+        run.command += " --judge FILE" if judge else f" --judge-model {judge_model} --base-url URL"
+        run.judged(names, llm, Source.read(data, judge_texts, vectors=vectors), judge_features, raw, answers or out / "judged")
 
 
 class Run:
@@ -158,8 +192,31 @@ class Run:
         llm = TransformersLLM(str(gguf.parent), gguf_file=gguf.name, max_tokens=COT_TOKENS)
         options = {"llm": llm.name, "max_tokens": COT_TOKENS, "sizes": list(LATENCY_SIZES)}
         key = {**self.base, "collection": name, "digest": digest(collection), "question": "cot", "options": options}
-        self.command += " --cot FILE"
-        self.answer(self.out / f"cot.{name}.json", key, lambda: cot_seconds(llm, collection.texts(chosen), sizes=LATENCY_SIZES))
+        table = partial(cot_seconds, llm, collection.texts(chosen), sizes=LATENCY_SIZES)
+        self.answer(self.out / f"cot.{name}.json", key, table, more="--questions latency --cot FILE")
+
+    def judged(
+        self, names: Sequence[str], llm: LanguageModel, source: Source, n_features: int, raw: Xetrieval | None, answers: Path
+    ) -> None:
+        """Hypotheses and their detection scores, and mono-semanticity, by a language model."""
+        options = {"llm": llm.name, "source": source.name, "source_digest": source.digest(), "n_features": n_features, **SIZES}
+        options["prompts"] = digest_of(PROMPTS, 12)
+        for name in names:
+            collection = self.sources.open(name)
+            key = {**self.base, "collection": name, "digest": digest(collection), "question": JUDGED, "options": options}
+            key["raw_sae"] = None if raw is None else raw.meta["sha256"]["sae.safetensors"]
+
+            def table(collection=collection, folder=answers / name):
+                folder.mkdir(parents=True, exist_ok=True)
+                own = dictionaries(self.model, None, collection.docs, seed=self.base["seed"])
+                saes = own if raw is None else {"explainer": own["explainer"], "raw": raw.sae, "random": own["random"]}
+                return judged(
+                    self.model, collection, source, llm, folder, saes=saes, n_features=n_features, **SIZES,
+                    seed=self.base["seed"], verbose=True,
+                )  # fmt: skip
+
+            more = f"--judge-texts {source.name} --judge-features {n_features} --collections {name} --questions {JUDGED}"
+            self.answer(self.out / f"{JUDGED}.{name}.json", key, table, more=more)
 
     def _given(self, question: str, collection: EmbeddedCollection, texts: Path | None, raw: Xetrieval | None) -> dict:
         """What takes long to get and is only needed when a question is really asked."""
@@ -170,8 +227,8 @@ class Run:
             given["explicit"] = explicit_views(texts, collection.docnos, self.model.aspects, self.sources.encoder)
         return given
 
-    def answer(self, path: Path, key: Mapping, table: Callable[[], pd.DataFrame]) -> None:
-        """Writes the file unless it is there with the same key."""
+    def answer(self, path: Path, key: Mapping, table: Callable[[], pd.DataFrame], *, more: str = "") -> None:
+        """Writes the file unless it is there with the same key; ``more`` ends the command that repeats it."""
         if known(path, key):
             click.echo(f"{path.name}: kept")
             return
@@ -182,10 +239,15 @@ class Run:
             "documents": len(collection.docnos), "queries": len(collection.qids), **machine(),
             "date": datetime.now(UTC).date().isoformat(), "seconds": seconds,
             "own_weights": list(self.model.check_weights(None, self.model.aspects, stage="measure")),
-            "command": f"{self.command} --questions {key['question']}",
+            "command": f"{self.command} {more or '--questions ' + key['question']}",
         }  # fmt: skip
         write_result(path, key, facts, found.drop(columns="collection", errors="ignore"))
         click.echo(f"{path.name}: {seconds} s")
+
+
+def _local(path: Path) -> TransformersLLM:
+    folder, file = (path.parent, path.name) if path.is_file() else (path, None)
+    return TransformersLLM(str(folder), gguf_file=file, max_tokens=JUDGE_TOKENS, temperature=0, batch_size=16, dtype="bfloat16")
 
 
 def _command(data, exclude_own_id, weights, weights_from, raw_sae, seed) -> str:

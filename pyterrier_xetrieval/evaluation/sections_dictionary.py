@@ -42,13 +42,12 @@ def reconstruction(results: Results):
             f"nDCG@10 with vectors rebuilt from their features alone. Documents rebuilt with refitted coefficients keep "
             f"{spread(100 * kept['documents'], '{:.1f}%')} of the original nDCG@10, documents and queries "
             f"{spread(100 * kept['documents and queries'], '{:.1f}%')}. The loss of the documents' reconstruction is more than "
-            f"chance on {results.count(below(loss), n)}"
-+ ".",
+            f"chance on {results.count(below(loss), n)}.",
             _random(own, random, kept),
             f"In the paper reasoned vectors have a lower error and more distinct active features than raw ones. Here every internalised "
             f"view has a lower error than the original one on {results.count(lower, n)}, explains a larger share of its variance on "
-            f"{better}, and has more distinct active features on {more}. The paper compares seven kinds of dictionaries at "
-            "nine sparsities; this page has the embedded one alone, and no mono-semanticity, which takes a language model to judge.",
+            f"{better}, and has more distinct active features on {more}. The paper compares seven kinds of dictionaries at nine sparsities; "
+            + ("here is the embedded one, in the next section small ones of all kinds." if "sweep" in results.frames else "here is the embedded one alone."),
             markdown(["collection", *ways, "variance explained, original", *aspects], rows),
             figure_link("figure3", "nDCG@10 with reconstructed vectors"),
             figure_link("figure4", "Error of each view"),

@@ -15,9 +15,9 @@ from .llm import LanguageModel
 from .prompts import digest
 from .samples import FeatureSamples, check_template, fill_parts, shortened, without_reasoning
 
+# the text first: small models that read the label first say the same of every text
 DETECT = (
-    "A feature of a text embedding model is said to stand for this:\n\n{label}\n\nDoes that fit the following text?\n\n"
-    "{text}\n\nAnswer with YES or NO and nothing else."
+    "Text: {text}\n\nIs this text about the following, or of this kind: {label}? Answer with YES or NO and nothing else."
 )
 INTRUDER = (
     "All but one of the following numbered texts share something: a topic, an intention, a kind of question or a style. "

@@ -69,6 +69,9 @@ class Objective(nn.Module):
         """``Ω(f)`` of Eq. 10, a number; ``Σ_j f_j`` on average, directions having length 1."""
         return f.sum(1).mean()
 
+    def started(self) -> None:
+        """Called before the first step, when the weights have their first lengths."""
+
     def revived(self, dead: torch.Tensor) -> None:
         """Called after dead features started again, to set what else belongs to a feature."""
 

@@ -202,6 +202,7 @@ def _objective(kind, sample, scale, dict_size, init, generator, options, workers
         # the encoder's length is that at which all active features together do not overshoot
         decoded = objective.eval()(sample[:1024], 0.0, torch.empty(0, dtype=torch.int64)).decoded - start.b_dec
         objective.w_enc.mul_(((sample[:1024] - start.b_dec) * decoded).sum() / decoded.pow(2).sum().clamp_min(1e-12))
+    objective.started()
     return objective.train().to(workers.device)
 
 
