@@ -16,9 +16,7 @@ from .prompts import digest
 from .samples import FeatureSamples, check_template, fill_parts, shortened, without_reasoning
 
 # the text first: small models that read the label first say the same of every text
-DETECT = (
-    "Text: {text}\n\nIs this text about the following, or of this kind: {label}? Answer with YES or NO and nothing else."
-)
+DETECT = "Text: {text}\n\nIs this text about the following, or of this kind: {label}? Answer with YES or NO and nothing else."
 INTRUDER = (
     "All but one of the following numbered texts share something: a topic, an intention, a kind of question or a style. "
     "One does not belong to them.\n\n{texts}\n\nAnswer with the number of the text that does not belong, and nothing else."
