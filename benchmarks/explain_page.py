@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyterrier as pt
 import torch
+from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
 from pyterrier_xetrieval.demo import Demo
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    threadpool_limits(args.threads)  # numpy's own, for the whole run
 
     model = Xetrieval.default()
     job = Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval")

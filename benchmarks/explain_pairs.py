@@ -4,7 +4,7 @@ The plain algorithm is that of the released Xetrieval program: every pair's quer
 rows of codes (64 at a time), every row a Python set, every pair and view an intersection. It gives feature sets
 only. ``SAEExplainer`` gives the same sets, and the attribution of the score; timed from the data frame to the
 ``explanation`` column. ``XetrievalIndex.explainer()`` gives the same from the codes that an index of the documents
-stores. All sides: the same vectors, threads and float32.
+stores, made before the clock starts. All sides: the same vectors, threads and float32.
 
     python benchmarks/explain_pairs.py [--queries 100] [--depth 100] [--repeat 3] [--model PATH]
 """

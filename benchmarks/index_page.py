@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import SparseAutoencoder, Xetrieval, XetrievalIndex
 from pyterrier_xetrieval.internalizer import Internalizer
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--path", type=Path, help="where the index stays; an unfinished one is resumed")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    threadpool_limits(1)  # numpy's own, for the whole run
     path = args.path or Path(tempfile.mkdtemp()) / "index"
     model = random_model(args.dict_size, args.k) if args.dict_size else Xetrieval.default()
 

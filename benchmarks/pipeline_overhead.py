@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyterrier as pt
 import torch
+from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
 from pyterrier_xetrieval.attribution import attribute
@@ -78,6 +79,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=7)
     args = parser.parse_args()
     torch.set_num_threads(1)
+    threadpool_limits(1)  # numpy's own, for the whole run
 
     model = Xetrieval.default()
     job = Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval")

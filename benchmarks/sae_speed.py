@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
 from pyterrier_xetrieval import SparseAutoencoder
@@ -61,6 +62,7 @@ def training(dim: int, dict_size: int, k: int) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    threadpool_limits(1)  # numpy's own, for the whole run
     torch.manual_seed(0)
     for sizes in ((384, 3072, 64), (384, 6144, 96), (1024, 8192, 256)):
         encoding(*sizes)

@@ -98,8 +98,9 @@ class _Join:
         used = np.zeros(sae.dict_size, bool)  # a page has a small part of the dictionary
         used[documents.features] = True
         self.known = np.flatnonzero(used)
-        self.place = (np.cumsum(used) - 1).take(documents.features)
-        self.of = np.where(used, np.cumsum(used) - 1, -1)
+        self.column = np.full(sae.dict_size, -1)
+        self.column[self.known] = np.arange(len(self.known))
+        self.place = self.column.take(documents.features)
         self.directions = sae.w_dec.detach()[torch.from_numpy(self.known).to(sae.w_dec.device)]
 
     def tables(self, first: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,9 +108,9 @@ class _Join:
         rows = slice(first, first + _QUERIES)
         dots = (torch.from_numpy(self.queries[rows]).to(self.directions.device) @ self.directions.T).cpu().numpy()
         slots = np.zeros(dots.shape, np.uint8 if self.q.ids.shape[1] < 255 else np.uint32)
-        place = self.of[self.q.ids[rows]]
-        own, slot = np.nonzero((self.q.activations[rows] > self.threshold) & (place >= 0))
-        slots[own, place[own, slot]] = slot + 1
+        column = self.column[self.q.ids[rows]]
+        own, slot = np.nonzero((self.q.activations[rows] > self.threshold) & (column >= 0))
+        slots[own, column[own, slot]] = slot + 1
         return dots, slots
 
     def __call__(self, tables, query: np.ndarray, first: int, document: np.ndarray) -> tuple[np.ndarray, ...]:

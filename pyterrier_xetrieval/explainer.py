@@ -8,7 +8,7 @@ import pyterrier as pt
 
 from .attribution import Attribution, attribute
 from .explanation import Explanation
-from .scorer import fold_distinct, row_dots
+from .scorer import distinct_documents, fold_views, row_dots
 from .stage import RowWiseStage, positive_int
 from .vectors import stack_unique, view_column
 from .views import encode_views, join_views
@@ -60,31 +60,27 @@ class SAEExplainer(RowWiseStage):
         sae, weights = self.model.sae, (1.0, *self.weights)
         queries, query_rows = stack_unique(inp, "query_vec", dim=self.model.dim, stage=self)
         views, doc_rows = zip(*(stack_unique(inp, column, dim=self.model.dim, stage=self) for column in columns))
-        scores = row_dots(queries, query_rows, *fold_distinct(views, doc_rows, self.weights))
+        rows, first = distinct_documents(doc_rows)
+        own = [of_view[first] for of_view in doc_rows]
+        folded = fold_views([view[of_view] for view, of_view in zip(views, own)], self.weights)
+        scores = row_dots(queries, query_rows, folded, rows)
         q, *codes = encode_views(sae, [queries, *views], refit=self.refit, batch_size=self.batch_size)
-        rows, first = _documents(doc_rows)
-        documents = join_views(codes, [own[first] for own in doc_rows], sae.dict_size)
+        documents = join_views(codes, own, sae.dict_size)
         parts = attribute(sae, queries, q, query_rows, documents, rows, scores, weights=weights, threshold=self.threshold)
-        return inp.assign(explanation=self._explanations(inp, parts))
-
-    def _explanations(self, inp: pd.DataFrame, parts: Attribution) -> np.ndarray:
-        views, labels = ("original", *self.aspects), self.model.labels
-        column = np.empty(len(inp), dtype=object)
-        numbers = (parts.score, parts.other, parts.bias, parts.residual, parts.offsets[:-1], parts.offsets[1:])
-        rows = zip(inp["qid"].tolist(), inp["docno"].tolist(), *(a.tolist() for a in numbers))  # plain numbers: faster
-        for i, (qid, docno, score, other, bias, residual, start, end) in enumerate(rows):
-            column[i] = Explanation(
-                qid, docno, score, parts.features[start:end], parts.contribution[start:end],
-                parts.query_activation[start:end], parts.document_activation[start:end],
-                other, bias, residual, views, labels, self.top,
-            )  # fmt: skip
-        return column
+        return inp.assign(
+            explanation=explanations(inp, parts, views=("original", *self.aspects), labels=self.model.labels, top=self.top)
+        )
 
 
-def _documents(doc_rows) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs with the same vectors in all views have the same document: which, int64 ``[n]``, and a pair of each."""
-    joint = doc_rows[0]
-    for rows in doc_rows[1:]:
-        joint, _ = pd.factorize(joint * (rows.max() + 1) + rows)
-    distinct, first, rows = np.unique(joint, return_index=True, return_inverse=True)
-    return rows, first
+def explanations(inp: pd.DataFrame, parts: Attribution, *, views: tuple[str, ...], labels, top: int) -> np.ndarray:
+    """One :class:`~pyterrier_xetrieval.Explanation` for each row of a frame with ``qid`` and ``docno``, object ``[n]``."""
+    column = np.empty(len(inp), dtype=object)
+    numbers = (parts.score, parts.other, parts.bias, parts.residual, parts.offsets[:-1], parts.offsets[1:])
+    rows = zip(inp["qid"].tolist(), inp["docno"].tolist(), *(a.tolist() for a in numbers))  # plain numbers: faster
+    for i, (qid, docno, score, other, bias, residual, start, end) in enumerate(rows):
+        column[i] = Explanation(
+            qid, docno, score, parts.features[start:end], parts.contribution[start:end],
+            parts.query_activation[start:end], parts.document_activation[start:end],
+            other, bias, residual, views, labels, top,
+        )  # fmt: skip
+    return column

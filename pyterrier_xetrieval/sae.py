@@ -238,7 +238,7 @@ def _top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             found = list(pool.map(_largest, blocks, [k] * len(blocks)))
     values, ids = (torch.from_numpy(np.concatenate(parts)) for parts in zip(*found))
-    return values, ids
+    return x.gather(1, ids) if x.requires_grad else values, ids
 
 
 def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -252,11 +252,11 @@ def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     if 2 * groups > width:
         return _partitioned(rows, k)
     maxima = rows[:, : width // groups * groups].reshape(n, -1, groups).max(1)
+    if np.isnan(maxima).any():  # NaN is larger than all, and larger than nothing
+        return _partitioned(rows, k)
     flat = _places(rows >= np.partition(maxima, groups - k, axis=1)[:, groups - k, None])
     starts = np.searchsorted(flat, width * np.arange(n + 1))
     counts = np.diff(starts)
-    if counts.min() < k:  # NaN is larger than all, and larger than nothing
-        return _partitioned(rows, k)
     values = rows.reshape(-1).take(flat)
     most = int(counts.max())
     padded = np.full(n * most, -np.inf, rows.dtype)

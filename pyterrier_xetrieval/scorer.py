@@ -79,11 +79,27 @@ def fold_distinct(views: list, view_rows: list, weights: Sequence[float] | None)
         views: float32 ``[u_v, m]`` each; view_rows: int64 ``[n]`` each, which of its vectors a row has.
         weights: as in :func:`fold_views`.
     """
-    if all(np.array_equal(view_rows[0], rows) for rows in view_rows):
-        return fold_views(views, weights), view_rows[0]
-    # a document whose views were edited differently in different rows: every combination is folded once
-    _, first, inverse = np.unique(np.stack(view_rows), axis=1, return_index=True, return_inverse=True)
-    return fold_views([view[rows[first]] for view, rows in zip(views, view_rows)], weights), np.ravel(inverse)
+    rows, first = distinct_documents(view_rows)
+    return fold_views([view[own[first]] for view, own in zip(views, view_rows)], weights), rows
+
+
+def distinct_documents(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with the same vectors in all views have the same document.
+
+    A document whose views were edited differently in different rows is as many documents.
+
+    Args:
+        view_rows: int64 ``[n]`` for each view, which of its distinct vectors a row has.
+
+    Returns:
+        int64 ``[n]``, which document each row has, and int64 ``[u]``, a row of each document.
+    """
+    joint = view_rows[0]
+    for own in view_rows[1:]:
+        if len(joint):
+            joint, _ = pd.factorize(joint * (own.max() + 1) + own)
+    _, first, rows = np.unique(joint, return_index=True, return_inverse=True)
+    return rows, first
 
 
 def row_dots(left: np.ndarray, left_rows: np.ndarray, right: np.ndarray, right_rows: np.ndarray) -> np.ndarray:

@@ -77,6 +77,7 @@ def test_a_careful_judge_finds_planted_features_and_rejects_wrong_labels(world, 
     assert one(table, "detection", **first)["value"] == one(table, "hits", **first)["value"] == 1
     assert one(table, "detection", **first)["counts"] == [0] * 6 + [4] and one(table, "detection", **first)["n"] == 4
     assert one(table, "described", **first)["value"] == 1 and one(table, "unparsable", **first)["value"] == 0
+    assert one(table, "constant", **first)["value"] == 0 and one(table, "constant", sae="explainer", labels="keywords")["n"] == 4
     single = table[(table["measure"] == "feature") & (table["labels"] == "hypotheses") & (table["sae"] == "explainer")]
     assert [WORDS[j] for j in single["feature"]] == single["label"].tolist() and len(single) == 4
     keywords = table[(table["measure"] == "feature") & (table["labels"] == "keywords")]
@@ -96,6 +97,7 @@ def test_a_careful_judge_finds_planted_features_and_rejects_wrong_labels(world, 
 def test_a_judge_that_cannot_tell_the_controls_intruders_is_not_asked_for_the_features(world, tmp_path):
     table = ask(world, agreeable, tmp_path)
     assert one(table, "detection", sae="explainer", labels="hypotheses")["value"] == 0.5
+    assert one(table, "constant", sae="explainer", labels="hypotheses")["value"] == 1
     control = table[table["sae"] == "control"]
     assert one(control, "detection")["value"] == 0.5 and one(control, "hits", labels="wrong")["value"] == 1
     assert set(table[table["measure"] == "mono_semanticity"]["sae"]) == {"control"}
@@ -143,6 +145,9 @@ def test_the_section_says_what_the_numbers_say(world, tmp_path):
     assert "the hypotheses are better than them (+" in good and "It can judge such labels" in good
     assert "names the intruder among 10 such texts for 1.00" in good and "explainer 1.000 [1.000, 1.000] of 4 features" in good
     assert "no better than chance: what follows means nothing" in poor and "cannot measure mono-semanticity" in poor
+    assert (
+        "right in half of them: explainer 0.00, random" in good and "right in half of them: explainer 1.00, random 1.00" in poor
+    )
     assert "above chance: none" in poor and "not significantly different from them" in poor
     assert f"| 2 | {WORDS[2]} | 1.00 | {WORDS[3]} | 0." in good
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import identity_sae, make_model, random_sae, unit
 
-from pyterrier_xetrieval import SparseAutoencoder, XetrievalIndex
+from pyterrier_xetrieval import SparseAutoencoder, Xetrieval, XetrievalIndex
 from pyterrier_xetrieval.index import merge
 from pyterrier_xetrieval.index.codes import decode_gaps, encode_gaps
 
@@ -163,6 +163,8 @@ def test_stages_behave(index):
         index.explainer(aspects=["qa"])
     with pytest.raises(ValueError, match="16-dimensional"):
         index.retriever()(topics(dim=4))
+    with pytest.raises(ValueError, match="NaN"):
+        index.retriever()(topics(1).assign(query_vec=[np.full(DIM, np.nan, np.float32)]))
     with pytest.raises(pt.validate.InputValidationError):
         explain(results.drop(columns="query_vec"))
     for features in ([], [48], [-1], [0.5], {1: float("nan")}):
@@ -188,7 +190,9 @@ def test_one_document(model, tmp_path):
     assert index.feature_retriever(num_results=1)(topics(1)).docno.tolist() == ["d0"]
 
 
-def test_any_docno(model, tmp_path):
+@pytest.mark.parametrize("widths", [1 << 23, 1000])
+def test_any_docno(model, tmp_path, monkeypatch, widths):
+    monkeypatch.setattr("pyterrier_xetrieval.index.docnos._WIDTHS", widths)  # 1000: many blocks of one width each
     names = ["7", "007", "d", "d" * 300, "ä ö/ü", "new\nline", "日本", *map(str, range(1000, 1300)), "a", "e0f1", "E0F1"]
     documents = [{**d, "docno": name} for d, name in zip(corpus(len(names)), names)]
     index = model.indexer(tmp_path / "i", shard_size=50).index(documents)
@@ -218,6 +222,43 @@ def test_large_vectors_do_not_overflow(tmp_path):
     found = index.explainer(aspects=())(index.retriever(num_results=5)(topics(3)))
     assert_same(found.explanation, (index.vec_loader() >> model.explainer(aspects=()))(found).explanation, tolerance=1e3)
     assert max(abs(e.contributions).max(initial=0) for e in found.explanation) > 65_504  # the largest float16
+
+
+def test_a_coefficient_far_above_its_activation(tmp_path):
+    """Refitted, a feature that barely fires has a coefficient that float16 cannot hold beside its activation."""
+    sae = SparseAutoencoder(4, 4, activation="threshold")
+    with torch.no_grad():
+        sae.w_enc.copy_(torch.eye(4))
+        sae.w_dec.copy_(torch.eye(4))
+        sae.b_enc.fill_(-0.5)
+    model = Xetrieval.from_parts(internalizers={}, sae=sae, encoder={"name": "", "dim": 4})
+    vectors = np.float32([[0.500005, 0, 0, 0], [0.9, 0.1, 0, 0]])
+    index = model.indexer(tmp_path / "i").index({"docno": str(i), "doc_vec": v} for i, v in enumerate(vectors))
+    query = pd.DataFrame({"qid": ["q"], "query_vec": [np.float32([0.8, 0.6, 0, 0])]})
+    found = index.explainer()(index.retriever(num_results=2)(query)).explanation
+    for e in found:
+        assert e.contributions.size and np.isfinite(e.contributions).all()
+        assert e.shared + e.other + e.bias + e.residual == pytest.approx(e.score, abs=1e-6)
+
+
+class Changed(pt.Transformer):
+    """An encoder that does something to its frame besides."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def transform(self, inp):
+        return self.change(inp.assign(doc_vec=list(unit(np.random.default_rng(0), len(inp), DIM))))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda f: f.iloc[1:], lambda f: f.iloc[::-1], lambda f: pd.concat([f, f]).sort_values("docno")]
+)
+def test_an_encoder_keeps_one_row_for_each_document(model, tmp_path, change):
+    indexer = model.indexer(tmp_path / "i", encoder=Changed(change))
+    with pytest.raises(ValueError, match="expects one row for each document, in order, from"):
+        indexer.index({"docno": f"d{i}", "text": "a text"} for i in range(5))
+    assert not (tmp_path / "i" / "pt_meta.json").exists()
 
 
 def test_gaps_are_their_own_inverse():

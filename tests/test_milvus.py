@@ -176,7 +176,7 @@ def test_stages_behave(served, folder):
         some, none = stage(inp), stage(inp[:0])
         assert list(none.columns) == list(some.columns) and none.dtypes.equals(some.dtypes) and not len(none)
         again = pickle.loads(pickle.dumps(stage))
-        assert again == stage and hash(again) == hash(stage) and again != "something else"
+        assert again == stage and hash(again) == hash(stage)
         assert again(inp).docno.tolist() == some.docno.tolist()
         assert pt.inspect.transformer_apply_attributes(stage) == stage
         assert repr(stage).startswith(f"{type(stage).__name__}(MilvusIndex(Xetrieval(") and "0x" not in repr(stage)

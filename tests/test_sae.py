@@ -45,6 +45,7 @@ def test_rows_chosen_in_threads_are_the_same():
     sae, x = random_sae(), torch.from_numpy(unit(np.random.default_rng(4), 301, 16))
     threads = torch.get_num_threads()
     with torch.no_grad():
+        torch.set_num_threads(2)
         many = sae.encode(x).dense(48)
         torch.set_num_threads(1)
         one = sae.encode(x).dense(48)
@@ -52,6 +53,19 @@ def test_rows_chosen_in_threads_are_the_same():
         single = torch.cat([sae.encode(row[None]).dense(48) for row in x])
     torch.testing.assert_close(many, one)
     torch.testing.assert_close(many, single)
+
+
+def test_gradients_reach_the_encoder():
+    sae, x = random_sae(dict_size=64, k=2), torch.from_numpy(unit(np.random.default_rng(4), 5, 16))
+    (sae(x) - x).pow(2).sum().backward()
+    assert sae.w_enc.grad.norm() > 0 and sae.w_dec.grad.norm() > 0
+
+
+def test_not_a_number_is_the_largest():
+    x = torch.zeros(1, 80)
+    x[0, [0, 12, 24, 30]] = torch.tensor([5.0, 4, float("nan"), 3])  # three in one group of columns
+    values, ids = _top_k(x, 3)
+    assert set(ids[0].tolist()) == {0, 12, 24}
 
 
 def test_threshold_selects_by_activation():

@@ -33,7 +33,8 @@ def index_corpus(
     pipeline, corpus, *, part_size: int = 100_000, workers: int | None = None, num_cpus: float = 1, num_gpus: float = 0,
     verbose: bool = False,
 ):  # fmt: skip
-    """``pipeline.index(corpus)`` on a Ray cluster: the same files, byte for byte, whatever the number of workers.
+    """``pipeline.index(corpus)`` on a Ray cluster: the same files, byte for byte, whatever the number of workers
+    (:func:`pyterrier_xetrieval.index.merge` names the exception).
 
     The corpus is cut into consecutive parts, a worker indexes each with the pipeline's own stages, and this process
     joins them. Parts and what is known of the job are in ``PATH.parts`` beside the index until it is finished: started

@@ -96,7 +96,8 @@ def judged(
           ``difference``: detection of the explainer's hypotheses less that of this row's ``sae`` or ``labels``, paired
           by feature in the latter case; ``mono_difference``: the same of ``mono_semanticity``.
         - ``described``: share of the features drawn that got a hypothesis; ``unparsable``: share of verdicts that were
-          neither YES nor NO.
+          neither YES nor NO; ``constant``: share of features with the same verdict on all texts, which scores .5 whatever
+          the label is worth.
         - ``mono_semanticity``: share of features whose intruder was told; left out, and not asked, where the model tells
           the controls' intruders no better than by chance.
         - ``feature``: detection of one feature and its label.
@@ -166,6 +167,8 @@ def _scores(name: str, kind: str, found: pd.DataFrame, n_texts: int, seed: int) 
     rows = [{**first, "measure": "detection", **estimate(found["accuracy"], seed=seed), "counts": counts}]
     rows += [{**first, "measure": m, **estimate(found[m], seed=seed)} for m in ("hits", "rejections")]
     rows.append({**first, "measure": "unparsable", **estimate(found["unparsable"] / n_texts, seed=seed)})
+    same = found["hits"].isin([0, 1]) & (found["hits"] + found["rejections"] == 1) & (found["unparsable"] == 0)
+    rows.append({**first, "measure": "constant", **estimate(same, seed=seed)})
     singles = found[["feature", "label", "accuracy"]].rename(columns={"accuracy": "value"})
     return pd.concat([pd.DataFrame(rows), singles.assign(**first, measure="feature")], ignore_index=True)
 

@@ -69,6 +69,9 @@ def _dictionaries(own: pd.DataFrame) -> str:
     other = own[(own["measure"] == "difference") & (own["labels"] == HYPOTHESES)]
     for _, row in other.iterrows():
         sentences.append(f"The explainer's are {_verdict(row)} those of the {row['sae']} dictionary ({_signed(row)}).")
+    same = own[(own["measure"] == "constant") & (own["labels"] == HYPOTHESES)]
+    shares = ", ".join(f"{row['sae']} {row['value']:.2f}" for _, row in same.iterrows())
+    sentences.append(f"Share of features of which the judge said the same of all texts, right in half of them: {shares}.")
     return " ".join(sentences)
 
 
@@ -97,11 +100,11 @@ def _table(own: pd.DataFrame) -> str:
     rows = []
     for _, row in own[(own["measure"] == "detection") & (own["sae"] != "control")].iterrows():
         part = own[(own["sae"] == row["sae"]) & (own["labels"] == row["labels"])]
-        cells = [f"{_one(part, m)['value']:.3f}" for m in ("hits", "rejections", "unparsable")]
+        cells = [f"{_one(part, m)['value']:.3f}" for m in ("hits", "rejections", "unparsable", "constant")]
         given = part[part["measure"] == "described"]
         given = f"{given.iloc[0]['value'] * given.iloc[0]['n']:.0f} of {given.iloc[0]['n']:.0f}" if len(given) else ""
         rows.append([_kind(row), interval(row, 3), *cells, f"{row['n']:.0f}", given])
-    header = ["labels", "detection", "hits", "rejections", "not readable", "features", "hypotheses written"]
+    header = ["labels", "detection", "hits", "rejections", "not readable", "same of all", "features", "hypotheses written"]
     return markdown(header, rows)
 
 

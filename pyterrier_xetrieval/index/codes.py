@@ -8,6 +8,8 @@ import numpy as np
 
 from ..views import DocumentCodes
 
+_DOCUMENTS = 1024  # whose levels are computed at once
+_LARGEST = np.float32(np.finfo(np.float16).max)
 _RANGE = np.float32(1000)  # activations below a thousandth of the document's largest are rounded up to it
 
 
@@ -66,7 +68,7 @@ def pack(codes: DocumentCodes) -> PackedCodes:
     ends = np.concatenate([[0], at + 1])[codes.offsets]
     return PackedCodes(
         ids, masks, np.diff(ends),
-        (coefficient / high[document]).astype(np.float16), encode_levels(activation, low[document], high[document]),
+        np.clip(coefficient / high[document], -_LARGEST, _LARGEST).astype(np.float16), encode_levels(activation, low[document], high[document]),
         pairs_counts, low, high,
     )  # fmt: skip
 
@@ -87,8 +89,9 @@ def unpack(codes: PackedCodes, views: int, dict_size: int) -> DocumentCodes:
     if len(there) != len(codes.activations) or (len(features) and features.max() >= dict_size):
         raise DamagedCodes("the codes of a document do not fit together")
     values = np.zeros((2, len(features), views), np.float32)
-    levels = decode_levels(np.arange(256), codes.low[:, None], codes.high[:, None])  # of each document
-    values[0].put(there, levels.take(256 * owner + codes.activations))
+    blocks = [slice(i, i + _DOCUMENTS) for i in range(0, max(1, len(codes.low)), _DOCUMENTS)]
+    levels = [decode_levels(np.arange(256), codes.low[block, None], codes.high[block, None]) for block in blocks]
+    values[0].put(there, np.concatenate(levels).take(256 * owner + codes.activations))
     values[1].put(there, codes.coefficients.astype(np.float32) * codes.high.take(owner))
     offsets = np.concatenate([[0], np.cumsum(np.bincount(document, minlength=len(codes.low)))])
     return DocumentCodes(offsets, features, *values)

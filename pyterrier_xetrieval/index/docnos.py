@@ -12,7 +12,8 @@ from npids.utils import FileManager
 
 from .format import DOCUMENT, Layout
 
-_BLOCK = 1 << 16  # docnos in one block of equal width
+_BLOCK = 1 << 16  # docnos in one block of equal width, at most
+_WIDTHS = 1 << 23  # bytes of a block, which is as wide as its longest docno
 _AT_ONCE = 1 << 22  # entries of the inverse lookup sorted in one pass: about 100 MB
 
 
@@ -92,4 +93,11 @@ def write_lookup(layout: Layout, path: Path) -> None:
 def _blocks(layout: Layout):
     """(first row, docnos as fixed-width bytes) of consecutive blocks."""
     for start, docnos in read_docnos(layout, _BLOCK):
-        yield start, np.array([d.encode() for d in docnos], dtype=np.bytes_)
+        names = [d.encode() for d in docnos]
+        begin = longest = 0
+        for i, length in enumerate(map(len, names)):
+            longest = max(longest, length)
+            if (i - begin + 1) * longest > _WIDTHS and i > begin:
+                yield start + begin, np.array(names[begin:i], dtype=np.bytes_)
+                begin, longest = i, length
+        yield start + begin, np.array(names[begin:], dtype=np.bytes_)

@@ -20,7 +20,7 @@ def encode_documents(
     """Internalises, folds and encodes up to ``batch_size`` documents.
 
     A smaller batch is filled up with its first row: matrices of one shape are multiplied in one order of summation,
-    so that a document gets the same bytes whichever documents share its batch.
+    so that a document gets the same bytes whichever documents share its batch (see :func:`.merge.merge` for the exception).
 
     With half the precision, the vectors are rounded before anything is computed from them: the index is that of the
     rounded vectors, and its codes are those of the vectors that it hands out.

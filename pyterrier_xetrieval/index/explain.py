@@ -9,13 +9,15 @@ import pandas as pd
 import pyterrier as pt
 
 from ..attribution import Attribution, attribute
-from ..explainer import SAEExplainer
+from ..explainer import explanations
 from ..scorer import row_dots
-from ..stage import distinct_aspects, positive_int
+from ..stage import RowWiseStage, distinct_aspects, positive_int
 from ..vectors import stack_unique
 from ..views import encode_view
 from .codes import DamagedCodes, PackedCodes, unpack
 from .format import FOLDED, VECTORS
+
+_ROWS = 16_384  # of a frame at once: bounds the memory for the codes of their documents
 
 
 def attribute_stored(
@@ -51,7 +53,7 @@ def features_of(index, docno: str) -> pd.DataFrame:
     return out.sort_values(["activation", "feature"], ascending=[False, True], ignore_index=True)
 
 
-class StoredExplainer(SAEExplainer):
+class StoredExplainer(RowWiseStage):
     """What the explainers over stored codes share; one of them says where the codes are (:meth:`_stored`).
 
     Args:
@@ -72,25 +74,26 @@ class StoredExplainer(SAEExplainer):
             raise ValueError(f"{name} expects threshold >= 0 (activations are never negative), found {threshold}")
         self.threshold, self.top = float(threshold), positive_int(top, "top", stage=name)
 
-    @property
-    def model(self):
-        return self.index.model
-
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.result_frame(inp, extra_columns=["query_vec"], context=self)
         if not len(inp):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
-        queries, query_rows = stack_unique(inp, "query_vec", dim=self.model.dim, stage=self)
-        weights = (1.0, *(self.index.settings["weights"] if self.aspects else ()))
         try:
-            vectors, packed, rows = self._stored(inp)
-            parts = attribute_stored(
-                self.model.sae, queries, query_rows, packed, rows, row_dots(queries, query_rows, vectors, rows),
-                views=1 + len(self.index.aspects), weights=weights, threshold=self.threshold,
-            )  # fmt: skip
+            parts = [self._explained(inp.iloc[i : i + _ROWS]) for i in range(0, len(inp), _ROWS)]
         except DamagedCodes as error:
             raise ValueError(f"{self.index!r} is damaged: {error}; {self.remedy}") from None
-        return inp.assign(explanation=self._explanations(inp, parts))
+        return inp.assign(explanation=np.concatenate(parts))
+
+    def _explained(self, inp: pd.DataFrame) -> np.ndarray:
+        model, views = self.index.model, ("original", *self.aspects)
+        queries, query_rows = stack_unique(inp, "query_vec", dim=model.dim, stage=self)
+        vectors, packed, rows = self._stored(inp)
+        parts = attribute_stored(
+            model.sae, queries, query_rows, packed, rows, row_dots(queries, query_rows, vectors, rows),
+            views=1 + len(self.index.aspects), weights=(1.0, *(self.index.settings["weights"] if self.aspects else ())),
+            threshold=self.threshold,
+        )  # fmt: skip
+        return explanations(inp, parts, views=views, labels=model.labels, top=self.top)
 
     def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, PackedCodes, np.ndarray]:
         """Of the distinct documents of a frame: float32 ``[u, m]``, folded if there are aspects, else original; their
@@ -127,7 +130,6 @@ class IndexExplainer(StoredExplainer):
     def _stored(self, inp):
         layout, distinct = self.index.layout, {}
         rows = np.array([distinct.setdefault(docno, len(distinct)) for docno in inp["docno"].tolist()])
-        first = np.empty(len(distinct), np.int64)
-        first[rows[::-1]] = np.arange(len(inp))[::-1]
+        _, first = np.unique(rows, return_index=True)
         docids = self.index.docids(list(distinct), guess=inp["docid"].to_numpy()[first] if "docid" in inp else None)
         return layout[f"{FOLDED if self.aspects else VECTORS}/vecs.f4"][docids], layout.codes(docids), rows

@@ -35,7 +35,10 @@ class HalfVectors:
         return len(self.stored)
 
     def __getitem__(self, rows) -> np.ndarray:
-        return torch.from_numpy(np.asarray(self.stored[rows], order="C")).float().numpy()
+        stored = self.stored[rows]
+        if min(stored.strides, default=0) < 0:  # torch has no negative strides
+            stored = stored.copy()
+        return torch.from_numpy(np.asarray(stored, order="C")).float().numpy()
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         if copy is False:

@@ -145,6 +145,11 @@ class XetrievalIndexer(pt.Indexer):
         frame = pd.DataFrame(batch) if self.encoder is not None else pd.DataFrame({"docno": docnos})
         if self.encoder is not None:
             frame = self.encoder(frame)
+            if frame["docno"].tolist() != docnos:
+                raise ValueError(
+                    f"XetrievalIndexer expects one row for each document, in order, from {self.encoder!r}, found {len(frame)} rows "
+                    f"for {len(docnos)} documents; give an encoder that splits or drops texts its place before the indexer"
+                )
         else:
             missing = [d for d, document in zip(docnos, batch) if document.get("doc_vec") is None]
             if missing:

@@ -20,7 +20,8 @@ def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
     """The documents of all indexes, in this order, as one new index with full shards.
 
     Indexes of consecutive parts of a corpus, made side by side, become byte for byte the index that one run over the
-    whole corpus makes. One index alone is copied, with the small shards that additions left joined to full ones.
+    whole corpus makes (with a TopK dictionary; codes of other rules are as wide as their batch needs, and a few refitted
+    coefficients differ in the last bit). One index alone is copied, with the small shards that additions left joined to full ones.
 
     Args:
         indexes: made with the same model, aspects, weights, coefficients, dtype and shard size.

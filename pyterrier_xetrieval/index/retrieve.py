@@ -7,6 +7,7 @@ import pandas as pd
 import pyterrier as pt
 
 from ..stage import Stage, positive_int
+from ..vectors import stack_unique
 
 
 class IndexRetriever(Stage):
@@ -20,6 +21,9 @@ class IndexRetriever(Stage):
         index: a :class:`~pyterrier_xetrieval.XetrievalIndex`.
         num_results: documents per query.
         device: e.g. ``"cuda"``.
+
+    Raises:
+        ValueError: vectors of another dimension, NaN or infinite.
     """
 
     label = "XetrievalRetriever"
@@ -31,12 +35,7 @@ class IndexRetriever(Stage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.query_frame(inp, extra_columns=["query_vec"], context=self)
         folded, number = self.index.folded, min(self.num_results, len(self.index))
-        if len(inp):
-            found = {np.shape(vector) for vector in inp["query_vec"]} - {(self.index.settings["dim"],)}
-            if found:
-                raise ValueError(
-                    f"{self!r} expects {self.index.settings['dim']}-dimensional query_vec, found shape {found.pop()}"
-                )
+        stack_unique(inp, "query_vec", dim=self.index.settings["dim"], stage=self)  # raises what pyterrier_dr would not see
         if self.device is None or not len(inp):
             out = folded.np_retriever(num_results=number)(inp)
         else:

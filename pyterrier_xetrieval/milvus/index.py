@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..index.encoding import fingerprint
-from .collection import BATCH, DOCNO, UNFINISHED, VERSION, absolute, connect, facts_of, one_of
+from .collection import BATCH, DOCNO, FOLDED, UNFINISHED, VECTOR, VERSION, absolute, connect, facts_of, one_of
 from .stages import MilvusExplainer, MilvusRetriever, MilvusVectorLoader
 
 
@@ -87,8 +87,10 @@ class MilvusIndex:
         found = {}  # Milvus answers in an order of its own
         for start in range(0, len(asked), BATCH):
             these = one_of(asked[start : start + BATCH])
-            answer = self.client.query(self.collection, these, output_fields=[DOCNO, *fields])
-            found.update({entity[DOCNO]: entity for entity in answer})
+            for entity in self.client.query(self.collection, these, output_fields=[DOCNO, *fields]):
+                for field in {FOLDED, VECTOR}.intersection(fields):  # a list of Python's numbers is ten times as large
+                    entity[field] = np.array(entity[field], np.float32)
+                found[entity[DOCNO]] = entity
         unknown = [docno for docno in distinct if docno not in found]
         if unknown:
             raise ValueError(f"{stage!r} does not find {len(unknown)} of the documents asked for, the first is {unknown[0]!r}")
