@@ -79,9 +79,9 @@ def attribute(
         explained, counts = explained[back], counts[back]
     offsets = np.concatenate([[0], np.cumsum(counts)])
     features, contribution, query_activation, document_activation = listed
-    shared = np.concatenate([[0.0], np.cumsum(contribution, dtype=np.float64)])
-    shared = shared[offsets[1:]] - shared[offsets[:-1]]
-    bias = (float(np.sum(weights)) * (queries @ sae.b_dec.detach().cpu().numpy()))[query_rows].astype(np.float64)
+    shared = _sums(contribution, offsets[:-1], counts)
+    bias = float(np.sum(weights)) * np.einsum("um,m->u", queries, sae.b_dec.detach().cpu().numpy())
+    bias = bias[query_rows].astype(np.float64)
     scores = scores.astype(np.float64)
     return Attribution(
         scores, explained - shared, bias, scores - bias - explained, offsets,
@@ -94,7 +94,7 @@ class _Join:
 
     def __init__(self, sae, queries, q: ViewCodes, documents: DocumentCodes, weights: np.ndarray, threshold: float):
         self.queries, self.q, self.documents, self.threshold = queries, q, documents, threshold
-        self.folded = documents.coefficients @ weights  # a view's dot product is linear: one coefficient a feature
+        self.folded = np.einsum("tv,v->t", documents.coefficients, weights)  # a view's dot product is linear: one coefficient a feature
         used = np.zeros(sae.dict_size, bool)  # a page has a small part of the dictionary
         used[documents.features] = True
         self.known = np.flatnonzero(used)
@@ -123,8 +123,7 @@ class _Join:
         at = (offsets[document] - ends + counts).take(pair) + np.arange(len(pair))
         key = self.place.take(at) + (query * len(self.known)).take(pair)
         parts = self.folded.take(at) * dots.take(key)
-        total = np.concatenate([[0.0], np.cumsum(parts, dtype=np.float64)])
-        explained = total[ends] - total[ends - counts]
+        explained = _sums(parts, ends - counts, counts)
 
         slot = slots.take(key)
         hit = np.flatnonzero(slot != 0)  # the features that the query has too
@@ -141,6 +140,14 @@ class _Join:
         features = d.features.take(at.take(hit)).astype(np.int32)
         counts = np.bincount(pair, minlength=len(query))
         return explained, counts, features, part.take(largest), activation_q, activation.take(largest, axis=0)
+
+
+def _sums(x: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sums of consecutive runs, float64; 0 for an empty one, of which reduceat knows nothing."""
+    out, some = np.zeros(len(counts)), counts > 0
+    if some.any():
+        out[some] = np.add.reduceat(x, starts[some], dtype=np.float64)
+    return out
 
 
 def _ascending(x: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ import numpy as np
 
 from ..views import DocumentCodes
 
-_DOCUMENTS = 1024  # whose levels are computed at once
 _LARGEST = np.float32(np.finfo(np.float16).max)
 _RANGE = np.float32(1000)  # activations below a thousandth of the document's largest are rounded up to it
 
@@ -85,16 +84,15 @@ def unpack(codes: PackedCodes, views: int, dict_size: int) -> DocumentCodes:
     features, document, at = decode_gaps(codes.ids, codes.ids_counts)
     active = np.unpackbits(codes.views[at][:, None], axis=1, count=views, bitorder="little")
     there = np.flatnonzero(active.view(bool))
-    owner = document.take(there // views)
-    if len(there) != len(codes.activations) or (len(features) and features.max() >= dict_size):
+    owner = np.repeat(np.arange(len(codes.low)), codes.pairs_counts)
+    if len(there) != len(codes.activations) or len(there) != len(owner) or (len(features) and features.max() >= dict_size):
         raise DamagedCodes("the codes of a document do not fit together")
-    values = np.zeros((2, len(features), views), np.float32)
-    blocks = [slice(i, i + _DOCUMENTS) for i in range(0, max(1, len(codes.low)), _DOCUMENTS)]
-    levels = [decode_levels(np.arange(256), codes.low[block, None], codes.high[block, None]) for block in blocks]
-    values[0].put(there, np.concatenate(levels).take(256 * owner + codes.activations))
-    values[1].put(there, codes.coefficients.astype(np.float32) * codes.high.take(owner))
+    activations, coefficients = np.zeros((2, len(features) * views), np.float32)
+    levels = decode_levels(np.arange(256), codes.low[:, None], codes.high[:, None])  # of each document
+    activations[there] = levels.take(256 * owner + codes.activations)
+    coefficients[there] = codes.coefficients.astype(np.float32) * codes.high.take(owner)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(document, minlength=len(codes.low)))])
-    return DocumentCodes(offsets, features, *values)
+    return DocumentCodes(offsets, features, activations.reshape(-1, views), coefficients.reshape(-1, views))
 
 
 def gather(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
@@ -148,6 +146,5 @@ def decode_levels(levels: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.n
 
     Off by half a level at most: 0.7 % where high / low is 30, 1.4 % where it is 1,000.
     """
-    span = np.log(high.astype(np.float64) / low)
-    values = low * np.exp(span * (levels / 255.0))
-    return np.where(levels == 255, high, np.where(levels == 0, low, values)).astype(np.float32)
+    values = low * np.exp(np.log(high / low) * (levels.astype(np.float32) / np.float32(255)))
+    return np.where(levels == 255, high, np.where(levels == 0, low, values))
