@@ -94,7 +94,9 @@ class _Join:
 
     def __init__(self, sae, queries, q: ViewCodes, documents: DocumentCodes, weights: np.ndarray, threshold: float):
         self.queries, self.q, self.documents, self.threshold = queries, q, documents, threshold
-        self.folded = np.einsum("tv,v->t", documents.coefficients, weights)  # a view's dot product is linear: one coefficient a feature
+        self.folded = np.einsum(
+            "tv,v->t", documents.coefficients, weights
+        )  # a view's dot product is linear: one coefficient a feature
         used = np.zeros(sae.dict_size, bool)  # a page has a small part of the dictionary
         used[documents.features] = True
         self.known = np.flatnonzero(used)

@@ -4,7 +4,7 @@ import torch
 from conftest import identity_sae, make_model, random_sae, result_frame, unit
 
 from pyterrier_xetrieval import SparseAutoencoder, SparseCodes
-from pyterrier_xetrieval.sae import _top_k
+from pyterrier_xetrieval.topk import top_k
 
 
 def literal_code(sae, x):
@@ -64,7 +64,7 @@ def test_gradients_reach_the_encoder():
 def test_not_a_number_is_the_largest():
     x = torch.zeros(1, 80)
     x[0, [0, 12, 24, 30]] = torch.tensor([5.0, 4, float("nan"), 3])  # three in one group of columns
-    values, ids = _top_k(x, 3)
+    values, ids = top_k(x, 3)
     assert set(ids[0].tolist()) == {0, 12, 24}
 
 
@@ -184,6 +184,6 @@ def test_impossible_k(k):
 def test_the_k_largest_are_found_whatever_the_shape(n, width, k, kind):
     x = torch.randn(n, width, generator=torch.Generator().manual_seed(0))
     x = {"plain": x, "ties": (2 * x).round(), "negative": -1 - x.abs()}[kind]
-    values, ids = _top_k(x, k)
+    values, ids = top_k(x, k)
     assert torch.equal(values, x.gather(1, ids)) and (ids.diff(dim=1) > 0).all()
     assert torch.equal(values.sort(dim=1, descending=True).values, x.topk(k, dim=1).values)

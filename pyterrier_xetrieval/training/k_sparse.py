@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..sae import _top_k
+from ..topk import top_k
 from .objectives import Objective, Step
 from .sparse import Active, of_slots, reconstruct
 
@@ -33,7 +33,7 @@ class TopK(Objective):
     @torch.no_grad()
     def select(self, x: torch.Tensor) -> Active:
         """The features that stay, found without a graph: only they have a gradient."""
-        values, ids = _top_k(self.pre_activations(x), self.k)
+        values, ids = top_k(self.pre_activations(x), self.k)
         return of_slots(ids, values.relu_())
 
     def forward(self, x, warmup, dead):
