@@ -106,6 +106,8 @@ def render(m: dict) -> str:
         ("HNSW: core-hours to build, at least", lambda n: n / hnsw_rates["100000"], core_hours),
         ("IVF-PQ (64 bytes): memory", lambda n: n * pq + lists(n) * one, amount),
         ("IVF-PQ: lists (4 √documents)", lists, "{:,.0f}".format),
+        ("IVF-PQ: core-hours to train the lists (10 rounds of 256 vectors for each)",
+         lambda n: 2560 * lists(n) ** 2 * m["ns_per_list_and_vector"] / 1e9, core_hours),
         ("IVF-PQ: core-hours to add", ivf_pq, core_hours),
     ])  # fmt: skip
     measured = table(["measured on one core, per second of processor time", ""], [

@@ -239,6 +239,10 @@ def test_samples_are_those_of_one_pass(model, tmp_path):
         feature_samples(model, mapped, tmp_path / "work")
     with pytest.raises(ValueError, match="begun with model_sha256"):
         feature_samples(make_model(random_sae(seed=1)), mapped, tmp_path / "work")
+    matrix[2999, 0] = 0  # corrected: other vectors than the job was begun with
+    np.save(tmp_path / "v.npy", matrix)
+    with pytest.raises(ValueError, match="begun with vectors_sha256"):
+        feature_samples(model, np.load(tmp_path / "v.npy", mmap_mode="r"), tmp_path / "work")
 
 
 def last_word(prompt):
@@ -261,6 +265,9 @@ def test_teacher_texts(tmp_path):
     assert (again.written, again.kept, again.failed) == (0, found.written, found.failed)
     with pytest.raises(FileExistsError, match="expects nothing at"):
         write_texts(teacher, documents, tmp_path / "one.jsonl")
+    other = [{**d, "text": d["text"] + " omega"} for d in documents]
+    with pytest.raises(ValueError, match="found other documents among 0"):
+        write_texts(teacher, other, tmp_path / "many.jsonl", part_size=25)
     answered = [d for d in documents if "gamma épsilon alpha" not in d["text"]]
     assert write_texts(teacher, answered, tmp_path / "all.jsonl", part_size=25).failed == 0
     assert not (tmp_path / "all.jsonl.parts").exists() and (tmp_path / "many.jsonl.parts").exists()
@@ -278,6 +285,16 @@ def test_errors_are_the_users_own(model, tmp_path):
         index_corpus(Hashes(), corpus)
     with pytest.raises(ValueError, match="cannot send .* OnWorker"):
         index_corpus(model.indexer(tmp_path / "k", encoder=Unpicklable()), corpus)
+    for options, told in (({"workers": 0}, "workers to be a positive"), ({"num_cpus": 0}, "num_cpus or num_gpus above 0")):
+        with pytest.raises(ValueError, match=told):
+            index_corpus(model.indexer(tmp_path / "l"), corpus, **options)
+    assert not (tmp_path / "l.parts").exists()
+
+
+def test_stages_made_on_workers_are_told_apart():
+    one, same, other = (OnWorker(make) for make in (lambda: Hashes("a"), lambda: Hashes("a"), lambda: Hashes("b")))
+    assert "Hashes, 'a'" in repr(one) and repr(one) == repr(same) != repr(other)
+    assert repr(OnWorker(Hashes)) == "OnWorker(Hashes)"
 
 
 class Unpicklable(Hashes):
@@ -330,6 +347,11 @@ def test_corpora_are_cut_alike(tmp_path):
     before = digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test"))
     frame[3:22].assign(text="another").to_parquet(tmp_path / "parquet" / "b.parquet")
     assert digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test")) != before
+    (tmp_path / "tree" / "lang=en").mkdir(parents=True)
+    frame.assign(docno=[*frame.docno[:24], None]).to_parquet(tmp_path / "tree" / "lang=en" / "a.parquet")
+    (part,) = cut(tmp_path / "tree", 30, tmp_path, stage="test")
+    with pytest.raises(ValueError, match="expects a docno for each document, found none in .*a.parquet"):
+        list(part.docnos())
     frame.assign(docno=range(25)).to_parquet(tmp_path / "numbers.parquet")
     with pytest.raises(ValueError, match="docno of strings in .*numbers.parquet, found int64"):
         cut(tmp_path / "numbers.parquet", 10, tmp_path, stage="test")

@@ -15,9 +15,10 @@ from test_local_llm import write_tiny_gguf
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.evaluation.controls import TOPICS, controls
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
-from pyterrier_xetrieval.evaluation.judged import Source, judged
+from pyterrier_xetrieval.evaluation.judged import Source, _differences, judged
 from pyterrier_xetrieval.evaluation.measuring import write_result
 from pyterrier_xetrieval.evaluation.results import main
+from pyterrier_xetrieval.evaluation.sections_judged import _controls
 from pyterrier_xetrieval.evaluation.sections_judged import judged as section
 from pyterrier_xetrieval.evaluation.tables import Results
 from pyterrier_xetrieval.training.llm import FunctionLLM
@@ -88,6 +89,7 @@ def test_a_careful_judge_finds_planted_features_and_rejects_wrong_labels(world, 
     apart = one(table, "difference", labels="hypotheses")
     assert apart["sae"] == "random"
     assert apart["value"] == pytest.approx(1 - one(table, "detection", sae="random", labels="hypotheses")["value"])
+    assert apart["low"] <= apart["value"] <= apart["high"]
     assert one(table, "mono_semanticity", sae="explainer")["value"] == 1
     control = table[table["sae"] == "control"]
     assert one(control, "detection")["value"] == one(control, "mono_semanticity")["value"] == 1
@@ -126,6 +128,32 @@ def test_controls_are_asked_in_the_words_of_real_features(tmp_path):
     controls(lambda prompt: seen.append(prompt) or "NO", tmp_path, n_texts=2)
     assert len(seen) == 2 * 2 * len(TOPICS) + len(TOPICS)
     assert all(len(set(own)) == 10 for own in TOPICS.values())
+
+
+def test_labels_of_the_same_features_are_compared_feature_by_feature():
+    scores = {
+        ("explainer", kind): pd.DataFrame({"feature": range(4), "accuracy": accuracy})
+        for kind, accuracy in {"hypotheses": [1, 0.5, 1, 0.5], "keywords": [0.5, 0, 0.5, 0]}.items()
+    }
+    (row,) = _differences(scores, seed=0).to_dict("records")
+    assert (row["value"], row["low"], row["high"]) == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize("low, high, said", [(0.1, 0.3, "higher than"), (-0.3, -0.1, "lower than"), (-0.1, 0.1, "not signif")])
+def test_the_page_says_which_way_mono_semanticity_differs(world, tmp_path, low, high, said):
+    table = ask(world, careful, tmp_path)
+    table.loc[table["measure"] == "mono_difference", ["low", "high"]] = low, high
+    assert f"The explainer's is {said}" in _controls(table, {**SIZES})
+
+
+def test_source_and_collection_may_number_their_documents_alike(world, tmp_path):
+    model, collection, source = world
+    asked = {}
+    for name, docnos in (("apart", source.docnos), ("alike", collection.docnos.tolist())):
+        seen = asked[name] = []
+        (tmp_path / name).mkdir()
+        ask((model, collection, replace(source, docnos=docnos)), lambda p, s=seen: s.append(p) or careful(p), tmp_path / name)
+    assert asked["apart"] == asked["alike"]
 
 
 def test_too_few_features_are_refused(world, tmp_path):

@@ -215,3 +215,28 @@ def test_errors_say_what_is_expected_and_what_was_found(planted):
         train(variant="jumprelu", sparsity=0.1, settings={"bandwidth": 0})
     with pytest.raises(ValueError, match="init: expected m=16, D=32, found m=16, D=8"):
         train(variant="relu", sparsity=0.1, init=SparseAutoencoder(16, 8, 2))
+
+
+def test_jumprelu_starts_at_a_share_of_the_encoders_rows(planted):
+    x = planted[1]
+    sae, _ = train_sae(x, variant="jumprelu", sparsity=0.07, dict_size=SIZE, steps=1, lr=1e-12, batch_size=128)
+    scale = np.sqrt(np.square(x - x.mean(0)).sum(1).mean())
+    assert (sae.threshold / sae.w_enc.norm(dim=1)).detach().numpy() == pytest.approx(0.04 * scale, rel=0.05)
+
+
+def test_a_revived_jumprelu_feature_gets_its_first_threshold():
+    objective = OBJECTIVES["jumprelu"](SparseAutoencoder(DIM, SIZE, 1), sparsity=0.1)
+    with torch.no_grad():
+        objective.threshold.fill_(9.0)
+    objective.revived(torch.tensor([3]))
+    threshold = objective.threshold.detach()
+    assert threshold[3].item() == pytest.approx(0.04 * objective.w_enc[3].norm().item()) and (threshold[:3] == 9).all()
+
+
+def test_a_jumprelu_threshold_comes_back_from_below_zero():
+    objective = OBJECTIVES["jumprelu"](SparseAutoencoder(DIM, SIZE, 1), sparsity=0.3)
+    with torch.no_grad():
+        objective.threshold.fill_(-0.001)
+    x = torch.randn(64, DIM, generator=torch.Generator().manual_seed(0))
+    objective(x, 1.0, torch.empty(0, dtype=torch.int64)).terms["sparsity_loss"].backward()
+    assert (objective.threshold.grad < 0).any() and (objective.thresholds() == 0).all()

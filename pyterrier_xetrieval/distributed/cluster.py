@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 
 import pyterrier as pt
 
+from ..stage import positive_int
 from .folder import PATIENCE, TOKEN, shared_token
 
 RETRIES = 3  # of a part whose worker died; one that kills every worker would go round for ever in Ray Data
@@ -43,11 +44,21 @@ class Workers(NamedTuple):
     cpus: float
     gpus: float
 
+    @classmethod
+    def checked(cls, number, cpus, gpus, *, stage: str) -> Workers:
+        """ValueError for what Ray would refuse in words of its own, after the corpus was read."""
+        if number is not None:
+            positive_int(number, "workers", stage=stage)
+        if not (cpus > 0 or gpus > 0) or cpus < 0 or gpus < 0:
+            raise ValueError(f"{stage} expects num_cpus or num_gpus above 0, found {cpus} and {gpus}")
+        return cls(number, float(cpus), float(gpus))
+
 
 class OnWorker(pt.Transformer):
     """A stage that is made where it works: in each worker, when it is used first.
 
-    For encoders that belong on a GPU that the starting machine lacks, or that cannot be pickled.
+    For encoders that belong on a GPU that the starting machine lacks, or that cannot be pickled. A job that is gone on
+    with compares the function's name and what is named in it, not variables of its surroundings.
 
     Args:
         make: a function without arguments that returns the stage; called once in each process.
@@ -69,6 +80,13 @@ class OnWorker(pt.Transformer):
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_stage": None}
+
+    def __repr__(self) -> str:
+        # a job that is gone on with knows its stages by this: the function's name, and the names and constants in it
+        name, code = getattr(self.make, "__qualname__", type(self.make).__qualname__), getattr(self.make, "__code__", None)
+        constants = () if code is None else [c for c in code.co_consts if isinstance(c, (str, int, float, tuple))]
+        used = [] if code is None else [*code.co_names, *map(repr, constants)]
+        return f"OnWorker({', '.join([name, *used])})"
 
 
 def require_ray(stage: str):
@@ -102,7 +120,7 @@ def run_parts(job: Job, parts: Sequence, folder: Path, workers: Workers, *, stag
         raise ValueError(f"{stage} cannot send {job!r} to workers ({error}); make what is in it there: OnWorker(…)") from error
     reference, token = ray.put(packed), shared_token(folder)
     shutil.rmtree(folder / TRIES, ignore_errors=True)
-    (folder / TRIES).mkdir()
+    (folder / TRIES).mkdir(exist_ok=True)  # a worker of a run that was killed may just have written there
     run = partial(_run, reference, _Place(str(folder), token, stage, workers.cpus, RETRIES))
     # a worker with a GPU would end with each part: keep it, and what it has loaded
     resources = {"num_gpus": workers.gpus, "max_calls": 0} if workers.gpus else {"num_cpus": workers.cpus}

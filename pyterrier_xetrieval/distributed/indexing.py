@@ -72,6 +72,7 @@ def index_corpus(
         index_corpus(model.encoder() >> model.indexer("/shared/msmarco.xetrieval"), "/shared/msmarco", verbose=True)
     """
     require_ray(STAGE)
+    cluster = Workers.checked(workers, num_cpus, num_gpus, stage=STAGE)
     *stages, target = pipeline if isinstance(pipeline, pt.Compose) else [pipeline]
     if not isinstance(target, (XetrievalIndexer, FlexIndex)) or getattr(target, "_add", False):
         raise ValueError(f"{STAGE} expects a pipeline that ends in model.indexer(path) or a FlexIndex, found {target!r}")
@@ -96,7 +97,7 @@ def index_corpus(
             missing = [part for part in parts if not job.file(part).exists()]
             n = parts[-1].stop
             with pt.tqdm(total=n, initial=n - sum(map(len, missing)), desc="index", unit="d", disable=not verbose) as bar:
-                for i, _ in run_parts(job, missing, folder, Workers(workers, num_cpus, num_gpus), stage=STAGE):
+                for i, _ in run_parts(job, missing, folder, cluster, stage=STAGE):
                     bar.update(len(missing[i]))
             wait_for_files(map(job.file, parts), stage=STAGE)
             job.join(parts, path)

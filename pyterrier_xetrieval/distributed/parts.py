@@ -49,14 +49,16 @@ class Part:
     def docnos(self) -> Iterator[str]:
         for file, start, stop in self.pieces:
             for row in parquet_rows(file, start, stop, columns=["docno"]):
+                if row["docno"] is None:
+                    raise ValueError(f"index_corpus expects a docno for each document, found none in {file}")
                 yield row["docno"]
 
 
 def parquet_files(path) -> list[Path]:
-    """The Parquet file at ``path``, or those of the folder there in the order of their names; none: an empty list."""
-    path = Path(path)
+    """The Parquet file at ``path``, or those of the folder there and its subfolders in the order of their names; none: an empty list."""
+    path = Path(path).expanduser()
     if path.is_dir():
-        return sorted(path.glob("*.parquet"))
+        return sorted(path.rglob("*.parquet"))
     return [path] if path.suffix == ".parquet" else []
 
 
@@ -194,7 +196,8 @@ def _digest(batch: list[dict], start: int, stage: str) -> str:
         docno = document.get("docno") if isinstance(document, dict) else None
         if not isinstance(docno, str):
             raise ValueError(f"{stage} expects documents with a string as docno, found {str(document)[:80]} (document {at})")
-        digest.update(json.dumps(docno).encode())
+        for name, value in sorted(document.items()):
+            digest.update(f"{name}\0".encode() + (value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()))
     return digest.hexdigest()
 
 

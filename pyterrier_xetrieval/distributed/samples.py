@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -59,22 +60,26 @@ def feature_samples(
     """
     require_ray(STAGE)
     mapped = _mapped(vectors, model.dim)
-    for name, value in {"top": top, "random": random, "pool": pool, "part_size": part_size}.items():
-        positive_int(value, name, stage=STAGE)
+    cluster = Workers.checked(workers, num_cpus, num_gpus, stage=STAGE)
+    sizes = {"top": top, "random": random, "pool": pool, "part_size": part_size}
+    top, random, pool, part_size = (positive_int(value, name, stage=STAGE) for name, value in sizes.items())
     if not threshold >= 0:
         raise ValueError(f"{STAGE} expects threshold >= 0, found {threshold!r}")
+    threshold, seed = float(threshold), int(seed)
     aspects = list(model.check_aspects(aspects, stage=STAGE))
     n, size = len(vectors), -(-part_size // single.BLOCK) * single.BLOCK
     docnos = [str(docno) for docno in (range(n) if docnos is None else docnos)]
     if len(docnos) != n or len(set(docnos)) != n:
         raise ValueError(f"{STAGE} expects a docno of its own for each of {n} vectors, found {len(set(docnos))}")
-    folder, cluster = Path(work).expanduser().absolute(), Workers(workers, num_cpus, num_gpus)
+    folder = Path(work).expanduser().absolute()
     job = _Count(folder, mapped, aspects, top, random, pool, threshold, seed, str(model.device))
     check_free(folder, stage=STAGE)
     with appending(folder / LOCK):
         shared_token(folder)
         facts = {k: v for k, v in vars(job).items() if k not in ("folder", "device")}
-        facts |= {"model_sha256": fingerprint(model, aspects), "part_size": size}
+        spread = np.ascontiguousarray(vectors[np.linspace(0, n - 1, min(n, 256)).astype(np.int64)])
+        digest = hashlib.sha256(spread.tobytes()).hexdigest()
+        facts |= {"model_sha256": fingerprint(model, aspects), "vectors_sha256": digest, "part_size": size}
         same_as_kept(folder / JOB, facts, stage=STAGE)
         shared_model(model, folder / MODEL)
         spans = [(start, min(n, start + size)) for start in range(0, n, size)]

@@ -59,6 +59,7 @@ def write_texts(
         write_texts(Teacher(llm), "/shared/corpus.jsonl", "/shared/reasoning.jsonl", workers=8)
     """
     require_ray(STAGE)
+    cluster = Workers.checked(workers, num_cpus, num_gpus, stage=STAGE)
     aspects, path, start = teacher.check_aspects(aspects, stage=STAGE), Path(path).expanduser().absolute(), time.monotonic()
     size = positive_int(part_size, "part_size", stage=STAGE)
     folder = path.with_name(f"{path.name}.parts")
@@ -73,7 +74,7 @@ def write_texts(
         same_as_kept(folder / "parts.json", digest_of(parts), stage=STAGE)
         job = _Ask(folder, teacher, aspects)
         with pt.tqdm(total=parts[-1].stop, desc="teach", unit="d", disable=not verbose) as bar:
-            for i, report in run_parts(job, parts, folder, Workers(workers, num_cpus, num_gpus), stage=STAGE):
+            for i, report in run_parts(job, parts, folder, cluster, stage=STAGE):
                 total = _sum(total, report)
                 bar.update(len(parts[i]))
         wait_for_files(map(job.file, parts), stage=STAGE)

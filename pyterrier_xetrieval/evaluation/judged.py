@@ -131,6 +131,8 @@ def judged(
             contrast=contrast, **asked,
         )  # fmt: skip
         described[name] = np.isin(chosen, labels.table["feature"])
+        # examples are docnos of the source, which may be those of other texts in the collection
+        labels = FeatureLabels(labels.table.drop(columns=["examples", "contrast"], errors="ignore"), sae.dict_size)
         detect = partial(
             detection_scores, own, texts, llm=llm, n_features=n_features, n_texts=n_texts, min_docs=min_docs, seed=seed, **asked
         )

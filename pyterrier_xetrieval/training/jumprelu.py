@@ -45,7 +45,7 @@ class JumpReLU(Objective):
         self.threshold[dead] = self.first * self.w_enc[dead].norm(dim=1)
 
     def thresholds(self):
-        return self.threshold.clamp_min(0)
+        return self.threshold + (self.threshold.clamp_min(0) - self.threshold).detach()  # below 0 it still learns
 
 
 class _Jump(torch.autograd.Function):
