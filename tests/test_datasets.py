@@ -106,7 +106,8 @@ def test_corpus_is_the_same_in_every_process():
         run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
         outputs.append(run.stdout.strip().splitlines()[-1])
     assert outputs[0] == outputs[1]
-    assert outputs[0].split()[0] == pydocs().fingerprint
+    if "ray" not in sys.modules:  # which replaces inspect.isgenerator
+        assert outputs[0].split()[0] == pydocs().fingerprint
 
 
 def test_replaced_and_added_functions_leave_no_trace(monkeypatch):

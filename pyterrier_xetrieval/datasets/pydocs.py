@@ -219,8 +219,8 @@ class PyDocs(Collection):
 
     About 2,400 short English documents (a name, parameter names and the docstring, cut to 180 words), close to 200
     questions in a newcomer's words and graded judgements for them. The documents depend on the Python version and
-    platform (and a notebook replaces ``input``, so that it is missing there); judgements of missing documents are
-    left out. Compare :attr:`fingerprint` before comparing scores or reusing stored vectors.
+    platform (and a notebook replaces ``input``, Ray ``inspect.isgenerator``, which are then missing); judgements of
+    missing documents are left out. Compare :attr:`fingerprint` before comparing scores or reusing stored vectors.
 
     Example::
 
