@@ -96,7 +96,7 @@ def distinct_documents(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.
     """
     joint = view_rows[0]
     for own in view_rows[1:]:
-        if len(joint):
+        if not np.array_equal(own, view_rows[0]):  # as a rule they are: one row of a document, one vector in each view
             joint, _ = pd.factorize(joint * (own.max() + 1) + own)
     _, first, rows = np.unique(joint, return_index=True, return_inverse=True)
     return rows, first

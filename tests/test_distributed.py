@@ -19,15 +19,12 @@ from pyterrier_dr import FlexIndex
 
 import pyterrier_xetrieval
 from pyterrier_xetrieval import MiniLM, Xetrieval, XetrievalIndex
-from pyterrier_xetrieval.training import FunctionLLM, Teacher
-from pyterrier_xetrieval.training import feature_samples as samples_in_one_process
 
 ray = pytest.importorskip("ray")
 
-from pyterrier_xetrieval.distributed import OnWorker, feature_samples, index_corpus, write_texts  # noqa: E402
+from pyterrier_xetrieval.distributed import OnWorker, index_corpus  # noqa: E402
 from pyterrier_xetrieval.distributed.cluster import Workers, _Place, _see, run_parts  # noqa: E402
 from pyterrier_xetrieval.distributed.folder import shared_token  # noqa: E402
-from pyterrier_xetrieval.distributed.parts import cut, digest_of, documents_of, parquet_rows  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DIM, SHARD = 16, 100
@@ -216,63 +213,6 @@ def test_vectors_alone(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["many", "one"]
 
 
-def test_samples_are_those_of_one_pass(model, tmp_path):
-    matrix = unit(np.random.default_rng(1), 3000, DIM)
-    matrix[700:720] = matrix[0]  # equal activations, in three parts
-    matrix[1800] = matrix[0]
-    np.save(tmp_path / "v.npy", matrix)
-    options = dict(docnos=[f"d{i}" for i in range(3000)], top=9, random=7, pool=40, threshold=0.05, seed=5)
-    expected = samples_in_one_process(model, matrix, **options)
-    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
-    found = feature_samples(model, mapped, tmp_path / "work", part_size=600, workers=2, **options)
-    for name in ("docs", "values", "active", "others", "counts"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
-    assert found.docnos == expected.docnos and expected.counts.min() > 9 and not (tmp_path / "work").exists()
-    for wrong in (matrix, mapped[256:]):
-        with pytest.raises(ValueError, match="whole memory-mapped file"):
-            feature_samples(model, wrong, tmp_path / "work")
-    with pytest.raises(FileExistsError, match="other files there"):
-        feature_samples(model, mapped, tmp_path)
-    matrix[2999, 0] = np.nan  # the run ends, its folder stays
-    np.save(tmp_path / "v.npy", matrix)
-    with pytest.raises(ValueError, match="NaN or infinity"):
-        feature_samples(model, mapped, tmp_path / "work")
-    with pytest.raises(ValueError, match="begun with model_sha256"):
-        feature_samples(make_model(random_sae(seed=1)), mapped, tmp_path / "work")
-    matrix[2999, 0] = 0  # corrected: other vectors than the job was begun with
-    np.save(tmp_path / "v.npy", matrix)
-    with pytest.raises(ValueError, match="begun with vectors_sha256"):
-        feature_samples(model, np.load(tmp_path / "v.npy", mmap_mode="r"), tmp_path / "work")
-
-
-def last_word(prompt):
-    if "gamma épsilon alpha" in prompt:
-        return ""
-    return f"A text of {len(prompt)} characters that is long enough to be taken for an answer."
-
-
-def test_teacher_texts(tmp_path):
-    documents, teacher = texts(60), Teacher(FunctionLLM(last_word), prompts={"summary": "Sum up: {text}"}, attempts=1, give_up=99)
-    with pytest.warns(UserWarning, match="missing"):
-        expected = teacher.write(documents, tmp_path / "one.jsonl")
-    with pytest.warns(UserWarning, match="missing"):
-        found = write_texts(teacher, documents, tmp_path / "many.jsonl", part_size=25, workers=2)
-    assert expected.failed > 0
-    assert (found.written, found.failed) == (expected.written, expected.failed)
-    assert (tmp_path / "many.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
-    with pytest.warns(UserWarning, match="missing"):
-        again = write_texts(teacher, documents, tmp_path / "many.jsonl", part_size=25, workers=2)
-    assert (again.written, again.kept, again.failed) == (0, found.written, found.failed)
-    with pytest.raises(FileExistsError, match="expects nothing at"):
-        write_texts(teacher, documents, tmp_path / "one.jsonl")
-    other = [{**d, "text": d["text"] + " omega"} for d in documents]
-    with pytest.raises(ValueError, match="found other documents among 0"):
-        write_texts(teacher, other, tmp_path / "many.jsonl", part_size=25)
-    answered = [d for d in documents if "gamma épsilon alpha" not in d["text"]]
-    assert write_texts(teacher, answered, tmp_path / "all.jsonl", part_size=25).failed == 0
-    assert not (tmp_path / "all.jsonl.parts").exists() and (tmp_path / "many.jsonl.parts").exists()
-
-
 def test_errors_are_the_users_own(model, tmp_path):
     corpus = vectors(300)
     corpus[250]["doc_vec"] = np.full(DIM, np.nan, np.float32)
@@ -289,12 +229,6 @@ def test_errors_are_the_users_own(model, tmp_path):
         with pytest.raises(ValueError, match=told):
             index_corpus(model.indexer(tmp_path / "l"), corpus, **options)
     assert not (tmp_path / "l.parts").exists()
-
-
-def test_stages_made_on_workers_are_told_apart():
-    one, same, other = (OnWorker(make) for make in (lambda: Hashes("a"), lambda: Hashes("a"), lambda: Hashes("b")))
-    assert "Hashes, 'a'" in repr(one) and repr(one) == repr(same) != repr(other)
-    assert repr(OnWorker(Hashes)) == "OnWorker(Hashes)"
 
 
 class Unpicklable(Hashes):
@@ -325,39 +259,6 @@ def test_a_folder_that_workers_do_not_see(tmp_path):
     place = _Place(str(tmp_path), "of the folder that the driver has", "job", 1, 3)
     with pytest.raises(FileNotFoundError, match="file system that all machines share; the worker on"):
         _see(place, patience=0)
-
-
-def test_corpora_are_cut_alike(tmp_path):
-    documents = [{"docno": f"d{i}", "text": f"text {i}", "doc_vec": np.float32([i, 1 / 3])} for i in range(25)]
-    frame = pd.DataFrame(documents)
-    (tmp_path / "parquet").mkdir()
-    for name, rows in {"a": slice(0, 3), "b": slice(3, 22), "c": slice(22, 25)}.items():
-        frame[rows].to_parquet(tmp_path / "parquet" / f"{name}.parquet", row_group_size=4)
-    for i, corpus in enumerate((tmp_path / "parquet", documents, frame, lambda: iter(documents))):
-        parts = cut(corpus, 10, tmp_path / str(i), stage="test")
-        assert [(p.start, p.stop) for p in parts] == [(0, 10), (10, 20), (20, 25)]
-        found = [document for part in parts for document in part.documents()]
-        assert [(d["docno"], d["text"]) for d in found] == [(d["docno"], d["text"]) for d in documents]
-        assert all(d["doc_vec"].dtype == np.float32 for d in found)
-        np.testing.assert_array_equal([d["doc_vec"] for d in found], frame["doc_vec"].to_list())
-        assert [docno for part in parts for docno in part.docnos()] == frame.docno.to_list()
-    assert (tmp_path / "1" / "000002.parquet").exists() and not (tmp_path / "0").exists()  # Parquet stays where it is
-    assert [row["docno"] for row in parquet_rows(tmp_path / "parquet" / "b.parquet", 5, 9)] == ["d8", "d9", "d10", "d11"]
-    assert len(list(documents_of(tmp_path / "parquet"))) == 25
-    before = digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test"))
-    frame[3:22].assign(text="another").to_parquet(tmp_path / "parquet" / "b.parquet")
-    assert digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test")) != before
-    (tmp_path / "tree" / "lang=en").mkdir(parents=True)
-    frame.assign(docno=[*frame.docno[:24], None]).to_parquet(tmp_path / "tree" / "lang=en" / "a.parquet")
-    (part,) = cut(tmp_path / "tree", 30, tmp_path, stage="test")
-    with pytest.raises(ValueError, match="expects a docno for each document, found none in .*a.parquet"):
-        list(part.docnos())
-    frame.assign(docno=range(25)).to_parquet(tmp_path / "numbers.parquet")
-    with pytest.raises(ValueError, match="docno of strings in .*numbers.parquet, found int64"):
-        cut(tmp_path / "numbers.parquet", 10, tmp_path, stage="test")
-    for wrong, told in (([], "found none"), ([{"text": "x"}], "string as docno"), (documents[:1] + texts(1), "the fields")):
-        with pytest.raises(ValueError, match=told):
-            cut(wrong, 10, tmp_path / f"wrong {told}", stage="test")
 
 
 def test_ray_is_imported_only_where_it_is_used(monkeypatch):
