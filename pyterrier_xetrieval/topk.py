@@ -64,5 +64,5 @@ def _places(mask: np.ndarray) -> np.ndarray:
     words = flat[:whole].view(np.uint64)
     some = np.flatnonzero(words != 0)
     at = np.flatnonzero(words.take(some).view(bool))
-    found = 8 * some.take(at // 8) + at % 8
+    found = (some.take(at >> 3) << 3) + (at & 7)
     return found if whole == len(flat) else np.concatenate([found, whole + np.flatnonzero(flat[whole:])])
