@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .sae import SparseAutoencoder
+from .threads import in_threads
 from .views import DocumentCodes, ViewCodes
 
-_QUERIES, _PAIRS = 256, 256  # joined at once: bounds the tables over the dictionary, and what is read over and over
+_QUERIES, _PAIRS = 256, 1024  # joined at once: bounds the tables over the dictionary, and what a thread has in memory
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,17 @@ class Attribution:
     contribution: np.ndarray
     query_activation: np.ndarray
     document_activation: np.ndarray
+
+    def listed(self, i: int) -> slice:
+        """Where the features of pair ``i`` are."""
+        return slice(self.offsets[i], self.offsets[i + 1])
+
+    def pair(self, i: int) -> Attribution:
+        """Pair ``i`` alone, in memory of its own."""
+        of_pair = [values[i : i + 1].copy() for values in (self.score, self.other, self.bias, self.residual)]
+        features = (self.features, self.contribution, self.query_activation, self.document_activation)
+        listed = [values[self.listed(i)].copy() for values in features]
+        return Attribution(*of_pair, np.array([0, len(listed[0])]), *listed)
 
 
 def attribute(
@@ -64,13 +75,11 @@ def attribute(
     order = np.argsort(query_rows, kind="stable")  # pairs of one query together
     join = _Join(sae, queries, q, documents, np.asarray(weights, np.float32), threshold)
     parts = []
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy works outside the interpreter's lock
-        for first in range(0, max(len(queries), 1), _QUERIES):
-            start, stop = np.searchsorted(query_rows, [first, first + _QUERIES], sorter=order)
-            tables = join.tables(first)
-            blocks = [order[i : min(i + _PAIRS, stop)] for i in range(start, stop, _PAIRS)]
-            run = pool.map if len(blocks) > 1 else map
-            parts += run(lambda pairs, t=tables, f=first: join(t, query_rows[pairs] - f, f, doc_rows[pairs]), blocks)
+    for first in range(0, max(len(queries), 1), _QUERIES):
+        start, stop = np.searchsorted(query_rows, [first, first + _QUERIES], sorter=order)
+        tables = join.tables(first)
+        blocks = [order[i : min(i + _PAIRS, stop)] for i in range(start, stop, _PAIRS)]
+        parts += in_threads(lambda pairs, t=tables, f=first: join(t, query_rows[pairs] - f, f, doc_rows[pairs]), blocks)
     parts = parts or [join(join.tables(0), query_rows, 0, doc_rows)]
     explained, counts, *listed = map(np.concatenate, zip(*parts))
     if (order[1:] < order[:-1]).any():  # back to the order of the pairs

@@ -8,6 +8,7 @@ import pyterrier as pt
 
 from .attribution import Attribution, attribute
 from .explanation import Explanation
+from .labels import FeatureLabels
 from .scorer import distinct_documents, fold_views, row_dots
 from .stage import RowWiseStage, positive_int
 from .vectors import stack_unique, view_column
@@ -67,20 +68,16 @@ class SAEExplainer(RowWiseStage):
         q, *codes = encode_views(sae, [queries, *views], refit=self.refit, batch_size=self.batch_size)
         documents = join_views(codes, own, sae.dict_size)
         parts = attribute(sae, queries, q, query_rows, documents, rows, scores, weights=weights, threshold=self.threshold)
-        return inp.assign(
-            explanation=explanations(inp, parts, views=("original", *self.aspects), labels=self.model.labels, top=self.top)
-        )
+        views, labels = ("original", *self.aspects), self.model.labels
+        named = inp["qid"].tolist(), inp["docno"].tolist()
+        return inp.assign(explanation=explanations(*named, parts, views=views, labels=labels, top=self.top))
 
 
-def explanations(inp: pd.DataFrame, parts: Attribution, *, views: tuple[str, ...], labels, top: int) -> np.ndarray:
-    """One :class:`~pyterrier_xetrieval.Explanation` for each row of a frame with ``qid`` and ``docno``, object ``[n]``."""
-    column = np.empty(len(inp), dtype=object)
-    numbers = (parts.score, parts.other, parts.bias, parts.residual, parts.offsets[:-1], parts.offsets[1:])
-    rows = zip(inp["qid"].tolist(), inp["docno"].tolist(), *(a.tolist() for a in numbers))  # plain numbers: faster
-    for i, (qid, docno, score, other, bias, residual, start, end) in enumerate(rows):
-        column[i] = Explanation(
-            qid, docno, score, parts.features[start:end], parts.contribution[start:end],
-            parts.query_activation[start:end], parts.document_activation[start:end],
-            other, bias, residual, views, labels, top,
-        )  # fmt: skip
+def explanations(
+    qids: list[str], docnos: list[str], parts: Attribution, *, views: tuple[str, ...], labels: FeatureLabels, top: int
+) -> np.ndarray:
+    """One :class:`~pyterrier_xetrieval.Explanation` for each pair, object ``[n]``."""
+    column = np.empty(len(qids), dtype=object)
+    pairs = enumerate(zip(qids, docnos))
+    column[:] = [Explanation(qid, docno, parts, row, views, labels, top) for row, (qid, docno) in pairs]
     return column

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from html import escape
 
 import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from .attribution import Attribution
 from .labels import FeatureLabels
 
 OTHER, BIAS, RESIDUAL = "other features", "bias", "not explained by the dictionary"
 
 
-@dataclass(eq=False, repr=False)
 class Explanation:
     """Why this document got this score: ``score = Σ contributions + other + bias + residual``.
 
@@ -22,8 +21,14 @@ class Explanation:
     contributes ``Σ_v w_v c_v,j ⟨q, w_j⟩``; together with the other features of the document, the bias of the
     dictionary and what the dictionary does not explain, the parts add up to the score of all views used (Eq. 11).
 
-    Attributes:
+    Args:
         qid, docno: the pair.
+        parts: the scores of pairs taken apart; row: which of them this pair is.
+        views: names of the ``V`` views, ``"original"`` first, then the aspects.
+        labels: what the features are called.
+        top: how many features :func:`repr` and the notebook card spell out.
+
+    Attributes:
         score: float, ``Σ_v w_v ⟨q, v⟩`` over ``views``.
         features: int32 ``[s]``, ids of the shared features, largest contribution first.
         contributions: float32 ``[s]``, their parts of the score.
@@ -31,24 +36,48 @@ class Explanation:
         document_activations: float32 ``[s, V]``, activation in each view of the document; 0 where not active.
         other, bias, residual: float, the rest of the score: features of the document that the query does not share,
             ``Σ_v w_v ⟨q, b⟩``, and ``Σ_v w_v ⟨q, e_v⟩`` of the reconstruction errors ``e_v``.
-        views: names of the ``V`` views, ``"original"`` first, then the aspects.
-        labels: what the features are called.
-        top: how many features :func:`repr` and the notebook card spell out.
     """
 
-    qid: str
-    docno: str
-    score: float
-    features: np.ndarray
-    contributions: np.ndarray
-    query_activations: np.ndarray
-    document_activations: np.ndarray
-    other: float
-    bias: float
-    residual: float
-    views: tuple[str, ...]
-    labels: FeatureLabels
-    top: int = 10
+    __slots__ = ("_parts", "_row", "docno", "labels", "qid", "top", "views")
+
+    def __init__(self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureLabels, top=10):
+        self.qid, self.docno, self._parts, self._row = qid, docno, parts, row
+        self.views, self.labels, self.top = views, labels, top
+
+    def __reduce__(self):  # a copy, or a pickle, takes its own pair along and no other
+        return Explanation, (self.qid, self.docno, self._parts.pair(self._row), 0, self.views, self.labels, self.top)
+
+    @property
+    def score(self) -> float:
+        return float(self._parts.score[self._row])
+
+    @property
+    def other(self) -> float:
+        return float(self._parts.other[self._row])
+
+    @property
+    def bias(self) -> float:
+        return float(self._parts.bias[self._row])
+
+    @property
+    def residual(self) -> float:
+        return float(self._parts.residual[self._row])
+
+    @property
+    def features(self) -> np.ndarray:
+        return self._parts.features[self._parts.listed(self._row)]
+
+    @property
+    def contributions(self) -> np.ndarray:
+        return self._parts.contribution[self._parts.listed(self._row)]
+
+    @property
+    def query_activations(self) -> np.ndarray:
+        return self._parts.query_activation[self._parts.listed(self._row)]
+
+    @property
+    def document_activations(self) -> np.ndarray:
+        return self._parts.document_activation[self._parts.listed(self._row)]
 
     def __len__(self) -> int:
         """The number of shared features, ``|O(q,d)|``."""
@@ -72,7 +101,7 @@ class Explanation:
 
     def views_of(self, i: int) -> list[str]:
         """The views in which the ``i``-th shared feature is active."""
-        return [view for view, value in zip(self.views, self.document_activations[i]) if value > 0]
+        return [view for view, value in zip(self.views, self.document_activations[i].tolist()) if value > 0]
 
     def views_text(self, i: int) -> str:
         """The views of the ``i``-th shared feature in words, short where it is all of them."""
@@ -175,10 +204,9 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
             raise ValueError(f"explanation_frame expects an Explanation in every row, found {type(e).__name__}")
         scale = e.score or float("nan")
         strongest = e.document_activations.max(axis=1, initial=0.0)
-        for i, j in enumerate(e.features.tolist()):
-            c = float(e.contributions[i])
-            activations = float(e.query_activations[i]), float(strongest[i])
-            rows.append((e.qid, e.docno, j, e.labels[j], ",".join(e.views_of(i)), *activations, c, c / scale))
+        own = (e.features, e.query_activations, strongest, e.contributions)
+        for i, (j, query, document, c) in enumerate(zip(*(values.tolist() for values in own))):
+            rows.append((e.qid, e.docno, j, e.labels[j], ",".join(e.views_of(i)), query, document, c, c / scale))
         for name, value in ((OTHER, e.other), (BIAS, e.bias), (RESIDUAL, e.residual)):
             rows.append((e.qid, e.docno, None, name, "", None, None, value, value / scale))
     columns = ["qid", "docno", "feature", "label", "views"]

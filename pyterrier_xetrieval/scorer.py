@@ -13,6 +13,7 @@ from .stage import RowWiseStage, Stage, distinct_aspects, positive_int
 from .vectors import stack_unique, unstack, view_column
 
 ASPECTS = ("summary", "purpose", "qa")  # the paper's three
+_PAIRS = 128  # whose vectors are laid side by side at once: they stay in the processor's cache
 
 
 def view_weights(aspects: Sequence[str], weights, *, stage: str) -> tuple[float, ...] | None:
@@ -105,9 +106,9 @@ def distinct_documents(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.
 def row_dots(left: np.ndarray, left_rows: np.ndarray, right: np.ndarray, right_rows: np.ndarray) -> np.ndarray:
     """``⟨left[left_rows[i]], right[right_rows[i]]⟩`` for every ``i``, float32 ``[n]``, in blocks."""
     out = np.empty(len(left_rows), np.float32)
-    for start in range(0, len(out), 8192):
-        block = slice(start, start + 8192)
-        out[block] = np.einsum("nm,nm->n", left[left_rows[block]], right[right_rows[block]])
+    for start in range(0, len(out), _PAIRS):
+        block = slice(start, start + _PAIRS)
+        np.einsum("nm,nm->n", left.take(left_rows[block], axis=0), right.take(right_rows[block], axis=0), out=out[block])
     return out
 
 

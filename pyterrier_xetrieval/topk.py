@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import torch
+
+from .threads import in_threads
 
 _ROWS = 256  # of pre-activations looked at at once: they stay in the processor's cache
 
@@ -16,11 +16,7 @@ def top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
         return x.topk(k, dim=1, sorted=False)
     rows = x.detach().numpy()
     blocks = [rows[i : i + _ROWS] for i in range(0, len(rows), _ROWS)]
-    if torch.get_num_threads() == 1 or len(blocks) == 1:
-        found = [_largest(block, k) for block in blocks]
-    else:  # numpy works outside the interpreter's lock
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            found = list(pool.map(_largest, blocks, [k] * len(blocks)))
+    found = in_threads(lambda block: _largest(block, k), blocks)
     values, ids = (torch.from_numpy(np.concatenate(parts)) for parts in zip(*found))
     return x.gather(1, ids) if x.requires_grad else values, ids
 

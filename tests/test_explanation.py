@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 
 import numpy as np
 import pyterrier as pt
@@ -64,6 +66,14 @@ def test_long_frame_adds_up_to_the_scores(explained):
 def test_numbers_as_ids_are_plain_in_the_dict(model, results):
     results = results.assign(qid=np.arange(len(results)), docno=np.arange(len(results)))
     assert json.dumps(model.explainer(aspects=())(results)["explanation"][0].to_dict())
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
+def test_a_copy_says_the_same_and_takes_no_other_pair_along(explained, again):
+    for e in explained["explanation"]:
+        twin = again(e)
+        assert twin.to_dict() == e.to_dict() and str(twin) == str(e) and repr(twin) == repr(e)
+        assert len(twin._parts.score) == 1 < len(e._parts.score)
 
 
 def test_long_frame_wants_explanations(explained):

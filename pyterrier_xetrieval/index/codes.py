@@ -9,6 +9,7 @@ import numpy as np
 from ..views import DocumentCodes
 
 _LARGEST = np.float32(np.finfo(np.float16).max)
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").view(bool)  # of each byte
 _RANGE = np.float32(1000)  # activations below a thousandth of the document's largest are rounded up to it
 
 
@@ -82,8 +83,7 @@ def unpack(codes: PackedCodes, views: int, dict_size: int) -> DocumentCodes:
         DamagedCodes: codes that do not fit together.
     """
     features, document, at = decode_gaps(codes.ids, codes.ids_counts)
-    active = np.unpackbits(codes.views[at][:, None], axis=1, count=views, bitorder="little")
-    there = np.flatnonzero(active.view(bool))
+    there = np.flatnonzero(_BITS[:, :views].take(codes.views.take(at), axis=0))
     owner = np.repeat(np.arange(len(codes.low)), codes.pairs_counts)
     if len(there) != len(codes.activations) or len(there) != len(owner) or (len(features) and features.max() >= dict_size):
         raise DamagedCodes("the codes of a document do not fit together")
@@ -91,7 +91,7 @@ def unpack(codes: PackedCodes, views: int, dict_size: int) -> DocumentCodes:
     levels = decode_levels(np.arange(256), codes.low[:, None], codes.high[:, None])  # of each document
     activations[there] = levels.take(256 * owner + codes.activations)
     coefficients[there] = codes.coefficients.astype(np.float32) * codes.high.take(owner)
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(document, minlength=len(codes.low)))])
+    offsets = np.searchsorted(document, np.arange(len(codes.low) + 1))
     return DocumentCodes(offsets, features, activations.reshape(-1, views), coefficients.reshape(-1, views))
 
 

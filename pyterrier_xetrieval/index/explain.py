@@ -79,25 +79,27 @@ class StoredExplainer(RowWiseStage):
         if not len(inp):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
         try:
-            parts = [self._explained(inp.iloc[i : i + _ROWS]) for i in range(0, len(inp), _ROWS)]
+            frames = [inp] if len(inp) <= _ROWS else [inp.iloc[i : i + _ROWS] for i in range(0, len(inp), _ROWS)]
+            parts = [self._explained(frame) for frame in frames]
         except DamagedCodes as error:
             raise ValueError(f"{self.index!r} is damaged: {error}; {self.remedy}") from None
         return inp.assign(explanation=np.concatenate(parts))
 
     def _explained(self, inp: pd.DataFrame) -> np.ndarray:
         model, views = self.index.model, ("original", *self.aspects)
+        qids, docnos = inp["qid"].tolist(), inp["docno"].tolist()
         queries, query_rows = stack_unique(inp, "query_vec", dim=model.dim, stage=self)
-        vectors, packed, rows = self._stored(inp)
+        vectors, packed, rows = self._stored(inp, docnos)
         parts = attribute_stored(
             model.sae, queries, query_rows, packed, rows, row_dots(queries, query_rows, vectors, rows),
             views=1 + len(self.index.aspects), weights=(1.0, *(self.index.settings["weights"] if self.aspects else ())),
             threshold=self.threshold,
         )  # fmt: skip
-        return explanations(inp, parts, views=views, labels=model.labels, top=self.top)
+        return explanations(qids, docnos, parts, views=views, labels=model.labels, top=self.top)
 
-    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, PackedCodes, np.ndarray]:
-        """Of the distinct documents of a frame: float32 ``[u, m]``, folded if there are aspects, else original; their
-        codes; and int64 ``[n]``, which of them each row has."""
+    def _stored(self, inp: pd.DataFrame, docnos: list[str]) -> tuple[np.ndarray, PackedCodes, np.ndarray]:
+        """Of the distinct documents of a frame, whose docnos these are: float32 ``[u, m]``, folded if there are aspects,
+        else original; their codes; and int64 ``[n]``, which of them each row has."""
         raise NotImplementedError
 
 
@@ -127,9 +129,9 @@ class IndexExplainer(StoredExplainer):
     label = "IndexExplainer"
     remedy = "index.verify() says where"
 
-    def _stored(self, inp):
+    def _stored(self, inp, docnos):
         layout, distinct = self.index.layout, {}
-        rows = np.array([distinct.setdefault(docno, len(distinct)) for docno in inp["docno"].tolist()])
+        rows = np.array([distinct.setdefault(docno, len(distinct)) for docno in docnos])
         _, first = np.unique(rows, return_index=True)
         docids = self.index.docids(list(distinct), guess=inp["docid"].to_numpy()[first] if "docid" in inp else None)
         return layout[f"{FOLDED if self.aspects else VECTORS}/vecs.f4"][docids], layout.codes(docids), rows

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from ..index.encoding import fingerprint
 from .collection import BATCH, DOCNO, FOLDED, UNFINISHED, VECTOR, VERSION, absolute, connect, facts_of, one_of
@@ -75,13 +74,12 @@ class MilvusIndex:
         """Explains results from the stored codes: :class:`MilvusExplainer`."""
         return MilvusExplainer(self, aspects=aspects, threshold=threshold, top=top)
 
-    def fetch(self, docnos: pd.Series, fields: Sequence[str], *, stage) -> tuple[list[dict], np.ndarray]:
-        """The distinct documents of a column with these fields, and which one each row has, int64 ``[n]``.
+    def fetch(self, docnos: list[str], fields: Sequence[str], *, stage) -> tuple[list[dict], np.ndarray]:
+        """The distinct ones of these documents, with these fields, and which one each row has, int64 ``[n]``.
 
         Raises:
             ValueError: a docno that the collection does not hold; the message names ``stage``.
         """
-        docnos = docnos.tolist()
         distinct = {docno: i for i, docno in enumerate(dict.fromkeys(docnos))}
         asked = [docno for docno in distinct if isinstance(docno, str)]
         found = {}  # Milvus answers in an order of its own

@@ -75,7 +75,7 @@ class MilvusVectorLoader(RowWiseStage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.columns(inp, includes=["docno"], context=self)
-        entities, rows = self.index.fetch(inp["docno"], [VECTOR], stage=self)
+        entities, rows = self.index.fetch(inp["docno"].tolist(), [VECTOR], stage=self)
         return inp.assign(doc_vec=unstack(_matrix(entities, VECTOR), rows, index=inp.index))
 
 
@@ -101,9 +101,9 @@ class MilvusExplainer(StoredExplainer):
     label = "MilvusExplainer"
     remedy = "drop the collection and upload the index again"
 
-    def _stored(self, inp):
+    def _stored(self, inp, docnos):
         field = FOLDED if self.aspects else VECTOR
-        entities, rows = self.index.fetch(inp["docno"], [field, CODES], stage=self)
+        entities, rows = self.index.fetch(docnos, [field, CODES], stage=self)
         return _matrix(entities, field), from_text([entity[CODES] for entity in entities]), rows
 
 
