@@ -183,33 +183,46 @@ class SparseAutoencoder(nn.Module):
         with torch.inference_mode(False):  # which would forbid the gradient; its tensors have to be copied out of it
             return self._conjugate_gradients(x.clone(), codes.ids.clone(), codes.values.clone(), tolerance)
 
+    @torch.no_grad()
     def _conjugate_gradients(self, x, ids, coefficients, tolerance):
-        active = coefficients > 0
-        with torch.enable_grad():  # the gradient of a gather-and-sum is the gather-and-dot that W_Sᵀ r needs
-            leaf = torch.zeros_like(coefficients, requires_grad=True)
-            linear = self.combine(ids, leaf)
-
-        def correlate(residual):
-            return torch.autograd.grad(linear, leaf, residual, retain_graph=True)[0] * active
-
-        with torch.no_grad():
-            target = x - self.b_dec
-            goal = tolerance * correlate(target).norm(dim=1, keepdim=True)
-            residual = target - self.combine(ids, coefficients)
+        out, rows = torch.empty_like(coefficients), torch.arange(len(x), device=x.device)
+        active = (coefficients > 0).to(x.dtype)
+        correlate = self._correlation(ids, active)
+        target = x - self.b_dec
+        goal = tolerance**2 * _squares(correlate(target))
+        residual = target - self.combine(ids, coefficients)
+        direction = correlate(residual)
+        power = _squares(direction)
+        for _ in range(4 * ids.shape[1]):
+            left = (power > goal).squeeze(1)
+            if not left.any():
+                break
+            if 2 * left.sum() < len(left):  # few are left: on with them alone
+                out[rows] = coefficients
+                rows, ids, active, coefficients = rows[left], ids[left], active[left], coefficients[left]
+                goal, power, residual, direction = goal[left], power[left], residual[left], direction[left]
+                correlate, left = self._correlation(ids, active), left[left]
+            step = self.combine(ids, direction)
+            length = power / _squares(step).clamp_min(1e-30) * left.unsqueeze(1)  # a row that is done stays as it is
+            coefficients.addcmul_(length, direction)
+            residual.addcmul_(length, step, value=-1)
             gradient = correlate(residual)
-            direction, power = gradient.clone(), gradient.square().sum(1, keepdim=True)
-            for _ in range(4 * ids.shape[1]):
-                if (power.sqrt() <= goal).all():
-                    break
-                step = self.combine(ids, direction)
-                length = power / step.square().sum(1, keepdim=True).clamp_min(1e-30)
-                length = torch.where(power.sqrt() <= goal, 0.0, length)  # a row that is done stays as it is
-                coefficients += length * direction
-                residual -= length * step
-                gradient = correlate(residual)
-                before, power = power, gradient.square().sum(1, keepdim=True)
-                direction = gradient + power / before.clamp_min(1e-30) * direction
-        return coefficients
+            before, power = power, _squares(gradient)
+            direction = torch.addcmul(gradient, power / before.clamp_min(1e-30), direction)
+        out[rows] = coefficients
+        return out
+
+    def _correlation(self, ids, active):
+        """``W_Sᵀ r`` of the listed features: the gradient of a gather-and-sum is the gather-and-dot that it needs."""
+        with torch.enable_grad():
+            leaf = torch.zeros_like(ids, dtype=self.w_dec.dtype, requires_grad=True)
+            linear = self.combine(ids, leaf)
+        return lambda residual: torch.autograd.grad(linear, leaf, residual, retain_graph=True)[0].mul_(active)
+
+
+def _squares(x: torch.Tensor) -> torch.Tensor:
+    """``|x_i|²`` of each row, ``[n, 1]``."""
+    return torch.linalg.vector_norm(x, dim=1, keepdim=True).square_()
 
 
 def _packed(values: torch.Tensor) -> SparseCodes:

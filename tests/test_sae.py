@@ -103,6 +103,20 @@ def test_refit_is_least_squares_on_the_active_features():
     assert ((sae.decode(codes, torch.from_numpy(refit)) - t) ** 2).sum() < plain
 
 
+def test_refit_does_not_wait_for_the_slowest_rows():
+    sae, rng = random_sae(k=12), np.random.default_rng(5)
+    x = torch.from_numpy(unit(rng, 40, 16))
+    with torch.no_grad():
+        x[7:38] = sae.b_dec + 3 * sae.w_dec[torch.arange(31)]  # near the end from the start; the others are not
+        codes = sae.encode(x)
+        exact = torch.zeros_like(codes.values)
+        exact[codes.ids == torch.arange(-7, 33)[:, None]] = 3
+        codes.values[7:38] = torch.where(codes.values[7:38] > 0, exact[7:38], 0) + 1e-6 * (codes.values[7:38] > 0)
+    together = sae.refit(x, codes)
+    for i in range(len(x)):
+        torch.testing.assert_close(together[i : i + 1], sae.refit(x[i : i + 1], codes[i : i + 1]), atol=1e-5, rtol=1e-4)
+
+
 def test_refit_of_nothing():
     sae = random_sae()
     assert sae.refit(torch.empty(0, 16), sae.encode(torch.empty(0, 16))).shape == (0, 5)
