@@ -99,8 +99,8 @@ class FeatureIntervention(RowWiseStage):
             from a row (a dict of its columns) to feature ids.
         alpha: the factor of ``"scale"``.
         target: ``"doc"``, ``"query"`` or ``"both"``.
-        aspects: views of the document that are edited along with ``doc_vec``; none in the paper, which edits the
-            original embedding alone.
+        aspects: views of the document that are edited along with ``doc_vec``; None for those of the model's that a
+            frame has, ``()`` for none, as in the paper, which edits the original embedding alone.
         reconstruct: with ``"scale"``, decode the (edited) code of every row and drop the reconstruction error, as the
             paper does.
         batch_size: vectors edited at once.
@@ -110,15 +110,15 @@ class FeatureIntervention(RowWiseStage):
 
     Example::
 
-        explain = dense >> VectorLoader(index) >> model.explainer(aspects=())
-        explain >> model.intervention("erase", features="shared") >> MultiViewScorer(aspects=())
+        explain = dense >> VectorLoader(index) >> model.internalizer() >> model.scorer() >> model.explainer()
+        explain >> model.intervention("erase", features="shared") >> model.scorer()
     """
 
     label = "FeatureIntervention"
 
     def __init__(
         self, model, mode: str = "erase", *, features: str | Iterable[int] | Callable[[dict], Iterable[int]],
-        alpha: float | None = None, target: str = "doc", aspects: Sequence[str] = (), reconstruct: bool = False,
+        alpha: float | None = None, target: str = "doc", aspects: Sequence[str] | None = None, reconstruct: bool = False,
         batch_size: int = 256,
     ):  # fmt: skip
         if mode not in MODES:
@@ -137,7 +137,7 @@ class FeatureIntervention(RowWiseStage):
             )
         self.model, self.mode, self.target, self.reconstruct = model, mode, target, reconstruct
         self.alpha = None if alpha is None else float(alpha)
-        self.aspects = model.check_aspects(aspects, stage="FeatureIntervention")
+        self.aspects = None if aspects is None else model.check_aspects(aspects, stage="FeatureIntervention")
         self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureIntervention")
         if isinstance(features, str):
             if features != "shared":
@@ -149,7 +149,8 @@ class FeatureIntervention(RowWiseStage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         columns = ["query_vec"] if self.target in ("query", "both") else []
         if self.target in ("doc", "both"):
-            columns += ["doc_vec", *map(view_column, self.aspects)]
+            there = [aspect for aspect in self.model.aspects if view_column(aspect) in inp.columns]
+            columns += ["doc_vec", *map(view_column, there if self.aspects is None else self.aspects)]
         needed = [*columns, "explanation"] if self.features == "shared" else columns
         pt.validate.columns(inp, includes=needed, context=self)
         sets = self._sets(inp)

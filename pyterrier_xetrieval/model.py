@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -75,7 +76,7 @@ class Xetrieval(pt.Artifact):
 
         Args:
             internalizers: aspect to module, in the order in which views are listed.
-            sae: the dictionary.
+            sae: the dictionary. Of both the model has copies: a training that goes on does not change it.
             labels: names of its features, if there are any.
             encoder: description of the encoder, ``{"name": …, "dim": …}`` and what else is worth knowing.
             weights: ``w_t`` that :meth:`scorer`, :meth:`fold` and :meth:`explainer` use unless told otherwise, as in
@@ -96,8 +97,8 @@ class Xetrieval(pt.Artifact):
             if not str(aspect).isidentifier() or aspect == "original":
                 raise ValueError(f"Xetrieval expects aspects that can end a column name and are not 'original', found {aspect!r}")
         model = cls(pt.Artifact.NO_PATH)
-        model.internalizers = {a: module.eval().requires_grad_(False) for a, module in internalizers.items()}
-        model.sae = sae.eval().requires_grad_(False)
+        model.internalizers = {a: _frozen(module) for a, module in internalizers.items()}
+        model.sae = _frozen(sae)
         model.labels = FeatureLabels.empty(sae.dict_size) if labels is None else labels
         model._id = uuid.uuid4().hex
         model.meta = {
@@ -285,3 +286,7 @@ class Xetrieval(pt.Artifact):
 def _sha256(path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _frozen(module):
+    return copy.deepcopy(module).eval().requires_grad_(False)

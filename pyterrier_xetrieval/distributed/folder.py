@@ -66,5 +66,7 @@ def wait_for_lock(path: Path) -> None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            except OSError:
+            except BlockingIOError:
                 time.sleep(0.2)
+            except OSError:  # a file system without locks
+                return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,12 +30,10 @@ def untrained(sae: SparseAutoencoder, *, k: int | None = None, seed: int = 0) ->
 
 
 def with_sae(model: Xetrieval, sae: SparseAutoencoder) -> Xetrieval:
-    """The same model with another dictionary and without labels; a copy, so that the given parts stay as they are."""
+    """The same model with another dictionary and without labels."""
     if sae is model.sae:
         return model
-    return Xetrieval.from_parts(
-        internalizers=copy.deepcopy(model.internalizers), sae=copy.deepcopy(sae), encoder=model.meta["encoder"]
-    )
+    return Xetrieval.from_parts(internalizers=model.internalizers, sae=sae, encoder=model.meta["encoder"])
 
 
 def dictionaries(model: Xetrieval, saes: Mapping[str, SparseAutoencoder] | None, docs, *, seed: int) -> dict:

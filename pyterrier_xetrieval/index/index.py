@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyterrier as pt
+import torch
 from pyterrier_dr import FlexIndex
 
 from ..model import Xetrieval
@@ -50,7 +51,7 @@ class XetrievalIndex(pt.Artifact):
 
     def __init__(self, path, *, device: str | None = None):
         super().__init__(Path(path).expanduser().absolute())
-        self.device = device
+        self.device = str(torch.device(device or "cpu"))
         self.meta = self._read_meta()
         self._check_shards()
         self.layout = Layout(self.path, self.meta["shards"])
@@ -209,5 +210,5 @@ class XetrievalIndex(pt.Artifact):
         return f"XetrievalIndex({str(self.path)!r})"
 
 
-def _open(path: str, device: str | None) -> XetrievalIndex:
+def _open(path: str, device: str) -> XetrievalIndex:
     return XetrievalIndex(path, device=device)

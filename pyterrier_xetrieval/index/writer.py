@@ -62,13 +62,16 @@ class ShardWriter:
         self._log = open(path / SHARDS, "ab")
         try:
             fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             self._log.close()
             raise FileExistsError(f"another XetrievalIndexer is writing to {path}") from None
+        except OSError:  # a file system without locks
+            pass
+        self._files = {}
         try:
             self._resume(model, finished)
         except BaseException:
-            self._log.close()
+            self.__exit__()
             raise
 
     def _resume(self, model, finished):
@@ -94,7 +97,6 @@ class ShardWriter:
         self.shards = len(shards)
         self.documents = sum(s["documents"] for s in shards)
         self.ends = dict(shards[-1]["ends"]) if shards else dict.fromkeys(self._types, 0)
-        self._files = {}
         for name, end in self.ends.items():
             file = self._files[name] = open(self.path / name, "ab")
             if file.tell() < end:

@@ -134,8 +134,11 @@ class Run:
         try:
             state = torch.load(self.checkpoint, map_location=self.workers.device, weights_only=True)
             state["arguments"]
-        except Exception:  # there is nothing that reading a foreign file may not raise
-            raise ValueError(f"train_sae expects {self.checkpoint} to be a checkpoint of its own; name another file") from None
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # there is nothing else that reading a foreign file may not raise
+            message = f"train_sae expects {self.checkpoint} to be a checkpoint of its own; name another file"
+            raise ValueError(message) from error
         other = {
             n: (value, state["arguments"].get(n)) for n, value in self.arguments.items() if value != state["arguments"].get(n)
         }
