@@ -141,6 +141,8 @@ class Xetrieval(pt.Artifact):
         with pt.io.finalized_directory(str(path)) as folder:
             for name, state in states.items():
                 tensors = {key: w.to("cpu", getattr(torch, dtype)).contiguous() for key, w in state.items()}
+                if bad := [key for key, w in tensors.items() if not w.isfinite().all()]:
+                    raise ValueError(f"Xetrieval.save expects weights that {dtype} can hold, found others in {bad[0]}")
                 save_file(tensors, f"{folder}/{name}")
                 os.chmod(f"{folder}/{name}", 0o644)  # safetensors writes for the owner alone
             self.labels.write(f"{folder}/{LABELS}")

@@ -143,6 +143,8 @@ class SparseAutoencoder(nn.Module):
     def project(self, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, ridge: float = RIDGE) -> torch.Tensor:
         """``P_S(x − b) = W_S (W_Sᵀ W_S + λI)⁻¹ W_Sᵀ (x − b)`` for one feature set per row (Eq. 24), float32 ``[n, m]``.
 
+        Directions are taken at unit length: what they span does not depend on it, but how much λ matters would.
+
         Args:
             x: float32 ``[n, m]``.
             ids: int64 ``[n, s]``, feature ids, each at most once a row among the masked ones.
@@ -151,7 +153,7 @@ class SparseAutoencoder(nn.Module):
         if ids.shape[1] > self.dim:  # more directions than dimensions: the same projection in m × m
             return self._project_many(x, ids, mask, ridge)
         # float64: near-parallel directions make the Gram matrix ill-conditioned at λ = 1e-6
-        directions = self.w_dec[ids].double() * mask.unsqueeze(2)
+        directions = F.normalize(self.w_dec[ids].double(), dim=2) * mask.unsqueeze(2)
         gram = directions @ directions.mT
         gram.diagonal(dim1=1, dim2=2).add_(ridge)  # a masked slot keeps only λ: its coefficient is exactly 0
         right = directions @ (x - self.b_dec).double().unsqueeze(2)
@@ -165,7 +167,7 @@ class SparseAutoencoder(nn.Module):
             known.setdefault(tuple(ids[i][own].tolist()), []).append(i)
         eye = ridge * torch.eye(self.dim, dtype=torch.float64, device=x.device)
         for features, rows in known.items():
-            directions = self.w_dec[list(features)].double()
+            directions = F.normalize(self.w_dec[list(features)].double(), dim=1)
             outer = directions.T @ directions
             right = outer @ (x[rows] - self.b_dec).double().T
             out[rows] = torch.cholesky_solve(right, torch.linalg.cholesky(outer + eye)).T.to(x.dtype)
@@ -175,10 +177,11 @@ class SparseAutoencoder(nn.Module):
         """Least-squares coefficients of ``x − b`` on the directions of its own active features, float32 ``[n, k]``.
 
         The features stay those that the encoder chose; only how much of each is refitted, so that
-        ``decode(codes, refit(x, codes))`` is ``b + P_S(x − b)``, the closest the chosen features come to ``x``.
-        Coefficients may be negative; empty slots get 0. Conjugate gradients on the normal equations, from the
-        activations as the start, until every gradient is ``tolerance`` of what it is at zero: neither the directions
-        ``[n, k, m]`` nor a Gram matrix is ever laid out in memory.
+        ``decode(codes, refit(x, codes))`` is ``b + P_S(x − b)``, the closest the chosen features come to ``x``, but for
+        ``tolerance``. Coefficients may be negative; empty slots get 0. Conjugate gradients on the normal equations, from
+        the activations as the start, until every gradient is ``tolerance`` of what it is at zero, or 4k steps: neither
+        the directions ``[n, k, m]`` nor a Gram matrix is ever laid out in memory. Among directions that are nearly
+        parallel it stops early: their sum is right long before their shares of it are.
         """
         with torch.inference_mode(False):  # which would forbid the gradient; its tensors have to be copied out of it
             return self._conjugate_gradients(x.clone(), codes.ids.clone(), codes.values.clone(), tolerance)
@@ -214,9 +217,12 @@ class SparseAutoencoder(nn.Module):
 
     def _correlation(self, ids, active):
         """``W_Sᵀ r`` of the listed features: the gradient of a gather-and-sum is the gather-and-dot that it needs."""
+        directions = self.w_dec.detach()
+        if directions.is_inference():  # read inside torch.inference_mode: no graph may hold it
+            directions = directions.clone()
         with torch.enable_grad():
-            leaf = torch.zeros_like(ids, dtype=self.w_dec.dtype, requires_grad=True)
-            linear = self.combine(ids, leaf)
+            leaf = torch.zeros_like(ids, dtype=directions.dtype, requires_grad=True)
+            linear = F.embedding_bag(ids, directions, per_sample_weights=leaf, mode="sum")
         return lambda residual: torch.autograd.grad(linear, leaf, residual, retain_graph=True)[0].mul_(active)
 
 

@@ -11,7 +11,7 @@ _ROWS = 256  # of pre-activations looked at at once: they stay in the processor'
 
 
 def top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ``k`` largest values of each row and where they are: ``x.topk(k)``, faster on the CPU and there by ascending place."""
+    """The ``k`` largest values of each row and where they are, in any order: ``x.topk(k)``, faster on the CPU."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or not 0 < k < x.shape[1] or not len(x):
         return x.topk(k, dim=1, sorted=False)
     rows = x.detach().numpy()
@@ -31,8 +31,9 @@ def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     groups = 4 * k
     if 2 * groups > width:
         return _partitioned(rows, k)
-    maxima = rows[:, : width // groups * groups].reshape(n, -1, groups).max(1)
-    if np.isnan(maxima).any():  # NaN is larger than all, and larger than nothing
+    whole = width // groups * groups
+    maxima = rows[:, :whole].reshape(n, -1, groups).max(1)
+    if np.isnan(maxima).any() or np.isnan(rows[:, whole:]).any():  # NaN is larger than all, and larger than nothing
         return _partitioned(rows, k)
     flat = _places(rows >= np.partition(maxima, groups - k, axis=1)[:, groups - k, None])
     starts = np.searchsorted(flat, width * np.arange(n + 1))

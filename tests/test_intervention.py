@@ -190,3 +190,12 @@ def test_erasing_the_explanation_of_a_copy_lowers_its_score():
 def test_bad_options(model, options, message):
     with pytest.raises(ValueError, match=f"FeatureIntervention.*{message}"):
         FeatureIntervention(model, **options)
+
+
+@pytest.mark.parametrize("features", [[3], range(20)])  # fewer than dimensions, and more
+def test_the_length_of_directions_does_not_matter(features):
+    sae, x = random_sae(), unit(np.random.default_rng(8), 5, 16)
+    expected = intervene(sae, x, [tuple(features)] * 5, "erase")
+    with torch.no_grad():
+        sae.w_dec *= 1e-3
+    np.testing.assert_allclose(intervene(sae, x, [tuple(features)] * 5, "erase"), expected, atol=1e-5)

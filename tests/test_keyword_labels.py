@@ -1,8 +1,10 @@
 """Training texts, keyword labels and the measures of a recipe."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from pyterrier_xetrieval import FeatureLabels
 from pyterrier_xetrieval.training import keyword_labels, keyword_quality
 from pyterrier_xetrieval.training.data import embed_texts, questions_of, sentences_of, short_texts
 from pyterrier_xetrieval.training.labels import stem, terms
@@ -26,9 +28,15 @@ def topic_texts(seed, n):
     return texts, ids, values
 
 
+def labels_of(*names):
+    return FeatureLabels(pd.DataFrame({"feature": range(len(names)), "label": names, "method": "by hand"}), len(names))
+
+
 def test_labels_name_the_planted_word_of_each_topic():
     texts, ids, values = topic_texts(0, 300)
-    rows = keyword_labels(texts, ids, values, dict_size=5, tops=(60,))
+    found = keyword_labels(texts, ids, values, dict_size=5, tops=(60,))
+    rows = found.table.to_dict("records")
+    assert found.dict_size == 5 and len(found) >= 3
     assert [row["feature"] for row in rows] == [0, 1, 2, 3, 4]
     for row, word in zip(rows[:3], TOPICS, strict=True):
         first = row["label"].split(", ")[0]
@@ -41,8 +49,8 @@ def test_labels_name_the_planted_word_of_each_topic():
     assert rows[3]["firing_rate"] == 1 and rows[3]["max_activation"] == pytest.approx(values[:, 1].max())
     held = topic_texts(1, 200)
     labels = [row["label"] for row in rows]
-    good = keyword_quality(labels[:3] + ["", ""], *held)
-    bad = keyword_quality([labels[1], labels[2], labels[0], "", ""], *held)
+    good = keyword_quality(labels_of(*labels[:3], "", ""), *held)
+    bad = keyword_quality(labels_of(labels[1], labels[2], labels[0], "", ""), *held)
     assert good["features"] == 3 and good["auc"] > 0.7 > 0.52 > bad["auc"]
 
 
@@ -86,3 +94,9 @@ def test_ndcg_of_known_rankings():
     queries = np.array([[3, 2, 1] + [0] * 9], np.float32)
     assert ndcg(queries, docs, [{0: 1, 1: 1}]) == pytest.approx(1)
     assert ndcg(queries, docs, [{1: 2}]) == pytest.approx(1 / np.log2(3))
+
+
+def test_a_feature_that_is_active_everywhere_proves_nothing():
+    texts = [f"apple number{i}" for i in range(40)]
+    found = keyword_quality(labels_of("apple"), texts, np.zeros((40, 1), np.int64), np.linspace(1, 2, 40, dtype=np.float32)[:, None])
+    assert found["features"] == 0 and np.isnan(found["auc"])

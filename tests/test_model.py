@@ -150,8 +150,10 @@ def test_facts_cannot_replace_the_core():
     assert (model.dim, model.meta["seed"]) == (16, 7)
 
 
-def test_inference_mode(model, results):
+def test_inference_mode(model, results, tmp_path):
+    model.save(tmp_path / "model")
     with torch.inference_mode():
+        model = Xetrieval(tmp_path / "model")  # reads its weights inside, too
         inside = (model.internalizer() >> model.explainer() >> model.reconstructor())(results)["explanation"]
     outside = (model.internalizer() >> model.explainer())(results)["explanation"]
     assert [e.per_view for e in inside] == [e.per_view for e in outside]
@@ -190,3 +192,11 @@ def test_reconstructor_matches_the_dictionary(model, results):
     assert ((refit - x.numpy()) ** 2).sum() < ((plain - x.numpy()) ** 2).sum()
     only_query = model.reconstructor()(results[["qid", "query_vec"]])
     assert list(only_query.columns) == ["qid", "query_vec"]
+
+
+def test_weights_that_float16_cannot_hold(model, tmp_path):
+    with torch.no_grad():
+        model.sae.b_enc[3] = 1e5
+    with pytest.raises(ValueError, match="float16 can hold, found others in b_enc"):
+        model.save(tmp_path / "model", dtype="float16")
+    assert not (tmp_path / "model").exists() and model.save(tmp_path / "model").sae.b_enc[3] == 1e5

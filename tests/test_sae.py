@@ -66,6 +66,9 @@ def test_not_a_number_is_the_largest():
     x[0, [0, 12, 24, 30]] = torch.tensor([5.0, 4, float("nan"), 3])  # three in one group of columns
     values, ids = top_k(x, 3)
     assert set(ids[0].tolist()) == {0, 12, 24}
+    x = torch.arange(101.0)[None].repeat(2, 1)
+    x[1, 100] = float("nan")  # beyond the last whole group of columns
+    assert top_k(x, 4)[0].isnan().sum(dim=1).tolist() == [0, 1]
 
 
 def test_threshold_selects_by_activation():

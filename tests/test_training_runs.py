@@ -97,6 +97,10 @@ def test_a_checkpoint_is_of_one_training_alone(sums_of_three, tmp_path):
     options = dict(steps=20, eval_every=10, checkpoint=tmp_path / "sae.pt", internalizers=[random_internalizer(24, 0)])
     first, _ = small(sums_of_three[1], k=np.int64(3), lr=np.float64(5e-3), **options)
     assert same(first, small(sums_of_three[1], **options)[0])
+    others = sums_of_three[1].copy()  # the rows looked at one by one are the same
+    others[np.setdiff1d(np.arange(len(others)), np.linspace(0, len(others) - 1, 256).astype(int))] *= 2
+    with pytest.raises(ValueError, match="another training, with .*scale"):
+        small(others, **options)
     for other, named in (
         ({"validation": sums_of_three[1][:50]}, "validation"),
         ({"internalizers": [random_internalizer(24, 1)]}, "vectors"),

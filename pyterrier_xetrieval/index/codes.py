@@ -144,7 +144,8 @@ def encode_levels(activations: np.ndarray, low: np.ndarray, high: np.ndarray) ->
 def decode_levels(levels: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """What :func:`encode_levels` wrote, float32.
 
-    Off by half a level at most: 0.7 % where high / low is 30, 1.4 % where it is 1,000.
+    Off by half a level at most: 0.7 % where high / low is 30, 1.4 % where it is 1,000, which is the most: what is below
+    a thousandth of ``high`` was stored as that thousandth.
     """
     values = low * np.exp(np.log(high / low) * (levels.astype(np.float32) / np.float32(255)))
     return np.where(levels == 255, high, np.where(levels == 0, low, values))

@@ -110,8 +110,8 @@ class IndexExplainer(StoredExplainer):
     explained is the score of the indexed vectors, looked up by ``docno``; vectors in the frame are not read. Sets of
     features are those of :class:`SAEExplainer`; stored coefficients are rounded to float16 and the part that the
     dictionary does not explain takes the difference, so that the parts add up to the score all the same. Stored
-    activations are rounded to 256 levels per document: with a threshold above 0, a feature within that rounding of it
-    may fall on the other side.
+    activations are rounded to 256 levels per document, none below a thousandth of the document's largest: with a
+    threshold above 0, a feature within that rounding of it may fall on the other side.
 
     Args:
         index: a :class:`~pyterrier_xetrieval.XetrievalIndex`.

@@ -6,8 +6,11 @@ import re
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
+
+from ..labels import FeatureLabels
 
 METHOD = "keywords (c-TF-IDF)"
 # words of dialogue, question and answer forms, and of web pages; they say how a text is written and not what it is about
@@ -80,8 +83,8 @@ def top_texts(ids: np.ndarray, values: np.ndarray, dict_size: int, *, top: int) 
 def keyword_labels(
     texts, ids, values, *, dict_size: int, firing_rate=None, max_activation=None, tops: Sequence[int] = (1000, 250, 80),
     words: int = 3, min_texts: int = 5, min_share: float = 0.12, min_lift: float = 2.5,
-) -> list[dict]:  # fmt: skip
-    """One row per feature: its one to ``words`` most distinctive terms.
+) -> FeatureLabels:  # fmt: skip
+    """Labels of features, each by its one to ``words`` most distinctive terms.
 
     A feature's texts are its most activating ones, weighted by activation: the first number of ``tops`` that gives a
     label, since many texts tell best what a feature is about in general, but say nothing of a rare one. With p the weighted share of them
@@ -98,8 +101,8 @@ def keyword_labels(
         min_lift: a term must be that many times as frequent in the feature's texts as in all.
 
     Returns:
-        rows ``{feature, label, method, firing_rate, max_activation}`` for all D features in order; a feature that no
-        text activates, or without a distinctive term, has an empty label.
+        labels with a row ``{feature, label, method, firing_rate, max_activation}`` for each of the D features in order; a
+        feature that no text activates, or without a distinctive term, has an empty label.
     """
     if len(texts) != len(ids) or ids.shape != values.shape:
         raise ValueError(
@@ -130,11 +133,9 @@ def keyword_labels(
     if max_activation is None:
         max_activation = np.zeros(dict_size, np.float32)
         np.maximum.at(max_activation, ids.ravel(), values.ravel())
-    figures = zip(labels, map(float, firing_rate), map(float, max_activation))
-    return [
-        {"feature": j, "label": label, "method": METHOD, "firing_rate": rate, "max_activation": largest}
-        for j, (label, rate, largest) in enumerate(figures)
-    ]
+    columns = {"feature": np.arange(dict_size), "label": labels, "method": METHOD}
+    figures = {"firing_rate": np.asarray(firing_rate, float), "max_activation": np.asarray(max_activation, float)}
+    return FeatureLabels(pd.DataFrame({**columns, **figures}), dict_size)
 
 
 def _row(matrix, j):
@@ -159,7 +160,9 @@ def _choose(best, words, min_share) -> list[str]:
     return chosen
 
 
-def keyword_quality(labels, texts, ids, values, *, strong: int = 10, min_strong: int = 5, seed: int = 0) -> dict:
+def keyword_quality(
+    labels: FeatureLabels, texts, ids, values, *, strong: int = 10, min_strong: int = 5, seed: int = 0
+) -> dict:
     """Do texts in which a feature is strongly active contain the words of its label more often than other texts?
 
     On texts that the labels were not made from: for each labelled feature that at least ``min_strong`` of them
@@ -172,20 +175,22 @@ def keyword_quality(labels, texts, ids, values, *, strong: int = 10, min_strong:
     """
     rng = np.random.default_rng(seed)
     stems = [{stem(w) for w in tokens(t)} for t in texts]
-    weights = top_texts(ids, values, len(labels), top=strong)
-    active = [set() for _ in labels]
+    weights = top_texts(ids, values, labels.dict_size, top=strong)
+    active = [set() for _ in range(labels.dict_size)]
     for i, row in enumerate(np.where(values > 0, ids, -1)):
         for j in row[row >= 0]:
             active[j].add(i)
     hits, false = [], []
-    for j, label in enumerate(labels):
+    for j, label in enumerate(map(labels.name, range(labels.dict_size))):
         own = weights.indices[weights.indptr[j] : weights.indptr[j + 1]]
         if not label or len(own) < min_strong:
             continue
         wanted = {stem(w) for w in tokens(label)}
         others = [i for i in rng.integers(len(texts), size=3 * len(own)) if i not in active[j]][: len(own)]
+        if not others:  # active nearly everywhere: nothing to tell apart
+            continue
         hits.append(np.mean([bool(wanted & stems[i]) for i in own]))
-        false.append(np.mean([bool(wanted & stems[i]) for i in others]) if others else 0.0)
+        false.append(np.mean([bool(wanted & stems[i]) for i in others]))
     hits, false = np.array(hits), np.array(false)
     auc = (1 + hits - false) / 2
     figures = {"hits": hits, "false_alarms": false, "auc": auc, "auc_above_half": auc > 0.5}

@@ -33,16 +33,16 @@ class Run:
         self.steps, self.batch_size, self.lr, self.dict_size = steps, batch_size, lr, dict_size
         self.revive_every, self.dead_after, self.eval_every = revive_every, dead_after, eval_every
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        sample = rows.take(training[np.random.default_rng([seed, 2]).permutation(len(training))[:SAMPLE]])
+        self.scale = (sample - sample.mean(0)).pow(2).sum(1).mean().sqrt().clamp_min(1e-12).item()
         self.arguments = {
             "variant": kind.__name__, "k": k, "sparsity": sparsity, "dict_size": dict_size, "steps": steps, "lr": lr,
             "batch_size": batch_size, "settings": repr(sorted(settings.items())), "revive_every": revive_every,
             "dead_after": dead_after, "eval_every": eval_every, "seed": int(seed), "vectors": rows.digest(),
             "weights": _digest(weights), "rows": _digest(training), "validation": _digest(held.numpy()), "init": _digest(init),
+            "scale": f"{self.scale:.4g}",
         }  # fmt: skip
         self.draws = Draws(training, batch_size, weights=weights, seed=seed)
-
-        sample = rows.take(training[np.random.default_rng([seed, 2]).permutation(len(training))[:SAMPLE]])
-        self.scale = (sample - sample.mean(0)).pow(2).sum(1).mean().sqrt().clamp_min(1e-12).item()
         generator = torch.Generator().manual_seed(seed)
         options = settings | ({"k": k} if kind.needs == "k" else {"sparsity": sparsity})
         self.objective = _objective(kind, sample / self.scale, self.scale, dict_size, init, generator, options, workers)
@@ -95,7 +95,7 @@ class Run:
         _unit_directions(objective)
         if self.revive_every and step % self.revive_every == 0 and step <= REVIVE * steps and 0 < len(dead) < self.dict_size:
             residual = self.workers.from_first(batch - decoded)
-            dead = dead[: len(residual)]
+            dead = dead[counts[dead] == 0][: len(residual)]  # not what has just come back by itself
             _revive(objective, self.optimizer, dead, residual)
             self.idle[dead] = 0
 

@@ -116,7 +116,7 @@ def train_sae(
 
     Raises:
         ValueError: an unknown variant, a k or sparsity that does not fit it, vectors that do not fit together or are
-            not finite, or a checkpoint of another training.
+            not finite, or a checkpoint of another training (vectors are compared by a sample).
 
     Example::
 
