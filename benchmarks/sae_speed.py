@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from pyterrier_xetrieval import SparseAutoencoder
 from pyterrier_xetrieval.training.k_sparse import TopK
-from pyterrier_xetrieval.training.sparse import reconstruct_dense
 
 ROUNDS, ROWS = 9, 1024
 NOBODY = torch.empty(0, dtype=torch.int64)
@@ -22,7 +21,10 @@ class DenseTopK(TopK):
     """TopK that decodes with dense matrices and plain autograd."""
 
     def reconstruction(self, x, active):
-        decoded = reconstruct_dense(x, active, self.w_enc, self.b_enc, self.w_dec, self.b_dec) + self.b_dec
+        pre = torch.addmm(self.b_enc, x - self.b_dec, self.w_enc.T)
+        codes = torch.zeros(len(x) * active.parts, len(self.w_enc))
+        codes = codes.index_put((active.bags, active.ids), torch.relu(pre[active.rows, active.ids]))
+        decoded = codes @ self.w_dec + self.b_dec
         return decoded, (x - decoded).pow(2).sum(1).mean()
 
 

@@ -158,7 +158,7 @@ def naming(folder: Path) -> dict:
     docnos._AT_ONCE = default
     each = (times[1] - times[0]) / 7
     found = {"lookup_us_per_document": 1e6 * (times[0] - each) / n, "lookup_us_per_document_and_pass": 1e6 * each / n}
-    rng, seen, rates = np.random.default_rng(0), docnos.SeenDocnos(), []
+    rng, seen, rates = np.random.default_rng(0), docnos.SeenDocnos(stage="scale"), []
     for _ in range(20):
         batch = [f"{a:016x}" for a in rng.integers(1 << 62, size=100_000)]  # no order, as docnos of the web have none
         rates.append(100_000 / seconds(lambda b=batch: seen.add(b)))

@@ -34,6 +34,14 @@ class Attribution:
     query_activation: np.ndarray
     document_activation: np.ndarray
 
+    def __post_init__(self):
+        for array in vars(self).values():  # explanations share them
+            array.setflags(write=False)
+
+    def equals(self, other: Attribution) -> bool:
+        """All numbers are the same."""
+        return all(map(np.array_equal, vars(self).values(), vars(other).values()))
+
     def listed(self, i: int) -> slice:
         """Where the features of pair ``i`` are."""
         return slice(self.offsets[i], self.offsets[i + 1])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from .stage import RowWiseStage
+from .stage import RowWiseStage, positive_int
 from .vectors import unstack, view_column
 
 
@@ -34,7 +34,7 @@ class CoTReasoner(RowWiseStage):
         batch_size: documents per chunk when indexing.
 
     Raises:
-        ValueError: an aspect without a prompt; texts that are missing; a cache by another model or other prompts.
+        ValueError: an aspect without a prompt; a batch size that is no positive whole number; texts that are missing; a cache by another model or other prompts.
 
     Example::
 
@@ -53,7 +53,8 @@ class CoTReasoner(RowWiseStage):
         self.teacher, self.encoder = teacher, encoder
         self.aspects = teacher.check_aspects(aspects, stage="CoTReasoner")
         self.cache = None if cache is None else str(cache)
-        self.missing, self.verbose, self.batch_size = missing, verbose, batch_size
+        self.missing, self.verbose = missing, verbose
+        self.batch_size = positive_int(batch_size, "batch_size", stage="CoTReasoner")
         self._folder = self._read = None
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:

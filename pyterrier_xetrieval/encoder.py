@@ -1,8 +1,9 @@
-"""The embedded encoder, and how an artifact's encoder description becomes a pyterrier_dr encoder."""
+"""The embedded encoder, how an artifact's encoder description becomes one, and what an encoder is known again by."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from pyterrier_dr import SBertBiEncoder
 
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MINILM_NAME = "sentence-transformers/all-MiniLM-L6-v2"
+SAME = 0.99  # the cosine of one text's vectors, encoded on other devices or in other batches, is well above this
 
 
 class MiniLM(SBertBiEncoder):
@@ -28,6 +30,10 @@ class MiniLM(SBertBiEncoder):
     Raises:
         ImportError: the package is not installed.
         ValueError: its weights are not the expected ones (sha256), or an unknown dtype.
+
+    Example::
+
+        (MiniLM(dtype="bfloat16") >> FlexIndex("corpus.flex")).index(corpus)
     """
 
     dim = 384
@@ -95,3 +101,28 @@ def load_encoder(description: dict, **options) -> pyterrier_dr.BiEncoder:
     if prefixes:
         raise ValueError(f"the encoder {name!r} wants {prefixes}, which SBertBiEncoder does not add; use an encoder of your own")
     return SBertBiEncoder(name, **options)
+
+
+def encoder_identity(encoder, uses: Sequence[str], *, stage: str) -> dict:
+    """What tells an encoder from others: class, model name and length.
+
+    Args:
+        encoder: a pyterrier_dr bi-encoder, or what has the parts of one that are needed.
+        uses: the names of these parts.
+        stage: who asks; named in errors.
+
+    Raises:
+        ValueError: a part is missing; no ``model_name`` and a repr that is another one in each process.
+    """
+    if not all(hasattr(encoder, part) for part in uses):
+        raise ValueError(f"{stage} expects a pyterrier_dr bi-encoder, found {encoder!r}")
+    kind, name = type(encoder), getattr(encoder, "model_name", None) or repr(encoder)
+    if " object at 0x" in name:
+        raise ValueError(f"{stage} expects an encoder with a model_name to know it again, found {name}")
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", "name": name, "max_length": getattr(encoder, "max_length", None)}
+
+
+def check_same_encoder(known: np.ndarray, found: np.ndarray, folder: Path, *, stage: str) -> None:
+    """ValueError if a text's vector by this encoder is not the one that is known from its vectors in a folder."""
+    if known.shape != found.shape or not known @ found >= SAME * np.linalg.norm(known) * np.linalg.norm(found):
+        raise ValueError(f"{stage} found other vectors of this encoder in {folder}: the encoder has changed; remove it")

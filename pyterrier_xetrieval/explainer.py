@@ -8,9 +8,9 @@ import pyterrier as pt
 
 from .attribution import Attribution, attribute
 from .explanation import Explanation
-from .labels import FeatureLabels
+from .labels import FeatureNames
 from .scorer import distinct_documents, fold_views, row_dots
-from .stage import RowWiseStage, positive_int
+from .stage import RowWiseStage, positive_int, threshold_of
 from .vectors import stack_unique, view_column
 from .views import encode_views, join_views
 
@@ -48,9 +48,8 @@ class SAEExplainer(RowWiseStage):
         self.model = model
         self.aspects = model.check_aspects(aspects, stage="SAEExplainer")
         self.weights = model.check_weights(weights, self.aspects, stage="SAEExplainer")
-        if not float(threshold) >= 0:
-            raise ValueError(f"SAEExplainer expects threshold >= 0 (activations are never negative), found {threshold}")
-        self.threshold, self.top = float(threshold), positive_int(top, "top", stage="SAEExplainer")
+        self.threshold = threshold_of(threshold, stage="SAEExplainer")
+        self.top = positive_int(top, "top", stage="SAEExplainer")
         self.refit, self.batch_size = refit, positive_int(batch_size, "batch_size", stage="SAEExplainer")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -74,7 +73,7 @@ class SAEExplainer(RowWiseStage):
 
 
 def explanations(
-    qids: list[str], docnos: list[str], parts: Attribution, *, views: tuple[str, ...], labels: FeatureLabels, top: int
+    qids: list[str], docnos: list[str], parts: Attribution, *, views: tuple[str, ...], labels: FeatureNames, top: int
 ) -> np.ndarray:
     """One :class:`~pyterrier_xetrieval.Explanation` for each pair, object ``[n]``."""
     column = np.empty(len(qids), dtype=object)

@@ -9,7 +9,7 @@ import pandas as pd
 import pyterrier as pt
 
 from .attribution import Attribution
-from .labels import FeatureLabels
+from .labels import FeatureNames
 
 OTHER, BIAS, RESIDUAL = "other features", "bias", "not explained by the dictionary"
 
@@ -28,6 +28,9 @@ class Explanation:
         labels: what the features are called.
         top: how many features :func:`repr` and the notebook card spell out.
 
+    Two are equal if they are of the same pair and all numbers are. Arrays are read-only: they are shared with those of
+    the other results.
+
     Attributes:
         score: float, ``Σ_v w_v ⟨q, v⟩`` over ``views``.
         features: int32 ``[s]``, ids of the shared features, largest contribution first.
@@ -40,12 +43,23 @@ class Explanation:
 
     __slots__ = ("_parts", "_row", "docno", "labels", "qid", "top", "views")
 
-    def __init__(self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureLabels, top=10):
+    def __init__(self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top=10):
         self.qid, self.docno, self._parts, self._row = qid, docno, parts, row
         self.views, self.labels, self.top = views, labels, top
 
-    def __reduce__(self):  # a copy, or a pickle, takes its own pair along and no other
-        return Explanation, (self.qid, self.docno, self._parts.pair(self._row), 0, self.views, self.labels, self.top)
+    def __reduce__(self):  # a copy, or a pickle, takes its own pair along and no other, and no other labels
+        own = self._parts.pair(self._row), 0, self.views, self.labels.only(self.features.tolist()), self.top
+        return Explanation, (self.qid, self.docno, *own)
+
+    def __eq__(self, other) -> bool:
+        """The same pair with the same numbers."""
+        if not isinstance(other, Explanation):
+            return NotImplemented
+        same = (self.qid, self.docno, self.views) == (other.qid, other.docno, other.views)
+        return same and self._parts.pair(self._row).equals(other._parts.pair(other._row))
+
+    def __hash__(self) -> int:
+        return hash((self.qid, self.docno, self.views, self.score))
 
     @property
     def score(self) -> float:
@@ -192,6 +206,9 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
         ``document_activation`` (the largest over the views), ``contribution``, ``share`` (of the score). The last
         three rows of each pair, whose ``feature`` is missing, are the other features, the bias and what the
         dictionary does not explain, so that ``contribution`` adds up to the score of the pair.
+
+    Raises:
+        ValueError: a row whose ``explanation`` is none.
 
     Example::
 

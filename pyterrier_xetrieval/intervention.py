@@ -95,7 +95,7 @@ class FeatureIntervention(RowWiseStage):
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         mode: ``"erase"`` (Eq. 25) and ``"keep_only"`` (Eq. 26): ridge projection on the decoder directions,
             λ = 1e-6, back to the norm the vector had. ``"scale"``: activations times ``alpha`` (section 3.6.2).
-        features: feature ids; or ``"shared"``, the shared features of each row's own ``explanation``; or a function
+        features: feature ids (of a Series over an index named ``feature``, its index); or ``"shared"``, the shared features of each row's own ``explanation``; or a function
             from a row (a dict of its columns) to feature ids.
         alpha: the factor of ``"scale"``.
         target: ``"doc"``, ``"query"`` or ``"both"``.
@@ -173,6 +173,8 @@ class FeatureIntervention(RowWiseStage):
             raise ValueError(
                 f"FeatureIntervention expects features to be ids, a function that returns ids, or 'shared', found {features!r}"
             )
+        if isinstance(features, pd.Series) and features.index.name == "feature":  # of a grouped explanation_frame
+            features = features.index
         ids = np.unique(np.asarray(list(features)))
         if not len(ids):
             return ()

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from .files import replacing
 
-class FeatureLabels:
+
+class FeatureNames:
+    """What features of one dictionary are called.
+
+    Args:
+        names: feature to label, for those that have one.
+        dict_size: ``D``.
+
+    Example::
+
+        names[17]           # 'sorting, order'; 'feature 17' if it has none
+    """
+
+    def __init__(self, names: Mapping[int, str], dict_size: int):
+        self._names, self.dict_size = dict(names), dict_size
+
+    def __getitem__(self, feature: int) -> str:
+        """What to call a feature: its label, or ``"feature 17"``; IndexError for one that the dictionary does not have."""
+        return self.name(feature) or f"feature {feature}"
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, feature: int) -> str:
+        """The label alone; the empty string where there is none."""
+        if not 0 <= feature < self.dict_size:
+            raise IndexError(f"{type(self).__name__} expects features 0 … {self.dict_size - 1}, found {feature}")
+        return self._names.get(feature, "")
+
+    def only(self, features: Iterable[int]) -> FeatureNames:
+        """The names of these features alone, as a pickled explanation takes them along."""
+        return FeatureNames({j: self._names[j] for j in features if j in self._names}, self.dict_size)
+
+
+class FeatureLabels(FeatureNames):
     """Labels of the features of one dictionary: the hypotheses ``h_j`` of Eq. 16, or keywords until there are any.
 
     Args:
@@ -21,7 +57,7 @@ class FeatureLabels:
 
     Example::
 
-        labels[17]          # 'sorting, order'; 'feature 17' if it has none
+        labels.find("sort")     # the rows of the table whose label holds the word; labels[17] as in FeatureNames
     """
 
     def __init__(self, table: pd.DataFrame, dict_size: int):
@@ -36,20 +72,8 @@ class FeatureLabels:
         if len(ids) and (ids.min() < 0 or ids.max() >= dict_size):
             raise ValueError(f"FeatureLabels expects features 0 … {dict_size - 1}, found {ids.min()} … {ids.max()}")
         self.table = table.reset_index(drop=True)
-        self.dict_size = dict_size
-        self._names = [""] * dict_size
-        for feature, label in zip(ids, table["label"].fillna("").astype(str)):
-            self._names[feature] = label.strip()
-
-    def __getitem__(self, feature: int) -> str:
-        return self._names[feature] or f"feature {feature}"
-
-    def __len__(self) -> int:
-        return sum(map(bool, self._names))
-
-    def name(self, feature: int) -> str:
-        """The label alone; the empty string where there is none."""
-        return self._names[feature]
+        labels = table["label"].fillna("").astype(str).str.strip()
+        super().__init__({j: label for j, label in zip(ids.tolist(), labels) if label}, dict_size)
 
     @property
     def methods(self) -> list[str]:
@@ -84,9 +108,10 @@ class FeatureLabels:
         return cls(pd.DataFrame(rows, columns=["feature", "label", "method"]), dict_size)
 
     def write(self, path) -> None:
-        """Writes the tab-separated table that :meth:`read` reads; tabs and line ends in texts become spaces."""
+        """Writes the tab-separated table that :meth:`read` reads, all or nothing; tabs and line ends in texts become spaces."""
         table = self.table.copy()
         for column in table.columns:
             if not pd.api.types.is_numeric_dtype(table[column]):
                 table[column] = table[column].astype(str).str.replace(r"\s+", " ", regex=True)
-        table.to_csv(path, sep="\t", index=False, quoting=3, escapechar=None, float_format="%.5g")
+        with replacing(path, "wb") as file:
+            table.to_csv(file, sep="\t", index=False, quoting=3, escapechar=None, float_format="%.5g")

@@ -25,7 +25,7 @@ from .labels import FeatureLabels
 from .reconstruction import Reconstructor
 from .sae import SparseAutoencoder
 from .scorer import FoldViews, MultiViewScorer, view_weights
-from .stage import distinct_aspects
+from .stage import check_aspect_name, distinct_aspects
 
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
 _NO_PATH = type(pt.Artifact.NO_PATH)  # by type: a pickled model carries a copy of the sentinel
@@ -94,8 +94,7 @@ class Xetrieval(pt.Artifact):
         if len(set(dims.values())) > 1:
             raise ValueError(f"Xetrieval expects parts of one dimension, found {dims}")
         for aspect in internalizers:
-            if not str(aspect).isidentifier() or aspect == "original":
-                raise ValueError(f"Xetrieval expects aspects that can end a column name and are not 'original', found {aspect!r}")
+            check_aspect_name(aspect, stage="Xetrieval")
         model = cls(pt.Artifact.NO_PATH)
         model.internalizers = {a: _frozen(module) for a, module in internalizers.items()}
         model.sae = _frozen(sae)
@@ -152,6 +151,11 @@ class Xetrieval(pt.Artifact):
             meta = {**self.meta, "dtype": dtype, "sha256": sums}
             Path(folder, META).write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return type(self)(str(path), device=str(self.device))
+
+    @property
+    def stored_dtype(self) -> str:
+        """The ``dtype`` to :meth:`save` a copy in: that of the files the weights came from, which hold nothing finer."""
+        return self.meta.get("dtype", "float32") if isinstance(self.path, Path) else "float32"
 
     @property
     def dim(self) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import pandas as pd
 import pyterrier as pt
 
+from .files import replacing
 from .model import Xetrieval
 
 RELEASED_KEYS = ("query_id", "doc_id", "shared_features", "per_view_shared_features", "feature_explanations")
@@ -23,55 +22,52 @@ def read_pairs(path) -> Iterator[dict]:
     Raises:
         ValueError: a line that is no JSON object with texts ``query`` and ``doc``; it names the line.
     """
-    with open(path, encoding="utf-8") as lines:
+    with open(path, "rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
                 pair = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number}: not JSON ({error.msg}, column {error.colno})") from None
+            except ValueError as error:  # no JSON, or no UTF-8
+                raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
             texts = [pair.get(key) for key in ("query", "doc")] if isinstance(pair, dict) else [None]
             if not all(isinstance(text, str) for text in texts):
                 raise ValueError(f"{path}, line {number}: expects an object with texts 'query' and 'doc'")
             yield pair
 
 
-def explain_pairs(
-    model: Xetrieval, source, target, *, attribution: bool = False, threshold: float = 0.0, chunk: int = 1000
+def explain_file(
+    model: Xetrieval, source, target, *, encoder=None, attribution: bool = False, threshold: float = 0.0, chunk: int = 1000
 ) -> int:
     """Explains every pair of a JSONL file into another one, in order; returns how many.
 
     Args:
-        model: the model, whose own encoder embeds the texts.
+        model: the model.
         source: pairs as :func:`read_pairs` reads them.
         target: one line per pair with the released program's keys; replaced in one step when all pairs are done.
+        encoder: a pyterrier_dr bi-encoder, or None for the model's own.
         attribution: also write ``score``, ``parts`` and ``features`` of :meth:`Explanation.to_dict`.
         threshold: τ of Eq. 4.
         chunk: pairs held in memory at once.
 
     Raises:
-        ValueError: a bad line in ``source``, or no pairs at all; ``target`` is then left as it was.
+        ValueError: a bad line in ``source``, no pairs at all, or ``target`` is ``source``; it is then left as it was.
     """
-    encoder, explain = model.encoder(), model.internalizer() >> model.explainer(threshold=threshold)
+    if os.path.exists(target) and os.path.samefile(source, target):
+        raise ValueError(f"explain_file expects another file than {source} to write to")
+    encoder = model.encoder() if encoder is None else encoder
+    explain = model.internalizer() >> model.explainer(threshold=threshold)
     total = sum(1 for _ in read_pairs(source))  # a bad line is found before any work is done
     if not total:
         raise ValueError(f"{source} holds no pairs")
-    handle, unfinished = tempfile.mkstemp(dir=Path(target).absolute().parent, suffix=".jsonl")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out, pt.tqdm(total=total, desc="explain", unit="pair") as bar:
-            pairs = read_pairs(source)
-            while batch := list(islice(pairs, chunk)):
-                for pair, explanation in zip(batch, explain(_encoded(encoder, batch))["explanation"]):
-                    record = explanation.to_dict() | {key: pair.get(key) for key in ("query_id", "doc_id")}
-                    keys = record if attribution else RELEASED_KEYS
-                    out.write(json.dumps({key: record[key] for key in keys}, ensure_ascii=False) + "\n")
-                bar.update(len(batch))
-        os.chmod(unfinished, 0o644)
-        os.replace(unfinished, target)
-    except BaseException:
-        os.unlink(unfinished)
-        raise
+    with replacing(target) as out, pt.tqdm(total=total, desc="explain", unit="pair") as bar:
+        pairs = read_pairs(source)
+        while batch := list(islice(pairs, chunk)):
+            for pair, explanation in zip(batch, explain(_encoded(encoder, batch))["explanation"]):
+                record = explanation.to_dict() | {key: pair.get(key) for key in ("query_id", "doc_id")}
+                keys = record if attribution else RELEASED_KEYS
+                out.write(json.dumps({key: record[key] for key in keys}, ensure_ascii=False) + "\n")
+            bar.update(len(batch))
     return total
 
 

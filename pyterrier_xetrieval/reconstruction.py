@@ -34,6 +34,13 @@ class Reconstructor(RowWiseStage):
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         refit: as in :class:`~pyterrier_xetrieval.SAEExplainer`.
         batch_size: vectors at once.
+
+    Raises:
+        ValueError: vectors of another dimension, NaN or infinite.
+
+    Example::
+
+        (model.encoder() >> model.reconstructor() >> FlexIndex("rebuilt.flex")).index(corpus)
     """
 
     label = "Reconstructor"

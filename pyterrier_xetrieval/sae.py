@@ -23,6 +23,11 @@ class SparseCodes:
     Attributes:
         ids: int64 tensor ``[n, k]``, feature ids in ``0 … D-1``, no order.
         values: float32 tensor ``[n, k]``, activations ``c_j >= 0``.
+
+    Example::
+
+        codes = sae.encode(x)
+        codes.ids[0][codes.active()[0]]            # the active features of the first vector
     """
 
     ids: torch.Tensor

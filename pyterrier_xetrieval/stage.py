@@ -20,6 +20,13 @@ def positive_int(value, name: str, *, stage: str) -> int:
     return int(value)
 
 
+def threshold_of(value, *, stage: str) -> float:
+    """τ of Eq. 4, if it is a number from 0 up; else a ValueError that names the stage."""
+    if not isinstance(value, (int, float, np.number)) or not value >= 0:
+        raise ValueError(f"{stage} expects threshold >= 0 (activations are never negative), found {value!r}")
+    return float(value)
+
+
 def distinct_aspects(aspects, *, stage: str) -> tuple[str, ...]:
     """``aspects`` as a tuple; ValueError for a single string, no sequence, or a name given twice."""
     if isinstance(aspects, str) or not isinstance(aspects, Iterable):
@@ -28,6 +35,12 @@ def distinct_aspects(aspects, *, stage: str) -> tuple[str, ...]:
     if len(set(aspects)) < len(aspects):
         raise ValueError(f"{stage} expects each aspect once, found {list(aspects)}")
     return aspects
+
+
+def check_aspect_name(aspect, *, stage: str) -> None:
+    """ValueError unless ``aspect`` can end the name of a column and is not that of the original view."""
+    if not isinstance(aspect, str) or not aspect.isidentifier() or aspect == "original":
+        raise ValueError(f"{stage} expects aspects that can end a column name and are not 'original', found {aspect!r}")
 
 
 class Stage(pt.Transformer):

@@ -1,6 +1,8 @@
-"""The one door between columns of vectors and float32 matrices, and the loader that fills such a column."""
+"""The one door between columns or files of vectors and float32 matrices, and the loader that fills such a column."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -69,12 +71,56 @@ def unstack(matrix: np.ndarray, rows: np.ndarray | None = None, *, index: pd.Ind
     return pd.Series(column, index=index, dtype=object)
 
 
+def as_texts(docnos: list, *, stage) -> list[str]:
+    """Docnos as an index knows them, whatever a frame has them as; ValueError for a missing one, naming ``stage``."""
+    if all(isinstance(docno, str) for docno in docnos):
+        return docnos
+    missing = np.flatnonzero(pd.isna(docnos))
+    if len(missing):
+        raise ValueError(f"{stage!r} found a missing docno in row {int(missing[0])}")
+    return list(map(str, docnos))
+
+
+def read_unit_vectors(path, n: int | None = None, what: str = "texts", *, stage: str) -> np.ndarray:
+    """The vectors of a file ``NAME.f16.npy``, every one of length 1 again after its rounding.
+
+    Args:
+        path: an array ``[n, m]`` as ``np.save`` writes it.
+        n: how many there must be; None for any number.
+        what: whose vectors they are; named in errors, as is ``stage``, who asks.
+
+    Returns:
+        float32 ``[n, m]``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: another number of vectors; one that is not finite or all zero.
+
+    Example::
+
+        docs = read_unit_vectors("embeddings/scifact.f16.npy", len(docnos), "documents", stage="read_embedded")
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{stage} expects the vectors of the {what} at {path}, found no such file")
+    vectors = np.load(path).astype(np.float32)
+    if vectors.ndim != 2 or n not in (None, len(vectors)):
+        each = what if n is None else f"{n} {what}"
+        raise ValueError(f"{stage} expects a vector for each of {each} in {path}, found an array {vectors.shape}")
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (np.isfinite(norms) & (norms > 0)).all():
+        raise ValueError(f"{stage} found a vector that is zero or not finite in {path}")
+    vectors /= norms
+    return vectors
+
+
 def _as_vector(cell, column, row, dim, stage) -> np.ndarray:
     try:
         array = np.asarray(_on_cpu(cell) if isinstance(cell, torch.Tensor) else cell)
         vector = array.astype(np.float32, copy=False) if array.dtype.kind in "fiu" else None
     except (TypeError, ValueError, RuntimeError):
         vector = None
+    if vector is not None and vector.ndim == 0 and np.isnan(vector):  # what merging two rankings leaves where one has no row
+        raise ValueError(f"{stage!r} found no vector (NaN) in {column} of row {row}; add vectors after rankings are joined")
     if vector is None:
         raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {type(cell).__name__} in row {row}")
     if vector.ndim != 1:
@@ -124,9 +170,7 @@ class VectorLoader(RowWiseStage):
         pt.validate.columns(inp, includes=["docno"], context=self)
         if not len(inp):
             return inp.assign(doc_vec=unstack(np.empty((0, 0), np.float32), index=inp.index))
-        if inp["docno"].isna().any():
-            raise ValueError(f"{self!r} found a missing docno in row {int(np.flatnonzero(inp['docno'].isna())[0])}")
-        docnos, rows = np.unique(np.asarray(inp["docno"].astype(str).tolist(), dtype=np.str_), return_inverse=True)
+        docnos, rows = np.unique(np.asarray(as_texts(inp["docno"].tolist(), stage=self), dtype=np.str_), return_inverse=True)
         docids = self._docids(docnos)
         if (docids < 0).any():
             missing = docnos[docids < 0]

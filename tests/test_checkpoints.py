@@ -66,6 +66,11 @@ def test_released_checkpoints_compute_what_the_release_computes(release):
         assert e.per_view == expected and any(expected.values())
 
 
+def test_what_is_read_is_ready_for_use(release):
+    for module in (read_internalizer(release[0] / "model_qa.pt"), read_topk_sae(release[0] / "sae_model.pt")):
+        assert not module.training and not any(p.requires_grad for p in module.parameters())
+
+
 def test_released_model_becomes_an_artifact(release, tmp_path):
     folder = release[0]
     saved = read_released(folder, folder / "sae_model.pt").save(tmp_path / "released")
@@ -101,8 +106,11 @@ def test_no_checkpoint_at_all(tmp_path):
 def test_wrong_keys_and_shapes(tmp_path):
     state = ReleasedSAE().state_dict()
     torch.save({k: v for k, v in state.items() if k != "k"}, tmp_path / "no_k.pt")
-    with pytest.raises(ValueError, match="does not say its k"):
+    with pytest.raises(ValueError, match="expects one k, a positive whole number, found \\[\\]"):
         read_topk_sae(tmp_path / "no_k.pt")
+    torch.save({**state, "k": torch.tensor([K, K])}, tmp_path / "two_k.pt")
+    with pytest.raises(ValueError, match="two_k.pt expects one k"):
+        read_topk_sae(tmp_path / "two_k.pt")
     torch.save({**state, "b_dec": torch.zeros(7)}, tmp_path / "shape.pt")
     with pytest.raises(ValueError, match="b_dec expects m=1024, found shape \\[7\\]"):
         read_topk_sae(tmp_path / "shape.pt")

@@ -172,6 +172,8 @@ def test_bad_models_datasets_and_tables(tmp_path, corpus, server):
     assert "no Xetrieval artifact" in one_line(run("evaluate", tmp_path / "empty", "pydocs"))
     assert ".csv or .json" in one_line(run("evaluate", "default", "pydocs", "--out", tmp_path / "table.txt"))
     assert "is not one of" in one_line(run("evaluate", "default", "pydocs", "--what", "everything"))
+    for arguments in (["evaluate", "default", "pydocs"], ["explain", corpus, tmp_path / "out"]):
+        assert "'gpu' cannot be used here" in one_line(run(*arguments, "--device", "gpu"))
 
 
 def test_ranges_of_features():

@@ -134,6 +134,11 @@ def test_missing_texts_are_an_error_or_a_view_that_adds_nothing(ranking):
     assert alone["doc_vec_qa"].iloc[0].shape == (16,) and not alone["doc_vec_qa"].iloc[0].any()
 
 
+def test_a_batch_size_is_a_positive_whole_number():
+    with pytest.raises(ValueError, match="CoTReasoner expects batch_size to be a positive whole number, found -3"):
+        CoTReasoner(TEACHER, ENCODER, batch_size=-3)
+
+
 def test_identity_representation_and_label():
     make = lambda **options: CoTReasoner(TEACHER, ENCODER, **options)  # noqa: E731
     assert make() == make() and hash(make()) == hash(make())

@@ -70,11 +70,19 @@ def test_a_missing_file_is_missed_only_when_asked_for(folder, part, file):
         getattr(dataset, part)()
 
 
-@pytest.mark.parametrize("line, said", [("{", "is no JSON"), ('{"text": "x"}', "_id and text"), ("[1]", "_id and text")])
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("{", "is no JSON"),
+        ('{"_id": "1", "text": "caf\udce9"}', "is no JSON"),
+        ('{"text": "x"}', "_id and text"),
+        ("[1]", "_id and text"),
+    ],
+)
 def test_a_bad_line_is_named(folder, line, said):
     path = next(folder.glob("queries*"))
-    with (gzip.open if path.suffix == ".gz" else open)(path, "at") as file:
-        file.write(f"\n{line}\n")
+    with (gzip.open if path.suffix == ".gz" else open)(path, "ab") as file:
+        file.write(f"\n{line}\n".encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=f"line 5 of .*{path.name}.*{said}"):
         beir_folder(folder).get_topics()
 

@@ -69,8 +69,10 @@ def test_sizes_at_the_ends():
     # queries whose documents are not in the corpus go, and the fill makes up for what is missing
     short = sample(Numbers(n=10, queries=20), documents=8)
     assert len(docnos(short)) == 8 and len(short.get_topics()) == 5
-    with pytest.raises(ValueError, match="documents=0"):
+    with pytest.raises(ValueError, match="documents to be a positive whole number, found 0"):
         sample(Numbers(), documents=0)
+    with pytest.raises(ValueError, match="found 2.5"):
+        sample(Numbers(), documents=2.5)
 
 
 def test_nothing_is_read_before_it_is_asked_for():

@@ -1,5 +1,7 @@
 """The embedded model on real text, through the real encoder."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pyterrier as pt
@@ -7,7 +9,9 @@ import pytest
 import torch
 
 from pyterrier_xetrieval import MultiViewScorer, Xetrieval, pydocs
+from pyterrier_xetrieval.evaluation.weights import GRID
 from pyterrier_xetrieval.training import fraction_of_variance_explained
+from pyterrier_xetrieval.training.card import model_card
 
 QUERY = "how do I sort a list of words by their length"
 NAMES = ["sorted", "list.sort", "str.split", "os.remove", "time.sleep", "random.shuffle", "json.dumps", "threading.Lock"]
@@ -34,6 +38,27 @@ def test_it_is_an_artifact_of_its_size(model):
     assert model.aspects == ("summary", "purpose", "qa") and model.dim == model.encoder().dim == 384
     assert "Licence" in (model.path / "README.md").read_text() and model.labels.methods
     assert len(model.labels) > 0.9 * model.sae.dict_size
+
+
+def card_of(model, facts):
+    """The card that the recipe writes from these facts, without the points on variants, which are in no artifact."""
+    written = (model.path / "README.md").read_text(encoding="utf-8")
+    parts = written.split("\n## Training data\n")[1].split("\nLeft out of")[0].split("\n### ")[1:]
+    sources = {name: f"# title\n{text}" for name, text in (part.split("\n", 1) for part in parts)}
+    card = model_card(
+        sae=model.sae, internalizers=model.internalizers, encoder=model.meta["encoder"], facts=facts, sources=sources,
+        labels=model.labels,
+    )  # fmt: skip
+    return card, re.sub(r"## Choice of variant.*?(?=## Training\n)", "", written, flags=re.DOTALL)
+
+
+def test_its_card_is_what_the_recipe_writes(model):
+    made, written = card_of(model, model.meta["training"])
+    assert made == written and "## View weights" in made
+    tried = model.meta["training"]["view_weights_tried"]
+    assert tuple(tried["weights"]) == GRID and max(tried["points"], key=tried["points"].get) == "0.2"
+    without, _ = card_of(model, {name: fact for name, fact in model.meta["training"].items() if name != "view_weights_tried"})
+    assert "View weights" not in without and len(without) < len(made)
 
 
 def test_it_finds_the_features_of_sorting_a_list(model, views):

@@ -15,7 +15,8 @@ from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.training.describe import check_label, clean_label, describe
 from pyterrier_xetrieval.training.label_quality import detection_scores, intruder_detection, read_number, read_yes_no
 from pyterrier_xetrieval.training.llm import EndpointLLM, FunctionLLM, TeacherError
-from pyterrier_xetrieval.training.samples import feature_samples, fill_parts
+from pyterrier_xetrieval.training.prompts import fill
+from pyterrier_xetrieval.training.samples import feature_samples
 
 WORDS = ("rabbit", "violin", "harbour", "tax", "glacier", "yeast")
 FILLER = "the and some about many here there which quite often".split()
@@ -109,12 +110,13 @@ def test_vectors_that_cannot_be_used_are_named():
         ("NaN or infinity in vector 3", np.array_split(broken, 2), {}),
         ("docno of its own for each of 5", vectors, {"docnos": list("abca")}),
         ("docno of its own for each of 5", vectors, {"docnos": list("abcda")}),
-        ("positive number as top", vectors, {"top": 0}),
+        ("top to be a positive whole number", vectors, {"top": 0}),
         ("threshold >= 0", vectors, {"threshold": -1.0}),
         ("aspects among", vectors, {"aspects": ["x"]}),
     ):
         with pytest.raises(ValueError, match=message):
             feature_samples(model, given, **options)
+    assert feature_samples(model, vectors, top=np.int64(3)).docs.shape[1] == 3
 
 
 def test_an_oracle_finds_the_planted_words(planted, tmp_path):
@@ -265,7 +267,7 @@ def test_answers_are_cleaned():
         assert clean_label(text).lower().removeprefix("- ") == "sorting lists", text
     assert clean_label("<think>still") == "" and clean_label("C++ labels: a guide") == "C++ labels: a guide"
     assert check_label("a b c d e f g h") is None and check_label("…") and check_label("漢" * 200)
-    assert fill_parts("{a} {b} {c}", a="{b}", b="x") == "{b} x {c}"
+    assert fill("{a} {b} {c}", a="{b}", b="x") == "{b} x {c}"
 
 
 def test_a_real_model_on_a_real_server(planted, tmp_path):

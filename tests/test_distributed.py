@@ -23,7 +23,7 @@ from pyterrier_xetrieval import MiniLM, Xetrieval, XetrievalIndex
 ray = pytest.importorskip("ray")
 
 from pyterrier_xetrieval.distributed import OnWorker, index_corpus  # noqa: E402
-from pyterrier_xetrieval.distributed.cluster import Workers, _Place, _see, run_parts  # noqa: E402
+from pyterrier_xetrieval.distributed.cluster import Workforce, _Place, _see, run_parts  # noqa: E402
 from pyterrier_xetrieval.distributed.folder import shared_token  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -249,7 +249,7 @@ class Deadly:
 def test_a_part_that_kills_every_worker(tmp_path, monkeypatch):
     monkeypatch.setattr("pyterrier_xetrieval.distributed.cluster.RETRIES", 0)  # each costs an import
     with pytest.raises(RuntimeError, match="1 workers died on part 0 .* finished parts are kept"):
-        list(run_parts(Deadly(), [str(tmp_path / "tries.log")], tmp_path, Workers(1, 1, 0), stage="job"))
+        list(run_parts(Deadly(), [str(tmp_path / "tries.log")], tmp_path, Workforce(1, 1, 0), stage="job"))
     assert (tmp_path / "tries.log").read_text() == "x"
 
 

@@ -65,7 +65,7 @@ class LetterCounts:
 
 
 def no_leftovers(cache):
-    return not [path for path in cache.rglob("*") if path.name.endswith(".partial")]
+    return not [path for path in cache.rglob("*") if path.name.endswith(".unfinished")]
 
 
 def test_vectors_judgements_and_texts(tmp_path):

@@ -41,7 +41,7 @@ def large() -> Xetrieval:
 
 @pytest.fixture(scope="module")
 def table(large):
-    return evaluate(large, None, toy())
+    return evaluate(large, toy())
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ class TestEvaluate:
 
     def test_a_raw_dictionary_is_compared_where_the_paper_does(self, large):
         raw = random_sae(16, 1024, 24, seed=5)
-        found = evaluate(large, None, toy(), what=["reconstruction", "erasure"], raw_sae=raw)
+        found = evaluate(large, toy(), what=["reconstruction", "erasure"], raw_sae=raw)
         assert list(found["sae"].dropna().unique()) == ["explainer", "raw", "random"]
         assert "direct" in set(found["set"].dropna())
         errors = found[(found["sae"] == "raw") & (found["measure"] == "mse") & (found["view"] == "original")]
@@ -120,16 +120,16 @@ class TestEvaluate:
         from test_embedding import LetterCounts, Letters
 
         model, encoder = make_model(random_sae(3, 8, 2)), LetterCounts()
-        found = evaluate(model, encoder, Letters(), what=["retrieval"], cache=tmp_path)
-        again = evaluate(model, encoder, Letters(), what=["retrieval"], cache=tmp_path)
+        found = evaluate(model, Letters(), encoder=encoder, what=["retrieval"], cache=tmp_path)
+        again = evaluate(model, Letters(), encoder=encoder, what=["retrieval"], cache=tmp_path)
         pd.testing.assert_frame_equal(found, again)
         assert set(found["collection"]) == {"letters"}
 
     def test_what_cannot_be_asked(self, large):
         with pytest.raises(ValueError, match="'colour'"):
-            evaluate(large, None, toy(), what=["colour"])
+            evaluate(large, toy(), what=["colour"])
         with pytest.raises(ValueError, match="dimension 16, found 8"):
-            evaluate(large, None, toy(dim=8))
+            evaluate(large, toy(dim=8))
 
 
 class TestMeasuring:
@@ -283,6 +283,19 @@ class TestPage:
         page = found["results.md"].decode()
         assert page.count("\n## ") == len(found) - 1 == 2
         assert f"figures/{figure}.svg" in whole and f"{figure}.svg" not in page and f"--questions {missing}" not in page
+
+    def test_the_time_of_a_cot_reasoner_is_part_of_the_command(self, folder, tmp_path):
+        results = part(folder, tmp_path / "results", "latency")
+        file = json.loads((results / "latency.one.json").read_text())
+        file["key"] |= {"question": "cot", "options": {"llm": "m", "max_tokens": 9, "sizes": [200, 400]}}
+        file["facts"] |= {"command": "measure --cot FILE", "seconds": 40.0}
+        rows = [
+            {"size": size, "system": "CoT reasoner", "extrapolated": size > 24, "value": 2.0 * size} for size in (24, 200, 400)
+        ]
+        file["rows"] = [{**row, "measure": "corpus_seconds", "n": 24} for row in rows]
+        (results / "cot.one.json").write_text(json.dumps(file))
+        page = render(results, tmp_path / "page")["results.md"].decode()
+        assert "`measure --cot FILE` (42 s in all)" in page and "`measure` (" not in page
 
     def test_results_of_two_models_are_refused(self, folder, tmp_path):
         def other(name, file):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import identity_sae, random_sae
+from conftest import identity_sae, make_model, random_sae
 from test_evaluation_erasure import active, make_collection, random_collection
 
 from pyterrier_xetrieval.evaluation.collection import ndcg, rank
@@ -102,7 +102,7 @@ def toy():
 
 def test_key_features_carry_the_ranking(toy):
     """Relevant documents score .7·.5·α with the key feature scaled, the others .7·.6: over at α = 1.2."""
-    table = steering(identity_sae().requires_grad_(False), toy, num_features=1, alphas=[0.0, 1.0, 1.1, 1.3, 2.0], draws=3)
+    table = steering(make_model(identity_sae()), toy, num_features=1, alphas=[0.0, 1.0, 1.1, 1.3, 2.0], draws=3)
     found = table[table["measure"] == "nDCG@10"].pivot(index=["set", "split"], columns="alpha", values="value")
     for split in ("same", "unseen"):
         assert found.loc["key", split].tolist() == pytest.approx([0, 0, 0, 1, 1])
@@ -115,7 +115,7 @@ def test_key_features_carry_the_ranking(toy):
 def test_halves_are_kept_apart(sae):
     """What was chosen on one half is measured on it for ``same`` and on the other for ``unseen``; every query in both."""
     collection = random_collection()
-    table = steering(sae, collection, num_features=6, alphas=[0.0, 2.0], draws=1, seed=4)
+    table = steering(make_model(sae), collection, num_features=6, alphas=[0.0, 2.0], draws=1, seed=4)
     half = np.random.default_rng(4).permutation(12) % 2
     pairs = contrast_pairs(collection, seed=4)
     expected = {}
@@ -130,7 +130,7 @@ def test_halves_are_kept_apart(sae):
     rows = table[(table["set"] == "key") & (table["alpha"] == 0) & (table["measure"] == "nDCG@10")].set_index("split")
     for split, values in expected.items():
         assert len(values) == 12 and rows.loc[split, "value"] == pytest.approx(np.mean(values))
-    assert steering(sae, collection, num_features=6, alphas=[0.0, 2.0], draws=1, seed=4).equals(table)
+    assert steering(make_model(sae), collection, num_features=6, alphas=[0.0, 2.0], draws=1, seed=4).equals(table)
 
 
 @pytest.mark.parametrize(
@@ -144,9 +144,9 @@ def test_halves_are_kept_apart(sae):
 )
 def test_refused(sae, options, message):
     with pytest.raises(ValueError, match=message):
-        steering(sae, random_collection(), **options)
+        steering(make_model(sae), random_collection(), **options)
 
 
 def test_one_query_cannot_be_halved(sae):
     with pytest.raises(ValueError, match="two queries"):
-        steering(sae, random_collection().select([0]), num_features=3)
+        steering(make_model(sae), random_collection().select([0]), num_features=3)

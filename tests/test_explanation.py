@@ -3,6 +3,7 @@ import json
 import pickle
 
 import numpy as np
+import pandas as pd
 import pyterrier as pt
 import pytest
 
@@ -45,7 +46,7 @@ def test_repr_names_the_strongest_features(explained):
 
 
 def test_html_is_escaped_and_shows_the_residual(model, results):
-    model.labels._names[:] = ["<b>&"] * len(model.labels._names)
+    model.labels._names.update(dict.fromkeys(range(model.labels.dict_size), "<b>&"))
     html = first_with(model.explainer(aspects=())(results), 1)._repr_html_()
     assert "&lt;b&gt;&amp;" in html and "<b>&" not in html
     assert "not explained by the dictionary" in html
@@ -74,6 +75,23 @@ def test_a_copy_says_the_same_and_takes_no_other_pair_along(explained, again):
         twin = again(e)
         assert twin.to_dict() == e.to_dict() and str(twin) == str(e) and repr(twin) == repr(e)
         assert len(twin._parts.score) == 1 < len(e._parts.score)
+        assert set(twin.labels._names) <= set(e.features.tolist()) and again(twin) == twin
+
+
+def test_equal_are_those_with_the_same_numbers(explained, model, results):
+    again = (model.internalizer() >> model.scorer() >> model.explainer(top=1))(results)
+    pd.testing.assert_frame_equal(explained[["explanation"]], again[["explanation"]])
+    first, second = explained["explanation"][:2]
+    assert first == copy.copy(first) and hash(first) == hash(copy.copy(first)) and first != second and first != "?"
+    assert first != model.explainer(aspects=())(results)["explanation"][0]
+
+
+def test_what_is_read_cannot_be_spoilt(explained):
+    e = first_with(explained, 2)
+    for values in (e.features, e.contributions, e.query_activations, e.document_activations):
+        with pytest.raises(ValueError, match="read-only"):
+            values /= 2
+    assert e.score == pytest.approx(e.shared + e.other + e.bias + e.residual)
 
 
 def test_long_frame_wants_explanations(explained):

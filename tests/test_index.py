@@ -11,6 +11,8 @@ import pytest
 import torch
 from conftest import identity_sae, make_model, unit
 
+from pyterrier_xetrieval import explanation_frame
+
 DIM = 16
 
 
@@ -166,6 +168,37 @@ def test_stages_behave(index):
     for features in ([], [48], [-1], [0.5], {1: float("nan")}):
         with pytest.raises(ValueError, match="FeatureRetriever expects"):
             index.feature_retriever(features)
+
+
+def test_rankers_are_rebuilt_with_a_cut_off(index):
+    for stage in (index.retriever(), index.feature_retriever(), index.feature_retriever({3: 1.0, 1: 2.0})):
+        again = pt.inspect.transformer_apply_attributes(stage, num_results=2)
+        assert again == (stage % 2).compile() == stage.fuse_rank_cutoff(2) and len(again(topics(1))) == 2
+
+
+def test_features_counted_in_explanations(index, model):
+    explained = explanation_frame((index.retriever(num_results=4) >> index.explainer())(topics())).dropna(subset="feature")
+    counts = explained["feature"].value_counts()
+    assert index.feature_retriever(counts) == index.feature_retriever({int(j): int(n) for j, n in counts.items()})
+    assert model.intervention(features=counts) == model.intervention(features=counts.index.tolist())
+    assert model.intervention(features=pd.Series([1, 2])) == model.intervention(features=[1, 2])
+    with pytest.raises(ValueError, match="documents_of expects num_results"):
+        index.documents_of(3, num_results=-5)
+
+
+def test_docnos_that_are_numbers(model, tmp_path):
+    index = model.indexer(tmp_path / "i").index([{**d, "docno": d["docno"][1:]} for d in corpus()])
+    results = index.retriever(num_results=3)(topics())
+    numbers = results.assign(docno=results.docno.astype(int)).drop(columns="docid")
+    found = (index.vec_loader() >> index.explainer())(numbers)
+    assert [e.score for e in found.explanation] == [e.score for e in index.explainer()(results).explanation]
+    with pytest.raises(ValueError, match="missing docno in row 1"):
+        index.explainer()(results.assign(docno=[results.docno[0], None, *results.docno[2:]]))
+
+
+def test_rankings_joined_by_addition(index):
+    with pytest.raises(ValueError, match=r"no vector \(NaN\) in query_vec .* after rankings are joined"):
+        ((index.retriever(num_results=2) + index.feature_retriever([3], num_results=9)) >> index.explainer())(topics())
 
 
 def test_every_vector_backend_works_on_both(index):

@@ -98,5 +98,7 @@ def test_ndcg_of_known_rankings():
 
 def test_a_feature_that_is_active_everywhere_proves_nothing():
     texts = [f"apple number{i}" for i in range(40)]
-    found = keyword_quality(labels_of("apple"), texts, np.zeros((40, 1), np.int64), np.linspace(1, 2, 40, dtype=np.float32)[:, None])
+    found = keyword_quality(
+        labels_of("apple"), texts, np.zeros((40, 1), np.int64), np.linspace(1, 2, 40, dtype=np.float32)[:, None]
+    )
     assert found["features"] == 0 and np.isnan(found["auc"])

@@ -43,10 +43,16 @@ def test_attribution_adds_up(pairs, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line, message", [("{oops", "line 7: not JSON"), ('{"query": "x"}', "line 7: expects an object"), ("[1]", "line 7")]
+    "line, message",
+    [
+        (b"{oops", "line 7: not JSON"),
+        (b'{"query": "x"}', "line 7: expects an object"),
+        (b"[1]", "line 7"),
+        (b'{"query": "caf\xe9", "doc": "x"}', "line 7: not JSON"),
+    ],
 )
 def test_a_bad_line_is_named_and_the_old_output_stays(pairs, tmp_path, line, message):
-    pairs.write_text(pairs.read_text() + "\n" + line + "\n")
+    pairs.write_bytes(pairs.read_bytes() + b"\n" + line + b"\n")
     (tmp_path / "out.jsonl").write_text("old")
     done = run(pairs, tmp_path / "out.jsonl")
     assert done.exit_code == 2 and message in done.output and "Traceback" not in done.output
@@ -54,6 +60,8 @@ def test_a_bad_line_is_named_and_the_old_output_stays(pairs, tmp_path, line, mes
 
 
 def test_bad_paths_exit_with_2(pairs, tmp_path):
+    before = pairs.read_bytes()
+    assert run(pairs, pairs).exit_code == 2 and pairs.read_bytes() == before
     assert run(tmp_path / "no.jsonl", tmp_path / "out.jsonl").exit_code == 2
     assert run(pairs, tmp_path / "no" / "out.jsonl").exit_code == 2
     done = run(pairs, tmp_path / "out.jsonl", "--model", tmp_path)

@@ -13,7 +13,7 @@ from pyterrier_xetrieval.training import fraction_of_variance_explained, train_s
 from pyterrier_xetrieval.training.k_sparse import TopK
 from pyterrier_xetrieval.training.run import geometric_median
 from pyterrier_xetrieval.training.sae import OBJECTIVES
-from pyterrier_xetrieval.training.sparse import Active, of_slots, reconstruct, reconstruct_dense
+from pyterrier_xetrieval.training.sparse import Active, of_slots, reconstruct
 
 FAMILY = {"k": {"k": 3}, "sparsity": {"sparsity": 0.3}}
 
@@ -42,6 +42,13 @@ def test_a_planted_dictionary_is_found_far_better_than_by_the_random_one(sums_of
     found = (torch.from_numpy(directions) @ sae.w_dec.detach().T).max(1).values
     assert found.median() > 0.9
     assert [entry["step"] for entry in history][-2:] == [250, 300] and history[-1]["fve"] > history[0]["fve"]
+
+
+def reconstruct_dense(x, active, w_enc, b_enc, w_dec, b_dec):
+    """:func:`~pyterrier_xetrieval.training.sparse.reconstruct` through dense ``[n · parts, D]`` matrices and plain autograd."""
+    pre = torch.addmm(b_enc, x - b_dec, w_enc.T)
+    codes = torch.zeros(len(x) * active.parts, len(w_enc), dtype=x.dtype)
+    return codes.index_put((active.bags, active.ids), torch.relu(pre[active.rows, active.ids])) @ w_dec
 
 
 @pytest.mark.parametrize("dict_size", [40, 70_000])  # 16-bit sort keys and wider ones

@@ -101,8 +101,14 @@ def test_queries_and_documents_of_different_dimensions(model, results):
         MultiViewScorer(aspects=())(other)
 
 
+def test_a_missing_qid_is_named(results):
+    results["qid"] = [None, *results["qid"][1:]]
+    with pytest.raises(ValueError, match="MultiViewScorer.*missing qid in row 0"):
+        MultiViewScorer(aspects=())(results)
+
+
 def test_ranks_are_those_of_pyterrier():
     rng = np.random.default_rng(0)
     for qids in (rng.integers(0, 9, 200), rng.integers(0, 9, 200).astype(str), ["q"], []):
         frame = pd.DataFrame({"qid": qids, "score": rng.integers(0, 5, len(qids)) / 3})  # many equal scores
-        assert ranks(frame["qid"], frame["score"].to_numpy()).tolist() == pt.model.add_ranks(frame)["rank"].tolist()
+        assert ranks(frame["qid"], frame["score"].to_numpy(), stage="").tolist() == pt.model.add_ranks(frame)["rank"].tolist()

@@ -327,7 +327,7 @@ def test_bad_options_are_named(out):
 def test_prompts_keep_braces_and_ask_in_laymans_terms():
     assert tuple(PROMPTS) == ("summary", "purpose", "qa") and check_prompts(PROMPTS) == PROMPTS
     assert all("layman's terms" in prompt for prompt in PROMPTS.values()) and "at most 20" in PROMPTS["qa"]
-    assert fill("{text} {x}", "{y} {text}") == "{y} {text} {x}"
+    assert fill("{text} {x}", text="{y} {text}") == "{y} {text} {x}"
     assert check_answer("qa", "no pairs") and not check_answer("qa", "Q: Why? A: So.") and not check_answer("summary", "no pairs")
 
 

@@ -12,6 +12,7 @@ from ._state import Layout, as_state, build, check_size, one_k, read_json, read_
 
 FILES = ("ae.pt", "config.json")
 _LINEAR: Layout = {"w_enc": ("encoder.weight", "Dm"), "b_enc": ("encoder.bias", "D"), "w_dec": ("decoder.weight", "mD")}
+TOPK: Layout = {**_LINEAR, "b_dec": ("b_dec", "m")}
 _MATRICES: Layout = {"w_enc": ("W_enc", "mD"), "b_enc": ("b_enc", "D"), "w_dec": ("W_dec", "Dm"), "b_dec": ("b_dec", "m")}
 _ONE_THRESHOLD: Layout = {"threshold": ("threshold", "")}
 _GATED: Layout = {
@@ -23,8 +24,8 @@ _GATED: Layout = {
 _CLASSES = {
     "AutoEncoder": ("threshold", {**_LINEAR, "b_dec": ("bias", "m")}, ()),
     "AutoEncoderNew": ("threshold", {**_LINEAR, "b_dec": ("decoder.bias", "m")}, ()),
-    "AutoEncoderTopK": ("topk", {**_LINEAR, "b_dec": ("b_dec", "m")}, ("k", "threshold")),
-    "BatchTopKSAE": ("threshold", {**_LINEAR, "b_dec": ("b_dec", "m"), **_ONE_THRESHOLD}, ("k",)),
+    "AutoEncoderTopK": ("topk", TOPK, ("k", "threshold")),
+    "BatchTopKSAE": ("threshold", {**TOPK, **_ONE_THRESHOLD}, ("k",)),
     "MatryoshkaBatchTopKSAE": ("threshold", {**_MATRICES, **_ONE_THRESHOLD}, ("k", "group_sizes")),
     "JumpReluAutoEncoder": ("threshold", {**_MATRICES, "threshold": ("threshold", "D")}, ()),
     "GatedAutoEncoder": ("gated", _GATED, ()),

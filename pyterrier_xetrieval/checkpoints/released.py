@@ -9,7 +9,8 @@ from ..internalizer import Internalizer
 from ..labels import FeatureLabels
 from ..model import Xetrieval
 from ..sae import SparseAutoencoder
-from ._state import Layout, read_state_dict, take
+from ._state import Layout, build, one_k, read_state_dict, take
+from .dictionary_learning import TOPK
 
 RELEASED_ENCODER = {"name": "intfloat/e5-large-v2", "dim": 1024}
 RELEASED_ASPECTS = ("summary", "purpose", "qa")
@@ -17,14 +18,10 @@ _INTERNALIZER: Layout = {
     "layer1.weight": ("net.0.weight", "hm"), "layer1.bias": ("net.0.bias", "h"),
     "layer2.weight": ("net.2.weight", "mh"), "layer2.bias": ("net.2.bias", "m"),
 }  # fmt: skip
-_TOPK_SAE: Layout = {
-    "w_enc": ("encoder.weight", "Dm"), "b_enc": ("encoder.bias", "D"),
-    "w_dec": ("decoder.weight", "mD"), "b_dec": ("b_dec", "m"),
-}  # fmt: skip
 
 
 def read_internalizer(path) -> Internalizer:
-    """A released internalizer, ``model_<aspect>.pt``.
+    """A released internalizer, ``model_<aspect>.pt``, in evaluation mode, its parameters without gradients.
 
     ``net.0.weight [h,m]``, ``net.0.bias [h]``, ``net.2.weight [m,h]``, ``net.2.bias [m]``.
     """
@@ -32,26 +29,22 @@ def read_internalizer(path) -> Internalizer:
     hidden, dim = tensors["layer1.weight"].shape
     module = Internalizer(dim, hidden)
     module.load_state_dict(tensors)
-    return module
+    return module.eval().requires_grad_(False)
 
 
 def read_topk_sae(path) -> SparseAutoencoder:
     """A released dictionary, ``sae_model.pt``: the TopK autoencoder of the ``dictionary_learning`` library.
 
     ``encoder.weight [D,m]``, ``encoder.bias [D]``, ``decoder.weight [m,D]``, ``b_dec [m]`` and the buffer ``k``. A
-    stored ``threshold`` is not used: the rule is the k largest activations, as in the released program.
+    stored ``threshold`` is not used: the rule is the k largest activations, as in the released program. The result is in
+    evaluation mode, its parameters without gradients.
 
     Raises:
-        ValueError: a tensor is missing, shapes disagree, or ``k`` is missing: it cannot be guessed.
+        ValueError: a tensor is missing, shapes disagree, or ``k`` is missing (it cannot be guessed) or no number of features.
     """
     state = read_state_dict(path)
-    if "k" not in state:
-        raise ValueError(f"{path} does not say its k; found {sorted(state)}")
-    tensors = take(state, _TOPK_SAE, path)
-    dict_size, dim = tensors["w_enc"].shape
-    sae = SparseAutoencoder(dim, dict_size, int(state["k"]))
-    sae.load_state_dict(tensors)
-    return sae
+    k = one_k(path, state.get("k"))
+    return build(take(state, TOPK, path), "topk", path, k=k)
 
 
 def read_released(internalizer_dir, sae_path, hypotheses_path=None, *, encoder: Mapping = RELEASED_ENCODER) -> Xetrieval:

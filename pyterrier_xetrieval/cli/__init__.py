@@ -27,8 +27,8 @@ def main() -> None:
     """Explain dense retrieval: why was this document retrieved, and what happens without those features?
 
     `demo` shows what the model that comes with the package does; `teach`, `train` and `describe` make one for your own
-    corpus and encoder; `explain` and `evaluate` use it. A
-    command that was interrupted goes on when it is given again; `explain` starts over.
+    corpus and encoder; `explain` and `evaluate` use it. An interrupted command goes on when it is given
+    again; `explain` starts over, `evaluate` keeps only its vectors.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import click
 
 from .errors import Command
 from .llm import language_model
-from .params import EXISTING, FOLDER, SEED, Features, Model, NewPath, open_model
+from .params import EXISTING, FOLDER, SEED, Features, Model, NewPath, open_encoder, open_model
 
 
 @click.command(cls=Command, interrupted="All hypotheses that came back are in OUT; the same command goes on with the rest.")
@@ -64,28 +61,22 @@ def describe(model, corpus, out, llm, device, table, features, score, work, seed
     from ..training.encoded import encode_corpus
 
     model = open_model(model, device)
-    encoder = model.encoder() if device is None else model.encoder(device=device)
+    encoder = open_encoder(model, device)
     encoded = encode_corpus(CorpusFile(corpus), encoder, work or f"{out}.work", stage="describe", verbose=True)
     samples = feature_samples(model, encoded.index.np_vecs(), docnos=encoded.docnos, seed=seed, verbose=True)
     texts = encoded.texts
     labels = describe_features(samples, texts, llm, out, features=features, labels=model.labels, verbose=True)
     made = labels.table["method"] == f"hypothesis ({llm.name})"
     table = table or out.with_suffix(".labels.tsv")
-    _write(labels, table)
+    labels.write(table)
     click.echo(f"{out}: {int(made.sum())} features described; {table}: {len(labels)} of {labels.dict_size} features have a label")
     if score:
         described = FeatureLabels(labels.table[made], labels.dict_size)
         answers = out.with_suffix(".detection.jsonl")
         scores = detection_scores(samples, texts, described, llm, answers, seed=seed, verbose=True)
         found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
-        _write(FeatureLabels(labels.table.assign(detection=found), labels.dict_size), table)
+        FeatureLabels(labels.table.assign(detection=found), labels.dict_size).write(table)
         told = f"detection {scores['accuracy'].mean():.3f} (mean of {len(scores)} features)" if len(scores) else (
             "no described feature is active in 50 documents and silent in enough others: none was scored"
         )  # fmt: skip
         click.echo(f"{answers}: {told}")
-
-
-def _write(labels, path: Path) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    labels.write(unfinished)
-    os.replace(unfinished, path)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from ..files import replacing
 from .errors import Command
-from .params import FOLDER, SEED, Model, NewPath, open_model
+from .params import DEVICE, FOLDER, SEED, Model, NewPath, open_encoder, open_model
 
 
 class Question(click.ParamType):
@@ -49,8 +50,9 @@ class TableFile(NewPath):
 @click.option("--what", multiple=True, type=Question(), help="Only this question; may be repeated.  [default: all]")
 @click.option("--out", type=TableFile(), help="Also write the table, by its name as CSV or JSON records.")
 @click.option("--cache", type=FOLDER, help="Where to keep the vectors.  [default: xetrieval/vectors in PyTerrier's home]")
+@DEVICE
 @SEED
-def evaluate(model, dataset, what, out, cache, seed) -> None:
+def evaluate(model, dataset, what, out, cache, device, seed) -> None:
     """Ask of a model, on a collection, what the paper asks of its own.
 
     Encodes the collection with the model's encoder, or takes its vectors from the cache, and prints one table.
@@ -77,16 +79,16 @@ def evaluate(model, dataset, what, out, cache, seed) -> None:
     from ..evaluation import evaluate as ask
 
     collection = _dataset(dataset)
-    model = open_model(model)
-    table = ask(model, model.encoder(), collection, what=list(what) or None, cache=cache, seed=seed, verbose=True)
+    model = open_model(model, device)
+    encoder = open_encoder(model, device)
+    table = ask(model, collection, encoder=encoder, what=list(what) or None, cache=cache, seed=seed, verbose=True)
     click.echo(table.to_string(index=False))
     if out is not None:
-        unfinished = out.with_name(f"{out.name}.unfinished")
-        if out.suffix == ".csv":
-            table.to_csv(unfinished, index=False)
-        else:
-            table.to_json(unfinished, orient="records", indent=1)
-        unfinished.replace(out)
+        with replacing(out, "wb") as file:
+            if out.suffix == ".csv":
+                table.to_csv(file, index=False)
+            else:
+                table.to_json(file, orient="records", indent=1)
         click.echo(f"{out}: {len(table)} rows")
 
 

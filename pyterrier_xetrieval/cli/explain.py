@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .errors import Command
-from .params import EXISTING_FILE, Model, NewPath, open_model
+from .params import DEVICE, EXISTING_FILE, Model, NewPath, open_encoder, open_model
 
 
 @click.command(cls=Command, interrupted="OUT is as it was; the same command starts again.")
@@ -16,7 +16,8 @@ from .params import EXISTING_FILE, Model, NewPath, open_model
 @click.option("--model", type=Model(), default="default", help="An artifact's folder.  [default: the embedded model]")
 @click.option("--attribution", is_flag=True, help="Also write the score, its parts, and each feature's contribution.")
 @click.option("--threshold", default=0.0, show_default=True, type=click.FloatRange(min=0), help="A feature is active above it.")
-def explain(pairs: Path, out: Path, model: str, attribution: bool, threshold: float) -> None:
+@DEVICE
+def explain(pairs: Path, out: Path, model: str, attribution: bool, threshold: float, device: str | None) -> None:
     """Explain query-document pairs by the features they share.
 
     Encodes both texts with the model's own encoder, computes the document's reasoning views, and names the features
@@ -41,7 +42,9 @@ def explain(pairs: Path, out: Path, model: str, attribution: bool, threshold: fl
 
     OUT is replaced when all pairs are done. An interruption leaves what was there, and the command starts again.
     """
-    from ..pairs import explain_pairs
+    from ..pairs import explain_file
 
-    count = explain_pairs(open_model(model), pairs, out, attribution=attribution, threshold=threshold)
+    model = open_model(model, device)
+    encoder = open_encoder(model, device)
+    count = explain_file(model, pairs, out, encoder=encoder, attribution=attribution, threshold=threshold)
     click.echo(f"{count} pairs explained in {out}")

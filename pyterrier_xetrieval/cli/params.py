@@ -69,6 +69,11 @@ class Features(click.ParamType):
         return list(dict.fromkeys(i for part in parts for i in range(int(part[0]), int(part[-1]) + 1)))
 
 
+def open_encoder(model, device: str | None):
+    """The model's own encoder, on this device if one is named."""
+    return model.encoder() if device is None else model.encoder(device=device)
+
+
 def open_model(value: str, device: str | None = None):
     """The model that an argument of type :class:`Model` names."""
     from .. import Xetrieval

@@ -78,7 +78,7 @@ class BeirFolder(Collection):
 
 def _rows(path: Path) -> Iterator[dict]:
     """The objects of a JSON-lines file, each with ``_id`` and ``text``."""
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -87,7 +87,7 @@ def _rows(path: Path) -> Iterator[dict]:
             except ValueError as error:
                 raise ValueError(f"line {number} of {path} is no JSON: {error}") from None
             if not isinstance(row, dict) or row.get("_id") is None or not isinstance(row.get("text"), str):
-                raise ValueError(f"line {number} of {path} expects an object with _id and text, found {line.strip()[:80]}")
+                raise ValueError(f"line {number} of {path} expects an object with _id and text, found {str(row)[:80]}")
             yield row
 
 

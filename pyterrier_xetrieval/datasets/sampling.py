@@ -10,6 +10,7 @@ from functools import cached_property
 import pandas as pd
 import pyterrier as pt
 
+from ..stage import positive_int
 from .base import Collection, excluded_frame, excluded_of, name_of
 
 
@@ -17,9 +18,7 @@ class SampledCollection(Collection):
     """All relevant documents of a collection and random others; see :func:`sample`."""
 
     def __init__(self, dataset: pt.datasets.Dataset, *, documents: int = 10_000, seed: int = 0):
-        if documents < 1:
-            raise ValueError(f"sample expects at least one document, found documents={documents}")
-        self.dataset, self.documents, self.seed = dataset, documents, seed
+        self.dataset, self.documents, self.seed = dataset, positive_int(documents, "documents", stage="sample"), seed
         self.name = name_of(dataset)
 
     @cached_property

@@ -34,7 +34,7 @@ class Job(Protocol):
     def run(self, part): ...
 
 
-class Workers(NamedTuple):
+class Workforce(NamedTuple):
     """Who works: at most ``number`` workers (None: as many as the cluster has room for), each with these resources.
 
     Ray reserves the GPUs where there are some, the CPUs otherwise; ``cpus`` is also a worker's number of threads.
@@ -45,7 +45,7 @@ class Workers(NamedTuple):
     gpus: float
 
     @classmethod
-    def checked(cls, number, cpus, gpus, *, stage: str) -> Workers:
+    def checked(cls, number, cpus, gpus, *, stage: str) -> Workforce:
         """ValueError for what Ray would refuse in words of its own, after the corpus was read."""
         if number is not None:
             positive_int(number, "workers", stage=stage)
@@ -99,7 +99,7 @@ def require_ray(stage: str):
     return ray
 
 
-def run_parts(job: Job, parts: Sequence, folder: Path, workers: Workers, *, stage: str) -> Iterator[tuple[int, object]]:
+def run_parts(job: Job, parts: Sequence, folder: Path, workers: Workforce, *, stage: str) -> Iterator[tuple[int, object]]:
     """Gives each part to a worker; yields (index among ``parts``, what ``run`` returned) as they are finished.
 
     A part whose worker dies is done again by another, :data:`RETRIES` times at most. What a job raises ends the whole

@@ -41,11 +41,6 @@ def put_away(folder: Path) -> Path:
     return folder.rename(gone)
 
 
-def unfinished(path: Path) -> Path:
-    """A name for a file on its way to ``path``: no other process of any machine has it, and it ends alike."""
-    return path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
-
-
 def wait_for_files(paths: Iterable[Path], *, stage: str) -> None:
     """Waits until files that workers finished are seen here; FileNotFoundError for one that is not."""
     end = time.monotonic() + PATIENCE

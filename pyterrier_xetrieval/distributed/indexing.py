@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,15 +15,15 @@ import numpy as np
 import pyterrier as pt
 from pyterrier_dr import FlexIndex
 
+from ..files import replacing, same_as_kept
 from ..index import XetrievalIndex, XetrievalIndexer, merge
 from ..index.docnos import SeenDocnos
 from ..index.format import META, MODEL, SHARDS
+from ..jsonl import appending
 from ..model import Xetrieval
 from ..stage import positive_int
-from ..training.encoded import same_as_kept
-from ..training.jsonl import appending
-from .cluster import Workers, require_ray, run_parts
-from .folder import JOB, LOCK, check_free, put_away, shared_token, unfinished, wait_for_files, wait_for_lock
+from .cluster import Workforce, require_ray, run_parts
+from .folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files, wait_for_lock
 from .parts import ROWS, Part, cut, digest_of
 
 STAGE = "index_corpus"
@@ -72,7 +72,7 @@ def index_corpus(
         index_corpus(model.encoder() >> model.indexer("/shared/msmarco.xetrieval"), "/shared/msmarco", verbose=True)
     """
     require_ray(STAGE)
-    cluster = Workers.checked(workers, num_cpus, num_gpus, stage=STAGE)
+    cluster = Workforce.checked(workers, num_cpus, num_gpus, stage=STAGE)
     *stages, target = pipeline if isinstance(pipeline, pt.Compose) else [pipeline]
     if not isinstance(target, (XetrievalIndexer, FlexIndex)) or getattr(target, "_add", False):
         raise ValueError(f"{STAGE} expects a pipeline that ends in model.indexer(path) or a FlexIndex, found {target!r}")
@@ -114,13 +114,10 @@ def _batch(stages: Sequence) -> int:
 
 def _check_docnos(parts: Sequence[Part]) -> None:
     """ValueError for a docno that two documents have: joining would find it too, after all the work."""
-    seen = SeenDocnos()
-    try:
-        docnos = (docno for part in parts for docno in part.docnos())
+    docnos = (docno for part in parts for docno in part.docnos())
+    with closing(SeenDocnos(stage="index_corpus")) as seen:
         while batch := list(islice(docnos, ROWS)):
             seen.add(batch)
-    finally:
-        seen.close()
 
 
 def pipeline_of(stages: Sequence, sink):
@@ -130,8 +127,7 @@ def pipeline_of(stages: Sequence, sink):
 def shared_model(model: Xetrieval, folder: Path) -> None:
     """Keeps the model where workers find it, in the type that an index would keep it in."""
     if not folder.exists():
-        on_disk = isinstance(model.path, Path)
-        model.save(folder, dtype=model.meta.get("dtype", "float32") if on_disk else "float32")
+        model.save(folder, dtype=model.stored_dtype)
 
 
 @dataclass
@@ -237,18 +233,18 @@ class _Matrix(pt.Indexer):
         self.path, self.n = path, n
 
     def index(self, inp):
-        file, rows, matrix = unfinished(self.path), 0, None
-        for document in inp:
-            vector = np.asarray(document["doc_vec"])
-            if matrix is None:
-                matrix = np.lib.format.open_memmap(file, "w+", "<f4", (self.n, *vector.shape))
-            if vector.shape != matrix.shape[1:] or rows == self.n or vector.ndim != 1:
-                raise ValueError(f"{STAGE} expects one vector of one dimension for each document, found {vector.shape}")
-            matrix[rows], rows = vector, rows + 1
-        if rows != self.n:
-            raise ValueError(f"{STAGE} expects a doc_vec for each of {self.n} documents, found {rows}")
-        matrix.flush()
-        os.replace(file, self.path)
+        rows, matrix = 0, None
+        with replacing(self.path, "wb") as file:
+            for document in inp:
+                vector = np.asarray(document["doc_vec"])
+                if matrix is None:
+                    matrix = np.lib.format.open_memmap(file.name, "w+", "<f4", (self.n, *vector.shape))
+                if vector.shape != matrix.shape[1:] or rows == self.n or vector.ndim != 1:
+                    raise ValueError(f"{STAGE} expects one vector of one dimension for each document, found {vector.shape}")
+                matrix[rows], rows = vector, rows + 1
+            if rows != self.n:
+                raise ValueError(f"{STAGE} expects a doc_vec for each of {self.n} documents, found {rows}")
+            matrix.flush()
 
 
 def _name(stage) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..files import replacing
+from ..jsonl import appending, json_lines, write_line
 from ..training.corpus import CorpusFile
-from ..training.jsonl import appending, json_lines, write_line
 
 ROWS = 4096  # documents read or written at once
 
@@ -213,11 +214,8 @@ def _write(batch: list[dict], file: Path, start: int, stage: str) -> None:
         table = pyarrow.table({name: _column(document[name] for document in batch) for name in fields})
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
         raise ValueError(f"{stage} cannot keep documents {start} … {start + len(batch) - 1} as a table: {error}") from None
-    unfinished = file.with_name(f".{file.name}.unfinished")
-    parquet.write_table(table, unfinished, row_group_size=ROWS, compression="zstd")
-    with open(unfinished, "rb") as written:
-        os.fsync(written.fileno())
-    os.replace(unfinished, file)
+    with replacing(file, "wb") as out:
+        parquet.write_table(table, out, row_group_size=ROWS, compression="zstd")
 
 
 def _column(values: Iterable):

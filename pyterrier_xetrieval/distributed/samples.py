@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,15 +12,15 @@ import numpy as np
 import pyterrier as pt
 import torch
 
+from ..files import replacing, same_as_kept
 from ..index.encoding import fingerprint
 from ..index.format import MODEL
+from ..jsonl import appending
 from ..model import Xetrieval
 from ..stage import positive_int
 from ..training import samples as single
-from ..training.encoded import same_as_kept
-from ..training.jsonl import appending
-from .cluster import Workers, require_ray, run_parts
-from .folder import JOB, LOCK, check_free, put_away, shared_token, unfinished, wait_for_files
+from .cluster import Workforce, require_ray, run_parts
+from .folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
 from .indexing import shared_model
 
 STAGE = "feature_samples"
@@ -60,7 +59,7 @@ def feature_samples(
     """
     require_ray(STAGE)
     mapped = _mapped(vectors, model.dim)
-    cluster = Workers.checked(workers, num_cpus, num_gpus, stage=STAGE)
+    cluster = Workforce.checked(workers, num_cpus, num_gpus, stage=STAGE)
     sizes = {"top": top, "random": random, "pool": pool, "part_size": part_size}
     top, random, pool, part_size = (positive_int(value, name, stage=STAGE) for name, value in sizes.items())
     if not threshold >= 0:
@@ -230,9 +229,5 @@ def _load(path: Path, name: str) -> np.ndarray:
 
 
 def _save(path: Path, **arrays: np.ndarray) -> None:
-    file = unfinished(path)
-    with open(file, "wb") as out:
-        np.savez(out, **arrays)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(file, path)
+    with replacing(path, "wb") as file:
+        np.savez(file, **arrays)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import warnings
@@ -12,13 +11,13 @@ from pathlib import Path
 
 import pyterrier as pt
 
+from ..files import replacing, same_as_kept
+from ..jsonl import appending, json_lines
 from ..stage import positive_int
-from ..training.encoded import same_as_kept
-from ..training.jsonl import appending, json_lines
 from ..training.prompts import digest
 from ..training.teacher import Teacher
 from ..training.teacher_run import Report
-from .cluster import Workers, require_ray, run_parts
+from .cluster import Workforce, require_ray, run_parts
 from .folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files, wait_for_lock
 from .parts import Part, cut, digest_of
 
@@ -59,7 +58,7 @@ def write_texts(
         write_texts(Teacher(llm), "/shared/corpus.jsonl", "/shared/reasoning.jsonl", workers=8)
     """
     require_ray(STAGE)
-    cluster = Workers.checked(workers, num_cpus, num_gpus, stage=STAGE)
+    cluster = Workforce.checked(workers, num_cpus, num_gpus, stage=STAGE)
     aspects, path, start = teacher.check_aspects(aspects, stage=STAGE), Path(path).expanduser().absolute(), time.monotonic()
     size = positive_int(part_size, "part_size", stage=STAGE)
     folder = path.with_name(f"{path.name}.parts")
@@ -115,8 +114,8 @@ def _sum(total: Report, report: Report) -> Report:
 
 def _join(files: list[Path], path: Path) -> None:
     """All lines, part after part; of a document that is there twice the first."""
-    unfinished, seen = path.with_name(f".{path.name}.unfinished"), {}
-    with open(unfinished, "wb") as out:
+    seen = {}
+    with replacing(path, "wb") as out:
         for file in files:
             for _, row in json_lines(file):
                 key = row["_id"], row["aspect"]
@@ -126,6 +125,3 @@ def _join(files: list[Path], path: Path) -> None:
                     continue
                 seen[key] = row["doc"]
                 out.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(unfinished, path)

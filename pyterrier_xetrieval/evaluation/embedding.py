@@ -18,13 +18,15 @@ from pyterrier_dr import FlexIndex
 
 from ..datasets import beir_folder
 from ..datasets.base import excluded_of, name_of
+from ..encoder import check_same_encoder, encoder_identity
+from ..files import replacing
+from ..texts import StoredTexts, TextWriter
+from ..vectors import read_unit_vectors
 from .collection import EmbeddedCollection
 from .judgements import answerable, unique_names
-from .texts import StoredTexts, TextWriter
 
 INDEX, TEXTS, OFFSETS, FACTS = "docs.flex", "texts.jsonl", "offsets.npy", "facts.json"
 ENCODED_AT_ONCE = 1024
-SAME = 0.99  # the cosine of one text's vectors, encoded on other devices or in other batches, is well above this
 
 
 def embed(dataset: pt.datasets.Dataset, encoder, *, cache, name: str | None = None, verbose: bool = False) -> EmbeddedCollection:
@@ -33,7 +35,7 @@ def embed(dataset: pt.datasets.Dataset, encoder, *, cache, name: str | None = No
     ``cache/NAME-DIGEST`` holds a FlexIndex of the documents, their texts, and a file of vectors for each set of
     queries. The digest is over the encoder (class, model name, text field, length) and all docnos and texts, so that
     another encoder or a changed corpus is never taken for this one. A folder appears only when it is finished; what a
-    killed run leaves ends in ``.partial`` and can be deleted. The corpus is read once to compare and once more to
+    killed run leaves ends in ``.unfinished`` and can be deleted. The corpus is read once to compare and once more to
     encode; neither texts nor document vectors are held in memory.
 
     Args:
@@ -68,7 +70,7 @@ def embed(dataset: pt.datasets.Dataset, encoder, *, cache, name: str | None = No
     with open(folder / TEXTS, "rb") as file:
         texts = StoredTexts(file, np.load(folder / OFFSETS))
     if known:
-        _check_same(folder, docs[0], _encode(encoder, texts([0])))
+        check_same_encoder(docs[0], _encode(encoder, texts([0]))[0], folder, stage="embed")
     return EmbeddedCollection(
         name=name, docnos=docnos, docs=docs, qids=topics["qid"].to_numpy(np.str_), texts=texts,
         queries=_encoded_queries(folder, encoder, topics), judged=judged, excluded=excluded,
@@ -103,8 +105,8 @@ def read_embedded(folder, name: str, *, vectors, exclude_own_id: bool = False) -
             writer.add(document["text"])
         texts = StoredTexts(file, writer.offsets)
     all_topics = dataset.get_topics()
-    docs = _read_unit(Path(vectors) / f"{name}.f16.npy", len(docnos), "documents")
-    queries = _read_unit(Path(vectors) / f"{name}.q.f16.npy", len(all_topics), "queries")
+    docs = read_unit_vectors(Path(vectors) / f"{name}.f16.npy", len(docnos), "documents", stage="read_embedded")
+    queries = read_unit_vectors(Path(vectors) / f"{name}.q.f16.npy", len(all_topics), "queries", stage="read_embedded")
     docnos = unique_names(docnos, name)
     topics, judged, excluded = answerable(name, docnos, all_topics, dataset.get_qrels(), dataset.get_excluded())
     return EmbeddedCollection(
@@ -157,14 +159,12 @@ def _encoded_queries(folder: Path, encoder, topics: pd.DataFrame) -> np.ndarray:
     path = folder / f"queries-{digest}.npy"
     if path.is_file():
         queries = np.load(path)
-        _check_same(folder, queries[0], _encode(encoder, topics["query"][:1], query=True))
+        check_same_encoder(queries[0], _encode(encoder, topics["query"][:1], query=True)[0], folder, stage="embed")
         return queries
     queries = _encode(encoder, topics["query"], query=True)
     _finite(queries, topics["qid"].tolist())
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    with open(new, "wb") as file:
+    with replacing(path, "wb") as file:
         np.save(file, queries)
-    new.replace(path)
     return queries
 
 
@@ -178,24 +178,14 @@ def _encode(encoder, texts, *, query: bool = False) -> np.ndarray:
     return np.stack(column).astype(np.float32)
 
 
-def _check_same(folder: Path, kept: np.ndarray, found: np.ndarray) -> None:
-    norms = np.linalg.norm(kept) * np.linalg.norm(found)
-    if kept.shape != found[0].shape or not kept @ found[0] >= SAME * norms:
-        raise ValueError(f"embed found other vectors of this encoder in {folder}: the model of that name has changed; delete it")
-
-
 def _identity(encoder) -> list[str]:
-    if not all(hasattr(encoder, part) for part in ("doc_encoder", "query_encoder", "text_field")):
-        raise ValueError(f"embed expects a pyterrier_dr bi-encoder, found {encoder!r}")
-    kind, name = type(encoder), getattr(encoder, "model_name", None) or repr(encoder)
-    if " object at 0x" in name:
-        raise ValueError(f"embed expects an encoder with a model_name to know it again, found {name}")
-    return [f"{kind.__module__}.{kind.__qualname__}", name, encoder.text_field, str(getattr(encoder, "max_length", None))]
+    known = encoder_identity(encoder, ["doc_encoder", "query_encoder", "text_field"], stage="embed")
+    return [known["class"], known["name"], encoder.text_field, str(known["max_length"])]
 
 
 def _write(folder: Path, fill: Callable[[Path], None]) -> None:
     """Fills a new folder and gives it its name when it is finished."""
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.partial")
+    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.unfinished")
     new.mkdir(parents=True)
     try:
         fill(new)
@@ -212,19 +202,6 @@ def _open_vectors(index: Path) -> np.ndarray:
     (meta,) = FlexIndex(str(index), verbose=False).payload(return_dvecs=False, return_docnos=False)
     # copy on write: torch wants writable memory, and the file stays as it is
     return np.memmap(index / "vecs.f4", np.float32, mode="c", shape=(meta["doc_count"], meta["vec_size"]))
-
-
-def _read_unit(path: Path, n: int, what: str) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(f"read_embedded expects the vectors of the {what} at {path}, found no such file")
-    vectors = np.load(path).astype(np.float32)
-    if vectors.ndim != 2 or len(vectors) != n:
-        raise ValueError(f"read_embedded expects a vector for each of {n} {what} in {path}, found an array {vectors.shape}")
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if not (np.isfinite(norms) & (norms > 0)).all():
-        raise ValueError(f"read_embedded found a vector that is zero or not finite in {path}")
-    vectors /= norms
-    return vectors
 
 
 def _finite(vectors: np.ndarray, names: list[str]) -> None:

@@ -48,7 +48,7 @@ QUESTIONS = {
 
 
 def evaluate(
-    model, encoder, dataset, *, what: Sequence[str] | None = None, cache=None, raw_sae=None, llm=None,
+    model, dataset, *, encoder=None, what: Sequence[str] | None = None, cache=None, raw_sae=None, llm=None,
     seed: int = 0, verbose: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Asks the model's features the paper's questions, and a few more, on one collection.
@@ -59,8 +59,8 @@ def evaluate(
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
-        encoder: a pyterrier_dr bi-encoder, or None for the model's own.
         dataset: a PyTerrier dataset with corpus, topics and qrels, or an :class:`.collection.EmbeddedCollection`.
+        encoder: a pyterrier_dr bi-encoder, or None for the model's own.
         what: names among :data:`QUESTIONS`; None for all.
         cache: folder of the vectors; ``xetrieval/vectors`` in PyTerrier's home folder unless said otherwise.
         raw_sae: an autoencoder trained on raw embeddings alone, to compare with where the paper does.
@@ -77,7 +77,7 @@ def evaluate(
 
     Example::
 
-        table = evaluate(Xetrieval.default(), None, pydocs(), what=["retrieval", "erasure"])
+        table = evaluate(Xetrieval.default(), pydocs(), what=["retrieval", "erasure"])
     """
     names = list(QUESTIONS) if what is None else list(what)
     if not names:
@@ -116,7 +116,7 @@ def ask(name: str, model, collection: EmbeddedCollection, given: Mapping) -> pd.
     options = {option: value for option, value in given.items() if option in takes}
     if "saes" in takes and "saes" not in options:
         options["saes"] = _saes(model, collection, given.get("raw_sae"), given["seed"])
-    return function(model.sae if "sae" in takes else model, collection, **options)
+    return function(model, collection, **options)
 
 
 def _saes(model, collection, raw_sae, seed) -> dict:

@@ -6,7 +6,6 @@ intervals. Saved files are the same, byte for byte, for the same numbers and the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+
+from ..files import replacing
 
 # one scale for whatever is compared (Okabe and Ito's colours); the subject of a figure is black
 STYLES = [
@@ -33,10 +34,8 @@ SAVED = {"svg.hashsalt": "pyterrier_xetrieval", "svg.fonttype": "path"}
 def save(figure: Figure, path: Path) -> None:
     """Writes an SVG on white without a date, all or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with matplotlib.rc_context(SAVED):
-        figure.savefig(unfinished, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
-    os.replace(unfinished, path)
+    with matplotlib.rc_context(SAVED), replacing(path) as file:
+        figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
 
 
 def dots(panels: Mapping[str, Mapping[str, pd.DataFrame]], label: str | Mapping[str, str], *, zero: bool = False) -> Figure:

@@ -18,6 +18,7 @@ from ..training.corpus import CorpusFile
 from ..training.describe import PROMPT, describe
 from ..training.label_quality import DETECT, INTRUDER, detection_scores, intruder_detection
 from ..training.samples import feature_samples
+from ..vectors import read_unit_vectors
 from .bootstrap import CONFIDENCE, estimate
 from .collection import EmbeddedCollection
 from .controls import TOPICS, controls
@@ -49,10 +50,8 @@ class Source:
         path = next((p for p in (folder / name / f"corpus.jsonl{end}" for end in (".gz", "")) if p.is_file()), None)
         if path is None:
             raise FileNotFoundError(f"judged expects texts in {folder / name}/corpus.jsonl or .jsonl.gz, found no such file")
-        documents, docs = list(CorpusFile(path)), np.load(vectors / f"{name}.f16.npy").astype(np.float32)
-        if docs.ndim != 2 or len(docs) != len(documents):
-            raise ValueError(f"judged expects a vector for each of {len(documents)} texts of {name}, found an array {docs.shape}")
-        docs /= np.linalg.norm(docs, axis=1, keepdims=True)
+        documents = list(CorpusFile(path))
+        docs = read_unit_vectors(vectors / f"{name}.f16.npy", len(documents), f"texts of {name}", stage="judged")
         return cls(name, [d["docno"] for d in documents], docs, [d["text"] for d in documents])
 
     def digest(self) -> str:

@@ -104,7 +104,7 @@ def label_scores(
 
 
 def _keywords(texts, ids, values, dict_size) -> list[str]:
-    return [row["label"] for row in keyword_labels(texts, ids, values, dict_size=dict_size)]
+    return list(map(keyword_labels(texts, ids, values, dict_size=dict_size).name, range(dict_size)))
 
 
 def _stems(text: str) -> set[str]:

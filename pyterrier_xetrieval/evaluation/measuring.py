@@ -7,7 +7,6 @@ import hashlib
 import inspect
 import json
 import math
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -19,6 +18,7 @@ import pandas as pd
 import torch
 
 from .. import __version__, pydocs
+from ..files import replacing
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
 from .embedding import embed, read_embedded
@@ -128,9 +128,8 @@ def write_result(path: Path, key: Mapping, facts: Mapping, table: pd.DataFrame) 
     lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
     head = json.dumps({"key": key, "facts": facts}, indent=1, ensure_ascii=False).removesuffix("\n}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(f'{head},\n "rows": [\n{lines}\n ]\n}}\n', encoding="utf-8")
-    os.replace(unfinished, path)
+    with replacing(path) as file:
+        file.write(f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
 
 
 def _plain(value):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pandas as pd
 
+from ..files import replacing
 from . import (
     figures,
     sections_beyond,
@@ -63,10 +63,10 @@ def render_page(results: Path, out: Path) -> str:
             parts.append(f"{text}\n\n{_repeat(found, question)}")
     for name, figure in drawn.items():
         figures.save(figure, out / "figures" / f"{name}.svg")
-    page, unfinished = out / "results.md", out / ".results.md.unfinished"
+    page = out / "results.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    unfinished.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    os.replace(unfinished, page)
+    with replacing(page) as file:
+        file.write("\n\n".join(parts) + "\n")
     return f"{page}: {len(parts) - 1} sections, {len(drawn)} figures, {len(found.files)} results"
 
 
@@ -91,7 +91,8 @@ def _head(found: Results) -> str:
         f"Weights (sha256): {sums}. Seed {key['seed']}. Measured {dates[0]}{f' to {dates[-1]}' if len(dates) > 1 else ''} on "
         f"{'; '.join(cpus)}; {'; '.join(versions)}; {sum(f['seconds'] for f in facts) / 60:.0f} minutes in all. "
         "What the model was trained on: its [card](../pyterrier_xetrieval/pretrained/minilm/README.md). "
-        "DIR in the commands: the collections as BEIR-style folders, and their vectors; `pydocs` needs neither.",
+        "DIR in the commands: the collections as BEIR-style folders, and their vectors; `pydocs` needs neither. "
+        "This page: `python -m pyterrier_xetrieval.evaluation.results render --results docs/results --out docs` (needs `[figures]`).",
     ]
     return "\n\n".join(lines)
 
@@ -99,8 +100,10 @@ def _head(found: Results) -> str:
 def _repeat(found: Results, question: str) -> str:
     """The command of the section; the options of its files."""
     files = [file for file in found.files if file["key"]["question"] == question]
+    # the time of a CoT reasoner is measured beside that of the rest, by the same command with one option more
+    timed = [file for file in found.files if question == "latency" and file["key"]["question"] == "cot"]
     limits = {file["key"]["options"].get("max_queries") for file in files} - {None}
     over = [file["key"]["collection"] for file in files if limits and file["facts"]["queries"] > max(limits)]
     sample = f" Of {', '.join(over)}: {max(limits)} random queries." if over else ""
-    seconds = pd.Series([file["facts"]["seconds"] for file in files])
-    return f"`{files[0]['facts']['command']}` ({seconds.sum():.0f} s in all).{sample}"
+    seconds = pd.Series([file["facts"]["seconds"] for file in files + timed])
+    return f"`{(timed or files)[0]['facts']['command']}` ({seconds.sum():.0f} s in all).{sample}"

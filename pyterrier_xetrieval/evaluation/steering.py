@@ -21,7 +21,7 @@ _COLUMNS = ["collection", "set", "split", "alpha", "active", "measure", "value",
 
 
 def steering(
-    sae: SparseAutoencoder, collection: EmbeddedCollection, *, num_features: int = 256, alphas: Sequence[float] = ALPHAS,
+    model, collection: EmbeddedCollection, *, num_features: int = 256, alphas: Sequence[float] = ALPHAS,
     sides: Sequence[str] = ("docs",), num_results: int = NUM_RESULTS, draws: int = 5, seed: int = 0, batch_size: int = 256,
 ) -> pd.DataFrame:  # fmt: skip
     """nDCG@10 when the activations of a feature set are multiplied by ``alpha`` in every document, nothing re-encoded.
@@ -40,7 +40,7 @@ def steering(
     score is then a polynomial in α, and all of them come from one or two matrix products.
 
     Args:
-        sae: the dictionary.
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`, whose dictionary is asked.
         num_features: the paper takes 256 on BRIGHT and 1,024 on ArguAna and NQ.
         alphas: factors; 1 is the unedited retrieval, bit for bit.
         sides: which vectors are edited, among ``"docs"`` and ``"queries"``. The paper says "the edited embeddings";
@@ -55,7 +55,7 @@ def steering(
     Raises:
         ValueError: fewer than two queries; sides unknown or none; too few active features for two sets.
     """
-    sides = tuple(sides)
+    sae, sides = model.sae, tuple(sides)
     if not sides or not set(sides) <= set(SIDES):
         raise ValueError(f"steering expects sides among {list(SIDES)}, found {list(sides)}")
     if len(collection.qids) < 2:

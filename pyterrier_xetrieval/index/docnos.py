@@ -18,9 +18,13 @@ _AT_ONCE = 1 << 22  # entries of the inverse lookup sorted in one pass: about 10
 
 
 class SeenDocnos:
-    """Which docnos came by already; kept in a temporary database, so that memory does not grow with the corpus."""
+    """Which docnos came by already; kept in a temporary database, so that memory does not grow with the corpus.
 
-    def __init__(self):
+    ``stage``: who asks; named in errors.
+    """
+
+    def __init__(self, *, stage: str):
+        self.stage = stage
         self._database = sqlite3.connect("", isolation_level=None)  # "": on disk, removed with the connection
         self._database.execute("CREATE TABLE seen (docno TEXT PRIMARY KEY) WITHOUT ROWID")
         self._database.execute("BEGIN")
@@ -31,7 +35,7 @@ class SeenDocnos:
             try:
                 self._database.execute("INSERT INTO seen VALUES (?)", (docno,))
             except sqlite3.IntegrityError:
-                raise ValueError(f"XetrievalIndexer expects each docno once, found {docno!r} again") from None
+                raise ValueError(f"{self.stage} expects each docno once, found {docno!r} again") from None
 
     def close(self) -> None:
         self._database.close()

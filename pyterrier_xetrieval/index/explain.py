@@ -11,8 +11,8 @@ import pyterrier as pt
 from ..attribution import Attribution, attribute
 from ..explainer import explanations
 from ..scorer import row_dots
-from ..stage import RowWiseStage, distinct_aspects, positive_int
-from ..vectors import stack_unique
+from ..stage import RowWiseStage, distinct_aspects, positive_int, threshold_of
+from ..vectors import as_texts, stack_unique
 from ..views import encode_view
 from .codes import DamagedCodes, PackedCodes, unpack
 from .format import FOLDED, VECTORS
@@ -70,9 +70,8 @@ class StoredExplainer(RowWiseStage):
         self.aspects = index.aspects if aspects is None else distinct_aspects(aspects, stage=name)
         if self.aspects not in ((), index.aspects):
             raise ValueError(f"{name} expects aspects {index.aspects} or (), found {self.aspects}")
-        if not float(threshold) >= 0:
-            raise ValueError(f"{name} expects threshold >= 0 (activations are never negative), found {threshold}")
-        self.threshold, self.top = float(threshold), positive_int(top, "top", stage=name)
+        self.threshold = threshold_of(threshold, stage=name)
+        self.top = positive_int(top, "top", stage=name)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.result_frame(inp, extra_columns=["query_vec"], context=self)
@@ -89,7 +88,7 @@ class StoredExplainer(RowWiseStage):
         model, views = self.index.model, ("original", *self.aspects)
         qids, docnos = inp["qid"].tolist(), inp["docno"].tolist()
         queries, query_rows = stack_unique(inp, "query_vec", dim=model.dim, stage=self)
-        vectors, packed, rows = self._stored(inp, docnos)
+        vectors, packed, rows = self._stored(inp, as_texts(docnos, stage=self))
         parts = attribute_stored(
             model.sae, queries, query_rows, packed, rows, row_dots(queries, query_rows, vectors, rows),
             views=1 + len(self.index.aspects), weights=(1.0, *(self.index.settings["weights"] if self.aspects else ())),

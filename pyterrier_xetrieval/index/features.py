@@ -49,6 +49,8 @@ def _slices(ends: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndar
 def documents_of(index, feature: int, *, num_results: int | None = None) -> pd.DataFrame:
     """See :meth:`XetrievalIndex.documents_of`."""
     ids = checked_features([feature], index.settings["dict_size"], stage="documents_of")
+    if num_results is not None:
+        num_results = positive_int(num_results, "num_results", stage="documents_of")
     found = [(first + matrix.indices, matrix.data) for first, matrix in postings(index.layout, ids)]
     docids, activation = (np.concatenate(parts) for parts in zip(*found))
     best = np.argsort(-activation, kind="stable")[:num_results]
@@ -88,8 +90,9 @@ class FeatureRetriever(Stage):
 
     Args:
         index: a :class:`~pyterrier_xetrieval.XetrievalIndex`.
-        features: feature ids (weight 1 each), a mapping from feature id to weight, the same for every query; or None:
-            the features of each query's own code with its activations as weights, which needs ``query_vec``.
+        features: feature ids (weight 1 each), or a mapping from feature id to weight, or a Series of weights over an
+            index named ``feature`` (what grouping an ``explanation_frame`` gives), the same for every query; or None: the
+            features of each query's own code with its activations as weights, which needs ``query_vec``.
         num_results: documents per query.
 
     Raises:
@@ -107,12 +110,14 @@ class FeatureRetriever(Stage):
         self.index, self.num_results = index, positive_int(num_results, "num_results", stage="FeatureRetriever")
         self.features = None
         if features is not None:
+            if isinstance(features, pd.Series) and features.index.name == "feature":
+                features = features.to_dict()
             pairs = dict(features) if isinstance(features, Mapping) else dict.fromkeys(features, 1.0)
             ids = checked_features(pairs, index.settings["dict_size"], stage="FeatureRetriever").tolist()
             weights = list(map(float, pairs.values()))
             if not np.isfinite(weights).all():
                 raise ValueError(f"FeatureRetriever expects finite weights, found {weights[:6]}")
-            self.features = tuple(zip(ids, weights))
+            self.features = dict(zip(ids, weights))
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.query_frame(inp, extra_columns=["query_vec"] if self.features is None else [], context=self)
@@ -131,6 +136,12 @@ class FeatureRetriever(Stage):
         return out.assign(
             docno=pd.Series(docnos, dtype="str"), docid=docids, score=np.concatenate(scores or [np.array([])]), rank=ranks
         )
+
+    def fuse_rank_cutoff(self, k: int) -> FeatureRetriever | None:
+        return FeatureRetriever(self.index, self.features, num_results=k) if k < self.num_results else None
+
+    def _identity(self) -> tuple:
+        return self.index, None if self.features is None else tuple(self.features.items()), self.num_results
 
     def _best(self, inp: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
         """Scores and rows of the best documents of each query, best first."""
@@ -153,7 +164,7 @@ class FeatureRetriever(Stage):
     def _weights(self, inp: pd.DataFrame) -> tuple[np.ndarray, sparse.csr_matrix]:
         """The features that any of the queries has, ascending, and weights float64 ``[features, queries]``."""
         if self.features is not None:
-            features, weights = np.array(sorted(self.features)).T
+            features, weights = np.array(sorted(self.features.items())).T
             return features.astype(np.int64), sparse.csr_matrix(np.repeat(weights[:, None], len(inp), axis=1))
         model = self.index.model
         queries, rows = stack_unique(inp, "query_vec", dim=model.dim, stage=self)

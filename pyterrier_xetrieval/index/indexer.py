@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pyterrier as pt
 
 from .. import __version__
-from ..stage import positive_int
+from ..stage import Stage, positive_int
 from ..vectors import stack_unique
 from .docnos import SeenDocnos, read_docnos
 from .encoding import encode_documents, fingerprint
@@ -44,7 +45,14 @@ class XetrievalIndexer(pt.Indexer):
         ValueError: a document without ``docno`` or ``doc_vec``, a docno twice, vectors of another dimension, NaN or
             infinite; no documents; a corpus that does not begin with the documents of the finished shards.
         FileExistsError: a finished index or something else at ``path``, or another writer.
+
+    Example::
+
+        index = (model.encoder() >> model.indexer("corpus.xetrieval")).index(corpus)     # an XetrievalIndex
+        model.indexer("corpus.xetrieval", encoder=model.encoder()).index(corpus)         # resumed without encoding again
     """
+
+    schematic = {"label": "XetrievalIndexer", "help_url": Stage.help_url}
 
     def __init__(
         self, model, path, *, encoder=None, aspects=None, weights=None, refit=True, dtype: str = "float32", resume=True,
@@ -102,15 +110,12 @@ class XetrievalIndexer(pt.Indexer):
         with ShardWriter(self.path, self.settings(), self.model, finished=None if self.resume else base or 0) as writer:
             if self._finished_shards() != base:
                 raise FileExistsError(f"another XetrievalIndexer has finished {self.path} in the meantime")
-            seen = SeenDocnos()
-            try:
+            with closing(SeenDocnos(stage="XetrievalIndexer")) as seen:
                 self._skip(documents, seen, base)
                 while batch := list(islice(documents, min(self.batch_size, writer.room))):
                     docnos = list(map(_docno, batch))
                     seen.add(docnos)
                     writer.append(self._encoded(docnos, batch))
-            finally:
-                seen.close()
             writer.finish(self._meta())
         return XetrievalIndex(self.path, device=str(self.model.device))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from .docnos import SeenDocnos
@@ -37,6 +38,9 @@ def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
     """
     if not indexes:
         raise ValueError("merge expects at least one index, found none")
+    for index in indexes:
+        if not isinstance(index, XetrievalIndex):
+            raise ValueError(f"merge expects XetrievalIndex objects, found {index!r}")
     path = Path(path).expanduser().absolute()
     if (path / META).exists():
         raise FileExistsError(f"merge expects nothing at {path}, found a finished artifact")
@@ -52,8 +56,7 @@ def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
     if not any(path.iterdir()):
         (path / MERGING).touch()
     with ShardWriter(path, settings, indexes[0].model, finished=0) as writer:
-        seen = SeenDocnos()
-        try:
+        with closing(SeenDocnos(stage="merge")) as seen:
             for index in indexes:
                 start = 0
                 while start < len(index):
@@ -62,8 +65,6 @@ def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
                     seen.add(block.docnos)
                     writer.append(block)
                     start = stop
-        finally:
-            seen.close()
         writer.finish({key: value for key, value in meta.items() if key not in _OF_RUN})
         (path / MERGING).unlink(missing_ok=True)
     return XetrievalIndex(path, device=indexes[0].device)

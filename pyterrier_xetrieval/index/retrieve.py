@@ -24,6 +24,10 @@ class IndexRetriever(Stage):
 
     Raises:
         ValueError: vectors of another dimension, NaN or infinite.
+
+    Example::
+
+        model.encoder() >> index.retriever(num_results=10) >> index.explainer()
     """
 
     label = "XetrievalRetriever"

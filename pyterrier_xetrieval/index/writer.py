@@ -90,8 +90,7 @@ class ShardWriter:
         if not known:
             self._record(self.settings)
         if not (self.path / MODEL).exists():
-            on_disk = isinstance(model.path, Path)  # then its weights are no finer than the files they came from
-            model.save(self.path / MODEL, dtype=model.meta.get("dtype", "float32") if on_disk else "float32")
+            model.save(self.path / MODEL, dtype=model.stored_dtype)
         for folder in (VECTORS, FOLDED):
             (self.path / folder).mkdir(exist_ok=True)
         self.shards = len(shards)

@@ -81,7 +81,7 @@ class MilvusIndex:
             ValueError: a docno that the collection does not hold; the message names ``stage``.
         """
         distinct = {docno: i for i, docno in enumerate(dict.fromkeys(docnos))}
-        asked = [docno for docno in distinct if isinstance(docno, str)]
+        asked = list(distinct)
         found = {}  # Milvus answers in an order of its own
         for start in range(0, len(asked), BATCH):
             these = one_of(asked[start : start + BATCH])

@@ -8,7 +8,7 @@ import pyterrier as pt
 
 from ..index.explain import StoredExplainer
 from ..stage import RowWiseStage, Stage, positive_int
-from ..vectors import stack_unique, unstack
+from ..vectors import as_texts, stack_unique, unstack
 from .collection import CODES, DOCNO, FOLDED, VECTOR, from_text
 
 _MAX_RESULTS = 16_384  # of one search, Milvus's limit
@@ -26,6 +26,11 @@ class MilvusRetriever(Stage):
 
     Raises:
         ValueError: vectors of another dimension, NaN or infinite.
+
+    Example::
+
+        served = MilvusIndex(model, "http://localhost:19530", "corpus")
+        model.encoder() >> served.retriever(num_results=10) >> served.explainer()
     """
 
     label = "MilvusRetriever"
@@ -75,7 +80,7 @@ class MilvusVectorLoader(RowWiseStage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.columns(inp, includes=["docno"], context=self)
-        entities, rows = self.index.fetch(inp["docno"].tolist(), [VECTOR], stage=self)
+        entities, rows = self.index.fetch(as_texts(inp["docno"].tolist(), stage=self), [VECTOR], stage=self)
         return inp.assign(doc_vec=unstack(_matrix(entities, VECTOR), rows, index=inp.index))
 
 

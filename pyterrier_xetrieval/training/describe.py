@@ -16,11 +16,11 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from ..jsonl import appending, json_lines, write_line
 from ..labels import FeatureLabels
-from .jsonl import appending, json_lines, write_line
 from .llm import FunctionLLM, LanguageModel, TeacherError
-from .prompts import digest
-from .samples import FeatureSamples, check_template, fill_parts, shortened, without_reasoning
+from .prompts import check_template, digest, fill, shortened, without_reasoning
+from .samples import FeatureSamples
 
 PROMPT = (
     "A feature of a text embedding model is active in some texts and silent in others. Find out what it stands for.\n\n"
@@ -120,7 +120,7 @@ def describe(
         others = [f"- {shortened(texts[d], max_chars)}" for d in silent]
         shown = {"examples": [samples.docnos[d] for d in active], "contrast": [samples.docnos[d] for d in silent]}
         parts = {"active": "\n".join(lines), "silent": "\n".join(others) or "(none)"}
-        return Question({"feature": int(j)}, fill_parts(prompt, **parts), shown)
+        return Question({"feature": int(j)}, fill(prompt, **parts), shown)
 
     def read(text: str):
         label = clean_label(text)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -13,11 +11,12 @@ import numpy as np
 import pyterrier as pt
 from pyterrier_dr import FlexIndex
 
+from ..encoder import check_same_encoder, encoder_identity
+from ..files import replacing, same_as_kept
+from ..jsonl import appending
 from .corpus import CorpusFile, Documents, Texts
-from .jsonl import appending
 
 BLOCK = 4096  # texts encoded between two files: what is done again at most after a stop
-SAME = 0.99  # the cosine of one text's vectors, encoded on other devices or in other batches, is well above this
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def encode_corpus(corpus, encoder, work, *, stage: str = "encode_corpus", verbos
         corpus = CorpusFile(corpus)
     work = Path(work)
     with appending(work / "corpus.lock"):
-        identity = encoder_identity(encoder)
+        identity = encoder_identity(encoder, ["encode_docs"], stage=stage)
         same_as_kept(work / "encoder.json", identity, stage=stage, keep=False)
         documents = Documents.store(corpus() if callable(corpus) else corpus, work / "documents", stage=stage)
         same_as_kept(work / "encoder.json", identity, stage=stage)
@@ -76,9 +75,7 @@ def encode(
     elif first.is_file():
         known = np.load(first, mmap_mode="r")[0]
     if known is not None:
-        found = _vectors(encoder, texts([0]), stage)[0]
-        if known.shape != found.shape or not known @ found >= SAME * np.linalg.norm(known) * np.linalg.norm(found):
-            raise ValueError(f"{stage} found other vectors of this encoder in {path.parent}: the encoder has changed; remove it")
+        check_same_encoder(known, _vectors(encoder, texts([0]), stage)[0], path.parent, stage=stage)
     if not path.is_dir():
         blocks.mkdir(parents=True, exist_ok=True)
         files = [blocks / f"{i:06d}.npy" for i in range(-(-n // BLOCK))]
@@ -86,8 +83,9 @@ def encode(
             for i, file in enumerate(files):
                 rows = range(i * BLOCK, min((i + 1) * BLOCK, n))
                 if not file.is_file():
-                    np.save(blocks / "unfinished.npy", _vectors(encoder, texts(rows), stage))
-                    os.replace(blocks / "unfinished.npy", file)
+                    block = _vectors(encoder, texts(rows), stage)
+                    with replacing(file, "wb") as out:
+                        np.save(out, block)
                 bar.update(len(rows))
         shutil.rmtree(partial, ignore_errors=True)
         vectors = (vector for file in files for vector in np.load(file, mmap_mode="r"))
@@ -102,33 +100,3 @@ def _vectors(encoder, texts: list[str], stage: str) -> np.ndarray:
     if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
         raise ValueError(f"{stage} expects a finite vector for each of {len(texts)} texts, found shape {vectors.shape}")
     return vectors
-
-
-def encoder_identity(encoder) -> dict:
-    """What tells an encoder from others: class, model name and length."""
-    if not hasattr(encoder, "encode_docs"):
-        raise ValueError(f"a pyterrier_dr bi-encoder is expected, found {encoder!r}")
-    kind, name = type(encoder), getattr(encoder, "model_name", None) or repr(encoder)
-    if " object at 0x" in name:
-        raise ValueError(f"an encoder with a model_name is expected, to know it again, found {name}")
-    return {"class": f"{kind.__module__}.{kind.__qualname__}", "name": name, "max_length": getattr(encoder, "max_length", None)}
-
-
-def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) -> None:
-    """Compares the arguments with those kept in a file; where there are none, keeps these, if told so.
-
-    Raises:
-        ValueError: they differ; it names all that do.
-    """
-    arguments = json.loads(json.dumps(arguments))
-    if not path.is_file():
-        if not keep:
-            return
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        unfinished.write_text(json.dumps(arguments, indent=1), encoding="utf-8")
-        os.replace(unfinished, path)
-    kept = json.loads(path.read_text(encoding="utf-8"))
-    other = [f"{name}={kept.get(name)!r}, not {value!r}" for name, value in arguments.items() if kept.get(name) != value]
-    if other:
-        told = "; ".join(other)
-        raise ValueError(f"{stage}: {path.parent} was begun with {told}; name another work folder or remove that one")

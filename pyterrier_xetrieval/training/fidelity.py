@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ..sae import SparseAutoencoder
+from .rows import Rows
 
 
 def fraction_of_variance_explained(sae: SparseAutoencoder, x: torch.Tensor, *, refit: bool = False, batch_size: int = 1024):
@@ -28,13 +29,24 @@ def firing_rates(sae: SparseAutoencoder, vectors, *, most: int = 20_000, batch_s
         vectors: whatever :class:`.rows.Rows` reads.
         most: over at most that many rows, evenly spaced.
     """
-    from .rows import Rows
+    return torch.from_numpy(firing_statistics(sae, vectors, most=most, batch_size=batch_size)[0]).float()
 
+
+@torch.no_grad()
+def firing_statistics(
+    sae: SparseAutoencoder, vectors, *, most: int | None = None, batch_size: int = 1024
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each feature, the share of rows that activate it and its largest activation, float64 and float32 ``[D]``.
+
+    Arguments as for :func:`firing_rates`; ``most=None`` takes all rows.
+    """
     rows = vectors if isinstance(vectors, Rows) else Rows(vectors)
-    chosen = np.arange(0, len(rows), -(-len(rows) // most))
-    counts = torch.zeros(sae.dict_size)
-    with torch.no_grad():
-        for begin in range(0, len(chosen), batch_size):
-            codes = sae.encode(rows.take(chosen[begin : begin + batch_size]).to(sae.w_enc.device))
-            counts += torch.bincount(codes.ids[codes.active()], minlength=sae.dict_size).cpu()
-    return counts / len(chosen)
+    chosen = np.arange(0, len(rows), -(-len(rows) // (most or len(rows))))
+    device = sae.w_enc.device
+    counts, largest = torch.zeros(sae.dict_size, dtype=torch.int64, device=device), torch.zeros(sae.dict_size, device=device)
+    for begin in range(0, len(chosen), batch_size):
+        codes = sae.encode(rows.take(chosen[begin : begin + batch_size]).to(device))
+        active = codes.active()
+        counts += torch.bincount(codes.ids[active], minlength=sae.dict_size)
+        largest.scatter_reduce_(0, codes.ids[active], codes.values[active], "amax")
+    return (counts.double() / len(chosen)).cpu().numpy(), largest.cpu().numpy()

@@ -12,8 +12,8 @@ import pandas as pd
 from ..labels import FeatureLabels
 from .describe import Question, as_model, ask
 from .llm import LanguageModel
-from .prompts import digest
-from .samples import FeatureSamples, check_template, fill_parts, shortened, without_reasoning
+from .prompts import check_template, digest, fill, shortened, without_reasoning
+from .samples import FeatureSamples
 
 # the text first: small models that read the label first say the same of every text
 DETECT = "Text: {text}\n\nIs this text about the following, or of this kind: {label}? Answer with YES or NO and nothing else."
@@ -81,7 +81,7 @@ def detection_scores(
             pairs += [(d, False) for d in unseen(samples.others[j], j)[:half]]
             for i in np.random.default_rng([seed, j]).permutation(n_texts):
                 document, active = pairs[i]
-                asked = fill_parts(prompt, label=labels.name(j), text=shortened(texts[document], max_chars))
+                asked = fill(prompt, label=labels.name(j), text=shortened(texts[document], max_chars))
                 known = {"label": labels.name(j), "active": active}
                 yield Question({"feature": j, "docno": samples.docnos[document]}, asked, known)
 
@@ -149,7 +149,7 @@ def intruder_detection(
             lines = [f"{i}. {shortened(texts[documents[o]], max_chars)}" for i, o in enumerate(order, 1)]
             known = {"intruder": int(np.flatnonzero(order == n_texts)[0]) + 1}
             known["order"] = [samples.docnos[documents[o]] for o in order]
-            yield Question({"feature": j}, fill_parts(prompt, texts="\n".join(lines)), known)
+            yield Question({"feature": j}, fill(prompt, texts="\n".join(lines)), known)
 
     facts = {"test": "intruder", "model": llm.name, "prompt": digest(prompt, 12), "seed": seed, "n_texts": n_texts}
     rows = ask(

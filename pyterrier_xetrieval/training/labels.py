@@ -160,9 +160,7 @@ def _choose(best, words, min_share) -> list[str]:
     return chosen
 
 
-def keyword_quality(
-    labels: FeatureLabels, texts, ids, values, *, strong: int = 10, min_strong: int = 5, seed: int = 0
-) -> dict:
+def keyword_quality(labels: FeatureLabels, texts, ids, values, *, strong: int = 10, min_strong: int = 5, seed: int = 0) -> dict:
     """Do texts in which a feature is strongly active contain the words of its label more often than other texts?
 
     On texts that the labels were not made from: for each labelled feature that at least ``min_strong`` of them

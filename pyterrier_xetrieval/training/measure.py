@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..internalizer import internalize
+from ..reconstruction import reconstruct
 from .data import read_jsonl, read_vectors
 from .fidelity import fraction_of_variance_explained
 
@@ -72,7 +73,7 @@ def measure(internalizers, sae, docs, queries, judged, *, refit_rows: int = 4000
         if view in ("original", "query"):
             out["l0_docs" if view == "original" else "l0_queries"] = l0
     for suffix, refit in (("", False), ("_refit", True)):
-        docs_hat, queries_hat = (reconstruct(sae, v, refit=refit) for v in (docs, queries))
+        docs_hat, queries_hat = (reconstruct(sae, v, refit=refit, batch_size=256) for v in (docs, queries))
         out[f"ndcg_docs{suffix}"] = ndcg(queries, docs_hat, judged)
         out[f"ndcg_both{suffix}"] = ndcg(queries_hat, docs_hat, judged)
         if not refit:  # x̃ is shorter where more of x is missing, which reorders documents
@@ -87,30 +88,7 @@ def measure(internalizers, sae, docs, queries, judged, *, refit_rows: int = 4000
 
 
 @torch.no_grad()
-def reconstruct(sae, vectors: np.ndarray, *, refit: bool, batch_size: int = 256) -> np.ndarray:
-    """``x̃`` of every row, float32 ``[n, m]``, with the encoder's activations or the refitted coefficients."""
-    out = np.empty_like(vectors)
-    for start in range(0, len(vectors), batch_size):
-        x = torch.from_numpy(vectors[start : start + batch_size])
-        codes = sae.encode(x)
-        out[start : start + batch_size] = sae.decode(codes, sae.refit(x, codes) if refit else None).numpy()
-    return out
-
-
-@torch.no_grad()
 def activity(sae, vectors: np.ndarray) -> np.ndarray:
     """Which features are active, bool ``[n, D]``."""
     codes = sae.encode(torch.from_numpy(vectors))
     return (codes.dense(sae.dict_size) > 0).numpy()
-
-
-@torch.no_grad()
-def firing_statistics(sae, vectors: np.ndarray, *, batch_size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """For each feature, the share of rows that activate it and its largest activation, float64 and float32 ``[D]``."""
-    counts, largest = torch.zeros(sae.dict_size, dtype=torch.int64), torch.zeros(sae.dict_size)
-    for start in range(0, len(vectors), batch_size):
-        codes = sae.encode(torch.from_numpy(vectors[start : start + batch_size]))
-        active = codes.active()
-        counts += torch.bincount(codes.ids[active], minlength=sae.dict_size)
-        largest.scatter_reduce_(0, codes.ids[active], codes.values[active], "amax")
-    return (counts.double() / len(vectors)).numpy(), largest.numpy()

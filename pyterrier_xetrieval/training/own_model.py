@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from pyterrier_dr import E5, SBertBiEncoder
-from torch.nn import functional as F
 
-from ..encoder import MINILM_NAME, MiniLM, load_encoder
+from ..encoder import MINILM_NAME, MiniLM, encoder_identity, load_encoder
+from ..files import replacing, same_as_kept
 from ..internalizer import Internalizer
+from ..jsonl import appending
 from ..labels import FeatureLabels
 from ..model import Xetrieval
-from .encoded import EncodedCorpus, encode_corpus, encoder_identity, same_as_kept
+from ..views import encode_view
+from .encoded import EncodedCorpus, encode_corpus
 from .internalizers import train_internalizers
-from .jsonl import appending
 from .labels import keyword_labels
 from .sae import check_variant, train_sae
 from .taught import read_taught
@@ -135,7 +134,7 @@ def _finished(path: Path, arguments: dict, work: Path) -> Xetrieval | None:
 
 def _loaded(encoder, device):
     if not isinstance(encoder, (str, Path)):
-        encoder_identity(encoder)  # ValueError if it is none
+        encoder_identity(encoder, ["encode_docs"], stage=STAGE)  # ValueError if it is none
         return encoder
     name = str(Path(encoder).absolute()) if Path(encoder).exists() else str(encoder)
     try:
@@ -150,7 +149,7 @@ def _description(encoder, vectors) -> dict:
     name = MINILM_NAME if type(encoder) is MiniLM else getattr(encoder, "model_name", None)
     by_name = E5 if name and Path(name).name.startswith(("e5-", "multilingual-e5-")) else SBertBiEncoder
     return {
-        **encoder_identity(encoder),
+        **encoder_identity(encoder, ["encode_docs"], stage=STAGE),
         "name": name if type(encoder) in (MiniLM, by_name) else "",
         "dim": sample.shape[1],
         "normalize": bool(np.allclose(np.linalg.norm(sample, axis=1), 1, atol=1e-3)),
@@ -171,8 +170,8 @@ def _internalizers(texts, encoded: EncodedCorpus, encoder, work: Path, arguments
         )
         facts = {"texts": {"path": str(texts), "counts": taught.counts, "documents": len(z)}}
         states = {aspect: module.state_dict() for aspect, module in modules.items()}
-        torch.save({"states": states, "history": history, "facts": facts}, f"{path}.unfinished")
-        os.replace(f"{path}.unfinished", path)
+        with replacing(path, "wb") as file:
+            torch.save({"states": states, "history": history, "facts": facts}, file)
     kept, modules = torch.load(path, weights_only=True), {}
     for aspect, state in kept.pop("states").items():
         modules[aspect] = Internalizer(dim, arguments["hidden"])
@@ -181,26 +180,18 @@ def _internalizers(texts, encoded: EncodedCorpus, encoder, work: Path, arguments
     return modules, kept
 
 
-@torch.no_grad()
 def _labels(sae, encoded: EncodedCorpus, work: Path, seed: int) -> FeatureLabels:
     """Keyword labels from up to LABEL_TEXTS random documents; from the work folder if they are there."""
     path, vectors = work / "labels.tsv", encoded.index.np_vecs()
     if not path.is_file():
         rows = np.sort(np.random.default_rng([seed, 3]).permutation(len(vectors))[:LABEL_TEXTS])
-        codes = [sae.encode(torch.from_numpy(vectors[part])) for part in np.array_split(rows, -(-len(rows) // 1024))]
-        width = max(batch.ids.shape[1] for batch in codes)
-        ids, values = (
-            torch.cat([F.pad(getattr(batch, part), (0, width - batch.ids.shape[1])) for batch in codes]).numpy()
-            for part in ("ids", "values")
-        )
+        codes = encode_view(sae, vectors[rows], refit=False, batch_size=1024)
         try:
-            labels = keyword_labels(encoded.documents.texts(rows), ids, values, dict_size=sae.dict_size)
-            labels = FeatureLabels(pd.DataFrame(labels), sae.dict_size)
+            labels = keyword_labels(encoded.documents.texts(rows), codes.ids, codes.activations, dict_size=sae.dict_size)
         except ValueError as error:  # texts without words that could be labels, e.g. in another script
             warnings.warn(f"{STAGE} made no keyword labels: {error}", stacklevel=3)
             labels = FeatureLabels.empty(sae.dict_size)
-        labels.write(f"{path}.unfinished")
-        os.replace(f"{path}.unfinished", path)
+        labels.write(path)
     return FeatureLabels.read(path, sae.dict_size)
 
 

@@ -1,9 +1,12 @@
-"""What a teacher is asked about a document, one prompt per aspect (Cai et al. 2026, App. A), and what counts as an answer."""
+"""Prompts and answers: what a teacher is asked about a document, one prompt per aspect (Cai et al. 2026, App. A)."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+
+from ..stage import check_aspect_name
 
 PLACEHOLDER = "{text}"
 
@@ -34,8 +37,7 @@ def check_prompts(prompts: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(prompts, Mapping) or not prompts:
         raise ValueError(f"Teacher expects prompts as a mapping from aspect to template, found {prompts!r}")
     for aspect, template in prompts.items():
-        if not isinstance(aspect, str) or not aspect.isidentifier() or aspect == "original":
-            raise ValueError(f"Teacher expects aspects that can end a column name and are not 'original', found {aspect!r}")
+        check_aspect_name(aspect, stage="Teacher")
         if not isinstance(template, str) or template.count(PLACEHOLDER) != 1:
             raise ValueError(
                 f"Teacher expects the placeholder {PLACEHOLDER} once in the prompt for {aspect!r}, found {template!r}"
@@ -43,9 +45,28 @@ def check_prompts(prompts: Mapping[str, str]) -> dict[str, str]:
     return dict(prompts)
 
 
-def fill(template: str, text: str) -> str:
-    """The template with the document in it; braces of either stay what they are."""
-    return template.replace(PLACEHOLDER, text)
+def fill(template: str, **parts: str) -> str:
+    """The template with its ``{name}`` placeholders filled in one pass; all other braces, also in the parts, stay what they are."""
+    return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
+
+
+def check_template(template: str, names: Sequence[str], *, stage: str) -> None:
+    """ValueError unless the template has each placeholder."""
+    missing = [f"{{{name}}}" for name in names if f"{{{name}}}" not in template]
+    if missing:
+        raise ValueError(f"{stage} expects {' and '.join(missing)} in the prompt, found {template!r}")
+
+
+def shortened(text: str, max_chars: int) -> str:
+    """A text on one line of at most that many characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
+
+
+def without_reasoning(text: str) -> str:
+    """What follows the end of a reasoning block; nothing if the block does not end."""
+    text = text.rpartition("</think>")[2].strip()
+    return "" if text.startswith("<think>") else text
 
 
 def digest(text: str, length: int) -> str:
@@ -56,14 +77,12 @@ def digest(text: str, length: int) -> str:
 def check_answer(aspect: str, text: str) -> str | None:
     """Why ``text`` is no answer to the prompt for ``aspect``; None if it is one.
 
-    Text left of the end of a reasoning block (``</think>``) is gone by now. The pairs of ``qa`` need a question mark;
+    A reasoning block (``<think>…</think>``) is gone by now. The pairs of ``qa`` need a question mark;
     of any other aspect only that there is an answer. Give :class:`~pyterrier_xetrieval.training.teacher.Teacher`
     another function of this signature to ask for more.
     """
     if not text:
         return "empty answer"
-    if text.startswith("<think>"):
-        return "the answer ends within its reasoning; raise max_tokens"
     if aspect == "qa" and not any(mark in text for mark in "?？؟"):
         return "no question in the answer"
     return None

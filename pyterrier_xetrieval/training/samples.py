@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,8 @@ from functools import cached_property
 import numpy as np
 import pyterrier as pt
 import torch
+
+from ..stage import positive_int
 
 # The last bits of a matrix product depend on how many rows it has. Always the same number of rows, and each document
 # always at the same place among them: equal samples, however the vectors arrive.
@@ -102,8 +103,7 @@ def feature_samples(
         samples.docs[17], samples.values[17]     # the documents that activate feature 17 most
     """
     for name, value in {"top": top, "random": random, "pool": pool}.items():
-        if not (isinstance(value, int) and value > 0):
-            raise ValueError(f"feature_samples expects a positive number as {name}, found {value!r}")
+        positive_int(value, name, stage="feature_samples")
     if not threshold >= 0:
         raise ValueError(f"feature_samples expects threshold >= 0, found {threshold!r}")
     internalizers = [model.internalizers[a] for a in model.check_aspects(aspects, stage="feature_samples")]
@@ -219,27 +219,3 @@ class _Pool:
         found = np.full((n_features, n), -1, np.int64)
         found[:, : order.shape[1]] = np.where(np.take_along_axis(keys, order, 1) < 2, self.docs[order], -1)
         return found
-
-
-def fill_parts(template: str, **parts: str) -> str:
-    """The template with its ``{name}`` placeholders filled in one pass; braces within the parts stay what they are."""
-    return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
-
-
-def check_template(template: str, names: Sequence[str], *, stage: str) -> None:
-    """ValueError unless the template has each placeholder."""
-    missing = [f"{{{name}}}" for name in names if f"{{{name}}}" not in template]
-    if missing:
-        raise ValueError(f"{stage} expects {' and '.join(missing)} in the prompt, found {template!r}")
-
-
-def shortened(text: str, max_chars: int) -> str:
-    """A text on one line of at most that many characters."""
-    text = " ".join(text.split())
-    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
-
-
-def without_reasoning(text: str) -> str:
-    """What follows the end of a reasoning block; nothing if the block does not end."""
-    text = text.rpartition("</think>")[2].strip()
-    return "" if text.startswith("<think>") else text

@@ -1,4 +1,4 @@
-"""Reconstruction from sparse codes whose gradients cost as much as there are active features, and the dense formulation."""
+"""Reconstruction from sparse codes whose gradients cost as much as there are active features."""
 
 from __future__ import annotations
 
@@ -93,11 +93,3 @@ class _ByFeature:
         return F.embedding_bag(
             index[self.order], matrix.contiguous(), self.starts, per_sample_weights=weights[self.order], mode="sum"
         )
-
-
-def reconstruct_dense(x: torch.Tensor, active: Active, w_enc, b_enc, w_dec, b_dec) -> torch.Tensor:
-    """:func:`reconstruct` through dense ``[n · parts, D]`` matrices and plain autograd, for comparison."""
-    pre = torch.addmm(b_enc, x - b_dec, w_enc.T)
-    codes = torch.zeros(len(x) * active.parts, len(w_enc), dtype=x.dtype, device=x.device)
-    codes = codes.index_put((active.bags, active.ids), torch.relu(pre[active.rows, active.ids]))
-    return codes @ w_dec

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from pyterrier_dr import FlexIndex
 
-from ..evaluation.texts import StoredTexts, TextWriter
+from ..jsonl import json_lines
+from ..stage import check_aspect_name
+from ..texts import StoredTexts, TextWriter
 from .corpus import Documents
 from .encoded import encode
-from .jsonl import json_lines
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ def read_taught(path, documents: Documents, *, aspects: Sequence[str] | None, st
             docno, aspect, text = row.get("_id"), row.get("aspect"), row.get("text")
             if docno is None or not isinstance(aspect, str) or not isinstance(text, str):
                 raise ValueError(f"{stage}: line {number} of {path} expects _id, aspect and text, found {str(row)[:80]}")
-            if not aspect.isidentifier() or aspect == "original":
-                raise ValueError(f"{stage}: line {number} of {path} has an aspect that cannot end a column name: {aspect!r}")
+            check_aspect_name(aspect, stage=f"{stage}: line {number} of {path}")
             if str(docno) in places.setdefault(aspect, {}):
                 raise ValueError(f"{stage}: line {number} of {path} is a second text of aspect {aspect!r} about {docno!r}")
             places[aspect][str(docno)] = texts

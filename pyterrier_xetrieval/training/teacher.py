@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pyterrier as pt
 
-from .jsonl import appending, json_lines
+from ..jsonl import appending, json_lines
 from .llm import FunctionLLM, LanguageModel, Options
 from .prompts import PROMPTS, check_answer, check_prompts, digest, fill
 from .teacher_run import Report, Run, Task
@@ -161,7 +161,7 @@ class Teacher(Options):
                     raise ValueError(
                         f"document {docno!r} is not the one that {path} has texts about: other text, title or max_chars"
                     )
-                task = Task(docno, aspect, doc, fill(self.prompts[aspect], text))
+                task = Task(docno, aspect, doc, fill(self.prompts[aspect], text=text))
                 if repeated or (docno, aspect) in known:
                     run.skip(task, repeated)
                 elif text:

@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from .jsonl import appending, write_line
+from ..jsonl import appending, write_line
 from .llm import Answer, TeacherError
-from .prompts import digest
+from .prompts import digest, without_reasoning
 
 
 class Task(NamedTuple):
@@ -84,8 +84,9 @@ class Run:
 
     def take(self, task: Task, answer: Answer, attempt: int) -> bool:
         """Writes down what came back; True if the task is to be asked again."""
-        text = answer.text.rpartition("</think>")[2].strip()
-        problem = answer.problem or self.teacher.check(task.aspect, text)
+        text = without_reasoning(answer.text)
+        cut = "nothing follows the reasoning in the answer; raise max_tokens" if answer.text.strip() and not text else None
+        problem = answer.problem or cut or self.teacher.check(task.aspect, text)
         with self.lock:
             self.count(answer)
             if problem is None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import jinja2
 import pandas as pd
 
 from ..explanation import BIAS, OTHER, RESIDUAL
+from ..files import replacing
 
 _PAGE = jinja2.Environment(
     loader=jinja2.PackageLoader("pyterrier_xetrieval", "viz"), autoescape=True, undefined=jinja2.StrictUndefined
@@ -40,11 +39,8 @@ def render_report(
         query=query, cards=cards, experiment=experiment.to_dict("records"), columns=list(experiment.columns), facts=facts
     )
     path = Path(path)
-    handle, unfinished = tempfile.mkstemp(dir=path.absolute().parent, suffix=".html")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    with replacing(path) as file:
         file.write(html)
-    os.chmod(unfinished, 0o644)
-    os.replace(unfinished, path)
     return path
 
 

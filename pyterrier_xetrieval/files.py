@@ -1,0 +1,59 @@
+"""Files that are there whole or not at all, and the file that says what a folder of work was begun with."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+
+@contextmanager
+def replacing(path, mode: str = "w") -> Iterator[IO]:
+    """A new file that takes the place of ``path`` when the block ends, in one step and on the disk.
+
+    It is written beside its place, as ``.NAME.….unfinished``, a name that no other process of any machine has. When the
+    block raises, it is removed and ``path`` stays as it was; only a killed process leaves it behind.
+
+    Args:
+        path: in a folder that is there.
+        mode: ``"w"`` for text in UTF-8, ``"wb"`` for bytes.
+
+    Example::
+
+        with replacing("codes.npy", "wb") as file:
+            np.save(file, codes)
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
+    try:
+        with open(unfinished, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) -> None:
+    """Compares the arguments with those kept in a file; where there are none, keeps these, if told so.
+
+    Raises:
+        ValueError: they differ; it names all that do.
+    """
+    arguments = json.loads(json.dumps(arguments))
+    if not path.is_file():
+        if not keep:
+            return
+        with replacing(path) as file:
+            json.dump(arguments, file, indent=1)
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    other = [f"{name}={kept.get(name)!r}, not {value!r}" for name, value in arguments.items() if kept.get(name) != value]
+    if other:
+        told = "; ".join(other)
+        raise ValueError(f"{stage}: {path.parent} was begun with {told}; name another work folder or remove that one")

@@ -1,0 +1,73 @@
+"""Tests of files that are replaced whole or not at all."""
+
+import os
+
+import numpy as np
+import pytest
+
+from pyterrier_xetrieval.files import replacing
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_the_file_is_replaced_when_the_block_ends(tmp_path, before):
+    path = tmp_path / "page.html"
+    if before is not None:
+        path.write_text(before)
+    with replacing(path) as file:
+        file.write("größer\n")
+        file.flush()
+        assert (path.read_text() if path.exists() else None) == before
+        (sibling,) = (found for found in tmp_path.iterdir() if found != path)
+        assert sibling.name.startswith(".page.html.") and sibling.name.endswith(".unfinished")
+    assert path.read_bytes() == "größer\n".encode() and os.listdir(tmp_path) == ["page.html"]
+
+
+def test_bytes(tmp_path):
+    with replacing(str(tmp_path / "vectors.npy"), "wb") as file:
+        np.save(file, np.arange(3))
+    assert np.load(tmp_path / "vectors.npy").tolist() == [0, 1, 2] and os.listdir(tmp_path) == ["vectors.npy"]
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_what_was_there(tmp_path, before, error):
+    path = tmp_path / "page.html"
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(error), replacing(path) as file:
+        file.write("half")
+        raise error
+    assert {found.name: found.read_text() for found in tmp_path.iterdir()} == ({"page.html": before} if before else {})
+
+
+def test_a_place_that_cannot_be_taken(tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError), replacing(tmp_path / "folder") as file:
+        file.write("whole")
+    assert os.listdir(tmp_path) == ["folder"] and not os.listdir(tmp_path / "folder")
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "none" / "file"):
+        pass
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_permissions_follow_the_umask(tmp_path, umask):
+    path = tmp_path / "file"
+    path.write_text("old")
+    path.chmod(0o600)
+    before = os.umask(umask)
+    try:
+        with replacing(path) as file:
+            file.write("new")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_two_at_once(tmp_path):
+    path = tmp_path / "file"
+    with replacing(path) as first, replacing(path) as second:
+        first.write("first")
+        second.write("second")
+    assert path.read_text() == "first" and os.listdir(tmp_path) == ["file"]  # the one that ended last
