@@ -172,5 +172,9 @@ def pool(datasets: Sequence[pt.datasets.Dataset] | Mapping[str, pt.datasets.Data
 
     Raises:
         ValueError: (when read) a qid or docno that occurs twice.
+
+    Example::
+
+        pool({name: benchmark(f"bright/{name}") for name in ("biology", "economics")}, name="bright")
     """
     return PooledCollection(datasets, name=name)

@@ -68,6 +68,10 @@ def rank(
         k: cut to ``n`` where the collection is smaller.
         excluded: for each query the rows to leave out. Where fewer than k documents remain, the row is -1.
         batch_size: queries scored at once, ``[batch_size, n]`` floats of memory.
+
+    Example::
+
+        rows, scores = rank(collection.queries, collection.docs, 10)
     """
     k, matrix = min(k, len(docs)), torch.from_numpy(np.asarray(docs))
     rows, scores = np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)

@@ -48,6 +48,10 @@ def counterfactual(
 
     Raises:
         ValueError: ``num_results`` above ``cutoff``, or a cutoff that all documents fit in.
+
+    Example::
+
+        counterfactual(model, embed(pydocs(), model.encoder(), cache="cache")).query("order == 'contribution'")
     """
     if not 0 < num_results <= cutoff < len(collection.docnos):
         raise ValueError(f"counterfactual expects 0 < num_results <= cutoff < number of documents, found num_results="

@@ -44,6 +44,10 @@ def faithfulness_curves(
         ``n`` (pairs; intervals over queries). Measures: ``relative_score``, the cosine over that of the unedited
         pair; ``area`` under that curve, by trapezoids; ``area_minus_random``, pair by pair. Pairs without shared
         features or with a cosine not above zero are left out.
+
+    Example::
+
+        faithfulness_curves(model, embed(pydocs(), model.encoder(), cache="cache")).query("measure == 'area'")
     """
     for name, value in (("num_results", num_results), ("steps", steps), ("draws", draws)):
         positive_int(value, name, stage="faithfulness_curves")
@@ -98,6 +102,10 @@ def score_shares(
         ``high``, ``n`` (pairs). Measures: ``mean`` with its interval over queries, and the quantiles ``q05`` to
         ``q95`` over pairs, without one. The four shares of a pair add up to 1; pairs with a score not above zero
         are left out.
+
+    Example::
+
+        score_shares(model, embed(pydocs(), model.encoder(), cache="cache")).query("measure == 'mean'")
     """
     pairs = ranked_pairs(collection, num_results=num_results)
     views = view_modules(model, aspects, stage="score_shares")

@@ -45,6 +45,11 @@ def stability(
 
     Raises:
         ValueError: a cosine outside (0, 1], a share outside (0, 1).
+
+    Example::
+
+        encoder = model.encoder()
+        stability(model, embed(pydocs(), encoder, cache="cache"), encoder=encoder)
     """
     if not all(0 < c <= 1 for c in cosines_to_original) or not 0 < word_share < 1:
         raise ValueError(f"stability expects cosines_to_original in (0, 1] and word_share in (0, 1), "

@@ -54,6 +54,10 @@ def steering(
 
     Raises:
         ValueError: fewer than two queries; sides unknown or none; too few active features for two sets.
+
+    Example::
+
+        steering(model, embed(pydocs(), model.encoder(), cache="cache"), alphas=(0.5, 1, 2))
     """
     sae, sides = model.sae, tuple(sides)
     if not sides or not set(sides) <= set(SIDES):

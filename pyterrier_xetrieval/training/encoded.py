@@ -50,6 +50,11 @@ def encode_corpus(corpus, encoder, work, *, stage: str = "encode_corpus", verbos
         ValueError: the folder is of another corpus or encoder; documents as in :meth:`Documents.store`; vectors that
             are not finite.
         RuntimeError: another run is at work there.
+
+    Example::
+
+        encoded = encode_corpus("corpus.jsonl", MiniLM(), "work", verbose=True)
+        encoded.index.np_vecs()                     # float32 [n, 384], a memory map
     """
     if isinstance(corpus, (str, Path)):
         corpus = CorpusFile(corpus)
