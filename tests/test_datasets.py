@@ -100,11 +100,10 @@ def test_corpus_is_the_same_in_every_process():
         "from pyterrier_xetrieval.datasets import pydocs; d = pydocs(); "
         "print(d.fingerprint, d.get_topics().shape, d.get_qrels().shape)"
     )
-    outputs = []
-    for seed in "0", "1":
-        env = dict(os.environ, PYTHONHASHSEED=seed, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
-        run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-        outputs.append(run.stdout.strip().splitlines()[-1])
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(p for p in sys.path if p))
+    command = [sys.executable, "-c", code]
+    both = [subprocess.Popen(command, env=env | {"PYTHONHASHSEED": s}, stdout=subprocess.PIPE, text=True) for s in "01"]
+    outputs = [process.communicate()[0].strip().splitlines()[-1] for process in both]
     assert outputs[0] == outputs[1]
     if "ray" not in sys.modules:  # which replaces inspect.isgenerator
         assert outputs[0].split()[0] == pydocs().fingerprint
