@@ -21,15 +21,15 @@ class Explanation:
     contributes ``Σ_v w_v c_v,j ⟨q, w_j⟩``; together with the other features of the document, the bias of the
     dictionary and what the dictionary does not explain, the parts add up to the score of all views used (Eq. 11).
 
+    Two are equal if they are of the same pair and all numbers are. Arrays are read-only: they are shared with those of
+    the other results.
+
     Args:
         qid, docno: the pair.
         parts: the scores of pairs taken apart; row: which of them this pair is.
         views: names of the ``V`` views, ``"original"`` first, then the aspects.
         labels: what the features are called.
         top: how many features :func:`repr` and the notebook card spell out.
-
-    Two are equal if they are of the same pair and all numbers are. Arrays are read-only: they are shared with those of
-    the other results.
 
     Attributes:
         score: float, ``Σ_v w_v ⟨q, v⟩`` over ``views``.
