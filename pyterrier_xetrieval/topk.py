@@ -24,11 +24,11 @@ def top_k(x: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 def _largest(rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The ``k`` largest values of each row, and where they are, int64, both ``[n, k]`` by ascending place.
 
-    The maxima of 4k groups of columns come first: at least k values are as large as the k-th largest of these, and
+    The maxima of 2k groups of columns come first: at least k values are as large as the k-th largest of these, and
     seldom many more, so that the selection proper looks at a small part of the row.
     """
     n, width = rows.shape
-    groups = 4 * k
+    groups = 2 * k
     if 2 * groups > width:
         return _partitioned(rows, k)
     whole = width // groups * groups
