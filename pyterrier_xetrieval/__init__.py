@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 from .checkpoints import read_released, read_sae, write_sae
 from .cot import CoTReasoner
 from .datasets import beir_folder, benchmark, pool, pydocs, sample
-from .encoder import MiniLM
+from .encoder import MiniLM, SentenceEncoder
 from .explainer import SAEExplainer
 from .explanation import Explanation, explanation_frame
 from .index import XetrievalIndex
@@ -29,6 +29,7 @@ __all__ = [
     "ReasoningInternalizer",
     "Reconstructor",
     "SAEExplainer",
+    "SentenceEncoder",
     "SparseAutoencoder",
     "SparseCodes",
     "VectorLoader",

@@ -34,7 +34,8 @@ class CoTReasoner(RowWiseStage):
         batch_size: documents per chunk when indexing.
 
     Raises:
-        ValueError: an aspect without a prompt; a batch size that is no positive whole number; texts that are missing; a cache by another model or other prompts.
+        ValueError: an aspect without a prompt; a batch size that is no positive whole number; texts that are missing; a
+            cache by another model or other prompts.
 
     Example::
 
@@ -94,6 +95,8 @@ class CoTReasoner(RowWiseStage):
         lacking = [(key, aspect) for key in documents for aspect in self.aspects if (key, aspect) not in texts]
         if lacking and self.missing == "error":
             key, aspect = lacking[0]
+            if not str(documents[key]["text"]).strip():
+                raise ValueError(f"{self!r} found a document without text, of which there is nothing to say; set missing='zero'")
             raise ValueError(
                 f"{self!r} got no text for {len(lacking)} of {len(documents) * len(self.aspects)} views, the first is {aspect!r} of "
                 f"the document that begins {documents[key]['text'][:60]!r}; run again, or set missing='zero'"

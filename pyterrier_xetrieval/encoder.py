@@ -1,4 +1,4 @@
-"""The embedded encoder, how an artifact's encoder description becomes one, and what an encoder is known again by."""
+"""Encoders: the embedded one, sentence-transformers, that of an artifact's description, and what one is known again by."""
 
 from __future__ import annotations
 
@@ -79,12 +79,49 @@ def _minilm_folder() -> Path:
     return folder
 
 
+class SentenceEncoder(SBertBiEncoder):
+    """Any sentence-transformers model, with the prompts that its configuration has for queries and for documents.
+
+    A pyterrier_dr encoder like any other; :class:`pyterrier_dr.SBertBiEncoder` gives all models the bare text.
+
+    Args:
+        model_name: name on the Hugging Face hub, or a folder.
+        batch_size, text_field, verbose, device: as there.
+
+    Example::
+
+        SentenceEncoder("Qwen/Qwen3-Embedding-0.6B") >> index.retriever()
+    """
+
+    def encode_queries(self, texts, batch_size=None) -> np.ndarray:
+        return self._encoded(self.model.encode_query, texts, batch_size)
+
+    def encode_docs(self, texts, batch_size=None) -> np.ndarray:
+        return self._encoded(self.model.encode_document, texts, batch_size)
+
+    def _encoded(self, encode, texts, batch_size) -> np.ndarray:
+        texts = list(texts)
+        if not texts:
+            return np.empty((0, 0), np.float32)
+        return encode(texts, batch_size=batch_size or self.batch_size, show_progress_bar=False).astype(np.float32)
+
+    def __repr__(self) -> str:
+        return f"SentenceEncoder({self.model_name!r})"
+
+
+def encoder_class(name: str) -> type[pyterrier_dr.BiEncoder]:
+    """What :func:`load_encoder` makes of a name: the embedded encoder, or the class that adds the prefixes of the E5 family,
+    or :class:`SentenceEncoder`."""
+    if name == MINILM_NAME:
+        return MiniLM
+    return pyterrier_dr.E5 if Path(name).name.startswith(("e5-", "multilingual-e5-")) else SentenceEncoder
+
+
 def load_encoder(description: dict, **options) -> pyterrier_dr.BiEncoder:
     """The pyterrier_dr encoder that an artifact describes.
 
     Args:
-        description: ``{"name": …, "dim": …}``; names of the E5 family get the class that adds their prefixes,
-            any other name or local path goes to :class:`pyterrier_dr.SBertBiEncoder`, which adds none.
+        description: ``{"name": …, "dim": …}``; of which class, :func:`encoder_class` says.
         options: passed to the encoder (``batch_size``, ``device``, …).
 
     Raises:
@@ -93,14 +130,11 @@ def load_encoder(description: dict, **options) -> pyterrier_dr.BiEncoder:
     name = description.get("name")
     if not name:
         raise ValueError("this model does not say which encoder it belongs to; use your own pyterrier_dr encoder")
-    if name == MINILM_NAME:
-        return MiniLM(**options)
-    if Path(name).name.startswith(("e5-", "multilingual-e5-")):
-        return pyterrier_dr.E5(name, **options)
+    kind = encoder_class(name)
     prefixes = {key: description[key] for key in ("query_prefix", "document_prefix") if description.get(key)}
-    if prefixes:
-        raise ValueError(f"the encoder {name!r} wants {prefixes}, which SBertBiEncoder does not add; use an encoder of your own")
-    return SBertBiEncoder(name, **options)
+    if prefixes and kind is not pyterrier_dr.E5:
+        raise ValueError(f"the encoder {name!r} wants {prefixes}, which {kind.__name__} does not add; use an encoder of your own")
+    return kind(**options) if kind is MiniLM else kind(name, **options)
 
 
 def encoder_identity(encoder, uses: Sequence[str], *, stage: str) -> dict:

@@ -11,7 +11,7 @@ from .explanation import Explanation
 from .labels import FeatureNames
 from .scorer import distinct_documents, fold_views, row_dots
 from .stage import RowWiseStage, positive_int, threshold_of
-from .vectors import stack_unique, view_column
+from .vectors import stack_unique, view_column, with_query_vectors
 from .views import encode_views, join_views
 
 
@@ -55,6 +55,7 @@ class SAEExplainer(RowWiseStage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         columns = ["doc_vec", *map(view_column, self.aspects)]
         pt.validate.result_frame(inp, extra_columns=["query_vec", *columns], context=self)
+        inp = with_query_vectors(inp, stage=self)
         if not len(inp):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
         sae, weights = self.model.sae, (1.0, *self.weights)

@@ -22,7 +22,7 @@ class Explanation:
     dictionary and what the dictionary does not explain, the parts add up to the score of all views used (Eq. 11).
 
     Two are equal if they are of the same pair and all numbers are. Arrays are read-only: they are shared with those of
-    the other results.
+    the other results. Stages make them: the column ``explanation``.
 
     Args:
         qid, docno: the pair.
@@ -39,6 +39,12 @@ class Explanation:
         document_activations: float32 ``[s, V]``, activation in each view of the document; 0 where not active.
         other, bias, residual: float, the rest of the score: features of the document that the query does not share,
             ``Σ_v w_v ⟨q, b⟩``, and ``Σ_v w_v ⟨q, e_v⟩`` of the reconstruction errors ``e_v``.
+
+    Example::
+
+        e = pipeline.search("sort a list by two keys").explanation[0]
+        print(e)
+        e.labels[e.features[0]], e.contributions[0], e.shared / e.score, e.to_dict()
     """
 
     __slots__ = ("_parts", "_row", "docno", "labels", "qid", "top", "views")
@@ -97,6 +103,9 @@ class Explanation:
         """The number of shared features, ``|O(q,d)|``."""
         return len(self.features)
 
+    def __bool__(self) -> bool:
+        return True  # also one without shared features
+
     @property
     def per_view(self) -> dict[str, list[int]]:
         """The shared features that are active in each view, ascending ids, as the released program lists them."""
@@ -112,6 +121,36 @@ class Explanation:
     def explained(self) -> float:
         """The share of the score that the dictionary accounts for: 1 − residual / score."""
         return 1 - self.residual / self.score if self.score else float("nan")
+
+    def compare(self, other: Explanation) -> pd.DataFrame:
+        """Why this document scores higher than the other one (or the same one after an edit), part by part.
+
+        Returns:
+            ``feature`` (Int64), ``label``, ``left`` and ``right`` (the contributions here and there, 0 where the feature
+            is not shared) and ``difference``, largest in size first; then the other features, the bias and what the
+            dictionary does not explain. ``difference`` adds up to ``self.score - other.score``.
+
+        Raises:
+            ValueError: no explanation by a dictionary of as many features.
+
+        Example::
+
+            first, second = results.explanation[:2]
+            first.compare(second).head(5)
+        """
+        if not isinstance(other, Explanation) or other.labels.dict_size != self.labels.dict_size:
+            raise ValueError(f"Explanation.compare expects another one by the same dictionary, found {type(other).__name__}")
+        sides = [pd.Series(e.contributions.astype(np.float64), index=e.features, dtype="float64") for e in (self, other)]
+        table = pd.concat(dict(zip(("left", "right"), sides)), axis=1).fillna(0.0).rename_axis("feature").reset_index()
+        table.insert(1, "label", [self.labels[j] for j in table["feature"]])
+        table["difference"] = table["left"] - table["right"]
+        table = table.sort_values("difference", key=abs, ascending=False, kind="stable")
+        rest = [(name, left, right, left - right) for name, left, right in zip(
+            (OTHER, BIAS, RESIDUAL), (self.other, self.bias, self.residual), (other.other, other.bias, other.residual)
+        )]  # fmt: skip
+        rest = pd.DataFrame(rest, columns=["label", "left", "right", "difference"]).assign(feature=pd.NA)
+        columns = ["feature", "label", "left", "right", "difference"]
+        return pd.concat([table.astype({"feature": "Int64"}), rest.astype({"feature": "Int64"})], ignore_index=True)[columns]
 
     def views_of(self, i: int) -> list[str]:
         """The views in which the ``i``-th shared feature is active."""
@@ -164,10 +203,15 @@ class Explanation:
             lines.append(f"  {value:+.4f}  {name}{f'  ({views})' if views else ''}")
         return "\n".join(lines)
 
+    def _name(self, i: int) -> str:
+        """The label of the ``i``-th shared feature with its id, which tells apart those of one label."""
+        j = int(self.features[i])
+        return f"{self.labels.name(j)} [{j}]" if self.labels.name(j) else self.labels[j]
+
     def _lines(self) -> list[tuple[str, float, str]]:
         """The parts as (name, value, views), the features beyond ``top`` as one line."""
         shown = min(self.top, len(self))
-        parts = [(self.labels[self.features[i]], float(self.contributions[i]), self.views_text(i)) for i in range(shown)]
+        parts = [(self._name(i), float(self.contributions[i]), self.views_text(i)) for i in range(shown)]
         if len(self) > shown:
             rest = float(self.contributions[shown:].sum(dtype=np.float64))
             parts.append((f"{len(self) - shown} more shared features", rest, ""))
@@ -176,16 +220,18 @@ class Explanation:
     def _repr_html_(self) -> str:
         lines = self._lines()
         widest = max(abs(value) for _, value, _ in lines) or 1.0
+        shown = min(self.top, len(self))  # single features in colour, the rest in grey
+        colours = ["#4878a8" if value >= 0 else "#c05a4a" for _, value, _ in lines[:shown]] + ["#aaa"] * (len(lines) - shown)
         rows = "".join(
             f"<tr><td style='text-align:left'>{escape(name)}</td>"
             f"<td style='text-align:right;font-variant-numeric:tabular-nums'>{value:+.4f}</td>"
             f"<td style='width:12em'><div style='height:.8em;width:{100 * abs(value) / widest:.1f}%;"
-            f"background:{'#4878a8' if value >= 0 else '#c05a4a'}'></div></td>"
+            f"background:{colour}'></div></td>"
             f"<td style='text-align:left;color:#777'>{escape(views)}</td></tr>"
-            for name, value, views in lines
+            for (name, value, views), colour in zip(lines, colours)
         )
         return (
-            f"<table><caption style='text-align:left'><b>{escape(str(self.docno))}</b> for query "
+            f"<table class='tex2jax_ignore'><caption style='text-align:left'><b>{escape(str(self.docno))}</b> for query "
             f"<b>{escape(str(self.qid))}</b>: score {self.score:.4f}, {len(self)} shared features</caption>"
             f"<tr><th style='text-align:left'>part</th><th>contribution</th><th></th><th>views</th></tr>{rows}</table>"
         )

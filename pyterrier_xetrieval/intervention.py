@@ -11,7 +11,7 @@ import torch
 
 from .explanation import Explanation
 from .sae import SparseAutoencoder
-from .stage import RowWiseStage, positive_int
+from .stage import RowWiseStage, feature_ids, positive_int
 from .vectors import stack_unique, unstack, view_column
 
 MODES = ("erase", "keep_only", "scale")
@@ -95,8 +95,9 @@ class FeatureIntervention(RowWiseStage):
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         mode: ``"erase"`` (Eq. 25) and ``"keep_only"`` (Eq. 26): ridge projection on the decoder directions,
             λ = 1e-6, back to the norm the vector had. ``"scale"``: activations times ``alpha`` (section 3.6.2).
-        features: feature ids (of a Series over an index named ``feature``, its index); or ``"shared"``, the shared features of each row's own ``explanation``; or a function
-            from a row (a dict of its columns) to feature ids.
+        features: feature ids, the same for all rows (also a Series over an index named ``feature``, or a frame with such
+            a column, as ``labels.find`` gives); or ``"shared"``, the shared features of each row's own ``explanation``;
+            or a function from a row (a dict of its columns) to feature ids.
         alpha: the factor of ``"scale"``.
         target: ``"doc"``, ``"query"`` or ``"both"``.
         aspects: views of the document that are edited along with ``doc_vec``; None for those of the model's that a
@@ -168,21 +169,9 @@ class FeatureIntervention(RowWiseStage):
         return [self._checked(self.features(row)) for row in inp.to_dict("records")]
 
     def _checked(self, features) -> tuple[int, ...]:
-        """Feature ids, sorted, each once."""
-        if not isinstance(features, Iterable):
-            raise ValueError(
-                f"FeatureIntervention expects features to be ids, a function that returns ids, or 'shared', found {features!r}"
-            )
-        if isinstance(features, pd.Series) and features.index.name == "feature":  # of a grouped explanation_frame
-            features = features.index
-        ids = np.unique(np.asarray(list(features)))
-        if not len(ids):
-            return ()
-        if not np.issubdtype(ids.dtype, np.integer) or ids[0] < 0 or ids[-1] >= self.model.sae.dict_size:
-            raise ValueError(
-                f"FeatureIntervention expects feature ids 0 … {self.model.sae.dict_size - 1}, found {ids[0]} … {ids[-1]}"
-            )
-        return tuple(ids.tolist())
+        """Feature ids, sorted."""
+        ids = feature_ids(features, self.model.sae.dict_size, stage="FeatureIntervention")
+        return tuple(np.unique(ids).tolist())
 
     def _edited(self, inp: pd.DataFrame, column: str, sets: list[tuple[int, ...]]) -> pd.Series:
         x, rows = stack_unique(inp, column, dim=self.model.dim, stage=self)

@@ -1,8 +1,11 @@
-"""JSON-lines files that survive being killed: whole lines, one writer, a torn last line dropped."""
+"""JSON-lines files: those of others, and our own, which survive being killed (one writer, a torn last line dropped)."""
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,32 @@ try:
     import fcntl
 except ImportError:  # Windows: two runs that write to one file are not noticed there
     fcntl = None
+
+
+def records(path: Path) -> Iterator[tuple[str, dict]]:
+    """Where it stands and the object of each line of somebody's JSON-lines file (``.gz`` too) that is not blank.
+
+    Raises:
+        ValueError: a line that is no JSON object, named; a gzip file that is damaged or cut off.
+    """
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as lines:
+        try:
+            for number, line in enumerate(lines, 1):
+                line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                if line.strip():
+                    yield f"line {number} of {path}", _object(line, f"line {number} of {path}")
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+
+
+def _object(line: bytes, where: str) -> dict:
+    try:
+        row = json.loads(line)
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{where} is no JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{where} expects an object, found {str(row)[:80]}")
+    return row
 
 
 def write_line(file, row: dict) -> None:

@@ -35,6 +35,8 @@ class FeatureNames:
 
     def name(self, feature: int) -> str:
         """The label alone; the empty string where there is none."""
+        if not isinstance(feature, (int, np.integer)):
+            raise TypeError(f"{type(self).__name__} expects one feature id, found {feature!r}; find(words) looks in the labels")
         if not 0 <= feature < self.dict_size:
             raise IndexError(f"{type(self).__name__} expects features 0 … {self.dict_size - 1}, found {feature}")
         return self._names.get(feature, "")
@@ -91,8 +93,13 @@ class FeatureLabels(FeatureNames):
 
     @classmethod
     def read(cls, path, dict_size: int) -> FeatureLabels:
-        """Reads a tab-separated table with a header line."""
-        return cls(pd.read_csv(path, sep="\t", keep_default_na=False, quoting=3), dict_size)
+        """Reads a tab-separated table with a header line; columns of nothing but numbers and gaps are numbers."""
+        table = pd.read_csv(path, sep="\t", keep_default_na=False, quoting=3)
+        for column in table.columns.difference(["feature", "label", "method"]):
+            numbers = pd.to_numeric(table[column].replace("", None), errors="coerce")
+            if (numbers.notna() | (table[column] == "")).all():
+                table[column] = numbers
+        return cls(table, dict_size)
 
     @classmethod
     def read_hypotheses(cls, path, dict_size: int, *, method: str = "hypotheses file") -> FeatureLabels:

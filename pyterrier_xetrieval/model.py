@@ -109,9 +109,7 @@ class Xetrieval(pt.Artifact):
             "encoder": dict(encoder),
             "dim": sae.dim,
             "aspects": {aspect: {"hidden": module.hidden} for aspect, module in internalizers.items()},
-            "weights": dict(
-                zip(internalizers, view_weights(internalizers, 1 if weights is None else weights, stage="Xetrieval"))
-            ),
+            "weights": dict(zip(internalizers, view_weights(internalizers, weights, stage="Xetrieval"))),
             "sae": {"activation": sae.activation, "dict_size": sae.dict_size, "k": sae.k},
         }
         return model

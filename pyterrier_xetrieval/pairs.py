@@ -6,34 +6,28 @@ import json
 import os
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import pandas as pd
 import pyterrier as pt
 
 from .files import replacing
+from .jsonl import records
 from .model import Xetrieval
 
 RELEASED_KEYS = ("query_id", "doc_id", "shared_features", "per_view_shared_features", "feature_explanations")
 
 
 def read_pairs(path) -> Iterator[dict]:
-    """The pairs ``{query_id?, doc_id?, query, doc}`` of a JSONL file; blank lines are skipped.
+    """The pairs ``{query_id?, doc_id?, query, doc}`` of a JSONL file (``.gz`` too); blank lines are skipped.
 
     Raises:
         ValueError: a line that is no JSON object with texts ``query`` and ``doc``; it names the line.
     """
-    with open(path, "rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                pair = json.loads(line)
-            except ValueError as error:  # no JSON, or no UTF-8
-                raise ValueError(f"{path}, line {number}: not JSON ({error})") from None
-            texts = [pair.get(key) for key in ("query", "doc")] if isinstance(pair, dict) else [None]
-            if not all(isinstance(text, str) for text in texts):
-                raise ValueError(f"{path}, line {number}: expects an object with texts 'query' and 'doc'")
-            yield pair
+    for where, pair in records(Path(path)):
+        if not all(isinstance(pair.get(key), str) for key in ("query", "doc")):
+            raise ValueError(f"{where} expects texts 'query' and 'doc', found {str(pair)[:80]}")
+        yield pair
 
 
 def explain_file(

@@ -186,7 +186,8 @@ class SparseAutoencoder(nn.Module):
         ``tolerance``. Coefficients may be negative; empty slots get 0. Conjugate gradients on the normal equations, from
         the activations as the start, until every gradient is ``tolerance`` of what it is at zero, or 4k steps: neither
         the directions ``[n, k, m]`` nor a Gram matrix is ever laid out in memory. Among directions that are nearly
-        parallel it stops early: their sum is right long before their shares of it are.
+        parallel it stops early: their sum is right long before their shares of it are. All of it is done with directions
+        of unit length: what they span does not depend on their lengths.
         """
         with torch.inference_mode(False):  # which would forbid the gradient; its tensors have to be copied out of it
             return self._conjugate_gradients(x.clone(), codes.ids.clone(), codes.values.clone(), tolerance)
@@ -194,11 +195,13 @@ class SparseAutoencoder(nn.Module):
     @torch.no_grad()
     def _conjugate_gradients(self, x, ids, coefficients, tolerance):
         out, rows = torch.empty_like(coefficients), torch.arange(len(x), device=x.device)
-        active = (coefficients > 0).to(x.dtype)
-        correlate = self._correlation(ids, active)
+        lengths = torch.linalg.vector_norm(self.w_dec, dim=1).clamp_min(1e-30)[ids]
+        unit = (coefficients > 0) / lengths  # and 0 in empty slots
+        coefficients = coefficients * lengths
+        correlate = self._correlation(ids, unit)
         target = x - self.b_dec
         goal = tolerance**2 * _squares(correlate(target))
-        residual = target - self.combine(ids, coefficients)
+        residual = target - self.combine(ids, coefficients * unit)
         direction = correlate(residual)
         power = _squares(direction)
         for _ in range(4 * ids.shape[1]):
@@ -206,29 +209,29 @@ class SparseAutoencoder(nn.Module):
             if not left.any():
                 break
             if 2 * left.sum() < len(left):  # few are left: on with them alone
-                out[rows] = coefficients
-                rows, ids, active, coefficients = rows[left], ids[left], active[left], coefficients[left]
+                out[rows] = coefficients * unit
+                rows, ids, unit, coefficients = rows[left], ids[left], unit[left], coefficients[left]
                 goal, power, residual, direction = goal[left], power[left], residual[left], direction[left]
-                correlate, left = self._correlation(ids, active), left[left]
-            step = self.combine(ids, direction)
+                correlate, left = self._correlation(ids, unit), left[left]
+            step = self.combine(ids, direction * unit)
             length = power / _squares(step).clamp_min(1e-30) * left.unsqueeze(1)  # a row that is done stays as it is
             coefficients.addcmul_(length, direction)
             residual.addcmul_(length, step, value=-1)
             gradient = correlate(residual)
             before, power = power, _squares(gradient)
             direction = torch.addcmul(gradient, power / before.clamp_min(1e-30), direction)
-        out[rows] = coefficients
+        out[rows] = coefficients * unit
         return out
 
-    def _correlation(self, ids, active):
-        """``W_Sᵀ r`` of the listed features: the gradient of a gather-and-sum is the gather-and-dot that it needs."""
+    def _correlation(self, ids, unit):
+        """``W_Sᵀ r`` of the listed features, times ``unit``: the gradient of a gather-and-sum is the gather-and-dot that it needs."""
         directions = self.w_dec.detach()
         if directions.is_inference():  # read inside torch.inference_mode: no graph may hold it
             directions = directions.clone()
         with torch.enable_grad():
             leaf = torch.zeros_like(ids, dtype=directions.dtype, requires_grad=True)
             linear = F.embedding_bag(ids, directions, per_sample_weights=leaf, mode="sum")
-        return lambda residual: torch.autograd.grad(linear, leaf, residual, retain_graph=True)[0].mul_(active)
+        return lambda residual: torch.autograd.grad(linear, leaf, residual, retain_graph=True)[0].mul_(unit)
 
 
 def _squares(x: torch.Tensor) -> torch.Tensor:

@@ -10,25 +10,25 @@ import pandas as pd
 import pyterrier as pt
 
 from .stage import RowWiseStage, Stage, distinct_aspects, positive_int
-from .vectors import stack_unique, unstack, view_column
+from .vectors import stack_unique, unstack, view_column, with_query_vectors
 
 ASPECTS = ("summary", "purpose", "qa")  # the paper's three
 _PAIRS = 128  # whose vectors are laid side by side at once: they stay in the processor's cache
 
 
-def view_weights(aspects: Sequence[str], weights, *, stage: str) -> tuple[float, ...] | None:
-    """The weight ``w_t`` of each aspect in the order of ``aspects``; None where all are 1 (Eq. 11 as printed).
+def view_weights(aspects: Sequence[str], weights, *, stage: str) -> tuple[float, ...]:
+    """The weight ``w_t`` of each aspect in the order of ``aspects``.
 
     Args:
         aspects: the views' names.
-        weights: None, one number for all, one per aspect, or a mapping with exactly the aspects as keys.
+        weights: None for 1 each (Eq. 11 as printed), one number for all, one per aspect, or a mapping with exactly the aspects as keys.
         stage: named in errors.
 
     Raises:
         ValueError: other aspects than expected, another count, or a weight that is no finite number.
     """
     if weights is None:
-        return None
+        weights = 1
     if isinstance(weights, Real):
         weights = [weights] * len(aspects)
     if isinstance(weights, Mapping):
@@ -46,19 +46,19 @@ def view_weights(aspects: Sequence[str], weights, *, stage: str) -> tuple[float,
     return weights
 
 
-def fold_views(views: Sequence[np.ndarray], weights: Sequence[float] | None) -> np.ndarray:
+def fold_views(views: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
     """``z + Σ_t w_t R_t(z)``: the one vector whose dot product with a query is the multi-view score.
 
     Args:
         views: float32 ``[n, m]`` each, the original view first.
-        weights: one number for each view but the first; None for ones.
+        weights: one number for each view but the first.
 
     Returns:
         float32 ``[n, m]``; not unit-norm, and not to be normalised: that would change the ranking.
     """
     folded = np.array(views[0], np.float32)
     for i, view in enumerate(views[1:]):
-        folded += view if weights is None else np.float32(weights[i]) * view
+        folded += np.float32(weights[i]) * view
     return folded
 
 
@@ -73,7 +73,7 @@ def _fold_rows(inp: pd.DataFrame, aspects, weights, stage) -> tuple[np.ndarray, 
     return fold_distinct(views, view_rows, weights)
 
 
-def fold_distinct(views: list, view_rows: list, weights: Sequence[float] | None) -> tuple[np.ndarray, np.ndarray]:
+def fold_distinct(views: list, view_rows: list, weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """:func:`fold_views` where each view has distinct vectors of its own: the folded ones, and each row's.
 
     Args:
@@ -155,6 +155,7 @@ class MultiViewScorer(Stage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         columns = ["query_vec", "doc_vec", *map(view_column, self.aspects)]
         pt.validate.result_frame(inp, extra_columns=columns, context=self)
+        inp = with_query_vectors(inp, stage=self)
         folded, rows = _fold_rows(inp, self.aspects, self.weights, self)
         queries, query_rows = stack_unique(inp, "query_vec", dim=folded.shape[1] or None, stage=self)
         scores = row_dots(queries, query_rows, folded, rows).astype(np.float64)

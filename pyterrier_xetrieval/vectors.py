@@ -60,6 +60,27 @@ def stack_unique(inp: pd.DataFrame, column: str, *, dim: int | None, stage) -> t
     return matrix, rows
 
 
+def with_query_vectors(inp: pd.DataFrame, *, stage) -> pd.DataFrame:
+    """The frame with a ``query_vec`` in every row that can have one: that of the other rows of its query.
+
+    Joined rankings (``bm25 + dense``) have none in the rows that only the other one found.
+
+    Raises:
+        ValueError: the other rows of the query have different ones.
+    """
+    cells = inp["query_vec"].tolist()
+    if not any(type(cell) is float for cell in cells):
+        return inp
+    known: dict = {}
+    qids = inp["qid"].tolist()
+    for row, (qid, cell) in enumerate(zip(qids, cells)):
+        if type(cell) is not float and not np.array_equal(known.setdefault(qid, cell), cell):
+            raise ValueError(f"{stage!r} found rows of query {qid!r} without query_vec, and another one in row {row} than before")
+    column = np.empty(len(cells), dtype=object)
+    column[:] = [known.get(qid, cell) if type(cell) is float else cell for qid, cell in zip(qids, cells)]
+    return inp.assign(query_vec=pd.Series(column, index=inp.index, dtype=object))
+
+
 def unstack(matrix: np.ndarray, rows: np.ndarray | None = None, *, index: pd.Index | None = None) -> pd.Series:
     """A column of 1-d arrays from a matrix: row ``i`` holds ``matrix[rows[i]]``; equal rows share one array.
 
@@ -120,9 +141,10 @@ def _as_vector(cell, column, row, dim, stage) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError):
         vector = None
     if vector is not None and vector.ndim == 0 and np.isnan(vector):  # what merging two rankings leaves where one has no row
-        raise ValueError(f"{stage!r} found no vector (NaN) in {column} of row {row}; add vectors after rankings are joined")
+        raise ValueError(f"{stage!r} found no vector (NaN) in {column} of row {row}; add it after rankings are joined")
     if vector is None:
-        raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {type(cell).__name__} in row {row}")
+        found = f"an array of {cell.dtype}" if isinstance(cell, np.ndarray) else type(cell).__name__
+        raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {found} in row {row}")
     if vector.ndim != 1:
         raise ValueError(f"{stage!r} expects 1-d vectors in {column}, found shape {vector.shape} in row {row}")
     if dim is not None and len(vector) != dim:
@@ -163,7 +185,7 @@ class VectorLoader(RowWiseStage):
 
     def __init__(self, index: FlexIndex):
         if not isinstance(index, FlexIndex):
-            raise ValueError(f"VectorLoader expects a FlexIndex, found {index!r}")
+            raise ValueError(f"VectorLoader expects a FlexIndex (of a XetrievalIndex: index.vec_loader()), found {index!r}")
         self.index = index
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -182,7 +204,7 @@ class VectorLoader(RowWiseStage):
         lookup = self.index.docnos()
         try:
             docids = np.asarray(lookup.inv[docnos], np.int64)
-        except ValueError:  # a lookup of numbered docnos stumbles over a docno without a number
+        except (ValueError, OverflowError):  # a lookup of numbered docnos stumbles over a docno without a number, or a huge one
             docids = np.array([self._docids(docnos[i : i + 1])[0] if len(docnos) > 1 else -1 for i in range(len(docnos))])
         # ... and takes "007" for "7": what it found must be what was asked for
         known = np.flatnonzero(docids >= 0)

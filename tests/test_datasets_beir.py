@@ -4,9 +4,11 @@ import gzip
 import json
 
 import pandas as pd
+import pyterrier as pt
 import pytest
 
 from pyterrier_xetrieval.datasets import beir_folder
+from pyterrier_xetrieval.datasets.base import TextLoader
 
 CORPUS = [
     {"_id": "a", "title": "Cats", "text": "purr"},
@@ -76,7 +78,7 @@ def test_a_missing_file_is_missed_only_when_asked_for(folder, part, file):
         ("{", "is no JSON"),
         ('{"_id": "1", "text": "caf\udce9"}', "is no JSON"),
         ('{"text": "x"}', "_id and text"),
-        ("[1]", "_id and text"),
+        ("[1]", "expects an object"),
     ],
 )
 def test_a_bad_line_is_named(folder, line, said):
@@ -101,3 +103,38 @@ def test_no_folder_and_no_variants(folder):
         beir_folder(folder / "nowhere")
     with pytest.raises(ValueError, match="variant"):
         beir_folder(folder).get_topics("dev")
+
+
+def test_splits_and_whole_numbers_with_a_point(folder):
+    (folder / "qrels").mkdir()
+    (folder / "qrels/dev.tsv").write_text("query-id\tcorpus-id\tscore\nq1\tb\t1.0\n")
+    assert beir_folder(folder).get_qrels("dev").values.tolist() == [["q1", "b", 1]]
+    with pytest.raises(FileNotFoundError, match="has no qrels/train.tsv"):
+        beir_folder(folder).get_qrels("train")
+
+
+def test_a_torn_gzip_file(tmp_path):
+    write_lines(tmp_path / "corpus.jsonl.gz", CORPUS * 100)
+    (tmp_path / "corpus.jsonl.gz").write_bytes((tmp_path / "corpus.jsonl.gz").read_bytes()[:-20])
+    with pytest.raises(ValueError, match="corpus.jsonl.gz is damaged"):
+        list(beir_folder(tmp_path).get_corpus_iter())
+
+
+def test_a_byte_order_mark(folder):
+    path = folder / "corpus.jsonl"
+    path.write_text("\ufeff" + json.dumps(CORPUS[0]) + "\r\n", encoding="utf-8")
+    assert list(beir_folder(folder).get_corpus_iter()) == [{"docno": "a", "text": "Cats purr"}]
+
+
+def test_texts_beside_a_ranking(folder):
+    dataset = beir_folder(folder)
+    ranking = pd.DataFrame({"qid": ["1", "1", "2"], "docno": ["3", "a", "3"], "score": 1.0}, index=[5, 5, 7])
+    found = pt.text.get_text(dataset, "text")(ranking)
+    assert found["text"].tolist() == ["fly", "Cats purr", "fly"] and found.index.equals(ranking.index)
+    loader = dataset.text_loader()
+    assert loader == TextLoader(dataset) and list(loader(ranking.iloc[:0]).columns) == [*ranking.columns, "text"]
+    assert pt.inspect.transformer_inputs(loader) == [["docno"]]
+    with pytest.raises(ValueError, match="has no document 'z'"):
+        loader(ranking.assign(docno="z"))
+    with pytest.raises(ValueError, match="expects fields among .*'docno', 'text'.*found 'title'"):
+        dataset.text_loader(["title"])(ranking)

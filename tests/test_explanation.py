@@ -104,3 +104,29 @@ def test_long_frame_wants_explanations(explained):
 def test_long_frame_of_nothing(explained):
     frame = explanation_frame(explained.iloc[:0])
     assert len(frame) == 0 and frame["feature"].dtype == "Int64" and frame["share"].dtype == "float64"
+
+
+def test_lines_tell_features_of_one_label_apart(model, results):
+    model.labels._names.update(dict.fromkeys(range(model.labels.dict_size), "keys"))
+    text = str(first_with(model.explainer(aspects=())(results), 2))
+    ids = first_with(model.explainer(aspects=())(results), 2).features[:2]
+    assert all(f"keys [{j}]" in text for j in ids)
+
+
+def test_comparison_adds_up_to_the_difference_of_scores(explained):
+    for a in explained["explanation"]:
+        for b in explained["explanation"]:
+            table = a.compare(b)
+            assert table["difference"].sum() == pytest.approx(a.score - b.score, abs=1e-6)
+            assert table["left"].sum() == pytest.approx(a.score, abs=1e-6)
+            named = table.dropna(subset="feature")
+            assert set(named["feature"]) == {*a.features.tolist(), *b.features.tolist()}
+            assert named["difference"].abs().is_monotonic_decreasing
+    assert list(table.columns) == ["feature", "label", "left", "right", "difference"]
+    with pytest.raises(ValueError, match="expects another one by the same dictionary, found str"):
+        a.compare("b")
+
+
+def test_an_explanation_without_shared_features_is_still_one(model, results):
+    none = model.explainer(aspects=(), threshold=1e6)(results)["explanation"].iloc[0]
+    assert len(none) == 0 and none and none.compare(none)["difference"].abs().sum() == 0

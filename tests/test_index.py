@@ -197,8 +197,17 @@ def test_docnos_that_are_numbers(model, tmp_path):
 
 
 def test_rankings_joined_by_addition(index):
-    with pytest.raises(ValueError, match=r"no vector \(NaN\) in query_vec .* after rankings are joined"):
-        ((index.retriever(num_results=2) + index.feature_retriever([3], num_results=9)) >> index.explainer())(topics())
+    joined = index.retriever(num_results=2) + index.feature_retriever([3], num_results=9)
+    found = (joined >> index.explainer())(topics())
+    assert joined(topics())["query_vec"].isna().any() and len(found) > 8
+    alone = index.explainer()(found.drop(columns="query_vec").merge(topics()[["qid", "query_vec"]], on="qid"))
+    assert_same(found.explanation, alone.explanation)
+    assert all(isinstance(v, np.ndarray) for v in found["query_vec"])
+    with pytest.raises(ValueError, match=r"no vector \(NaN\) in query_vec of row 0; add it after rankings are joined"):
+        index.explainer()(found.assign(query_vec=float("nan")))
+    edited = [v + i if i else float("nan") for i, v in enumerate(found["query_vec"])]
+    with pytest.raises(ValueError, match="rows of query .* without query_vec, and another one in row"):
+        index.explainer()(found.assign(query_vec=edited))
 
 
 def test_every_vector_backend_works_on_both(index):

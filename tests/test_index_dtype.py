@@ -56,7 +56,7 @@ def test_parts_add_up_to_the_score_of_the_stored_vectors(index, model):
     for row, e in zip(found.itertuples(), found.explanation):
         views = [stored[row.docno][None]]
         views += [m(torch.from_numpy(views[0])).detach().numpy() for m in model.internalizers.values()]
-        score = np.float64(row.query_vec) @ np.float64(rounded(fold_views(views, None))[0])
+        score = np.float64(row.query_vec) @ np.float64(rounded(fold_views(views, (1.0,) * (len(views) - 1)))[0])
         assert e.score == pytest.approx(score, abs=1e-5) and row.score == pytest.approx(score, abs=1e-5)
         parts = e.contributions.sum(dtype=np.float64) + e.other + e.bias + e.residual
         assert parts == pytest.approx(e.score, rel=1e-9, abs=1e-12)

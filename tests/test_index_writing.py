@@ -158,3 +158,17 @@ def test_the_encoder_sees_new_documents_alone(model, tmp_path):
     assert len(index) == 40 and rest.asked == list(vectors)[15:]
     again = (Lookup(40) >> model.indexer(tmp_path / "piped", shard_size=15, batch_size=4)).index(texts)
     assert content(again.path) == content(index.path)
+
+
+def test_a_run_that_finished_nothing_binds_nobody(model, tmp_path):
+    twice = [corpus(2)[0], corpus(2)[0]]
+    with pytest.raises(ValueError, match="each docno once"):
+        model.indexer(tmp_path / "i").index(twice)
+    assert len(model.indexer(tmp_path / "i", weights=1).index(corpus(3))) == 3
+    with pytest.raises(FileExistsError):
+        model.indexer(tmp_path / "i").index(corpus(3))
+
+
+def test_docnos_as_numbers_are_found(model, tmp_path):
+    index = model.indexer(tmp_path / "i").index([{**d, "docno": str(i)} for i, d in enumerate(corpus(4))])
+    pd.testing.assert_frame_equal(index.features_of(3), index.features_of("3"))

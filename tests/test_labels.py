@@ -53,3 +53,15 @@ def test_hypotheses_file(tmp_path):
 def test_bad_tables(frame, message):
     with pytest.raises(ValueError, match=message):
         FeatureLabels(frame, 6)
+
+
+def test_numbers_with_gaps_read_back_as_numbers(tmp_path):
+    labels = FeatureLabels(table(detection=[0.5, None], examples=["1", "x y"]), 6)
+    labels.write(tmp_path / "labels.tsv")
+    read = FeatureLabels.read(tmp_path / "labels.tsv", 6)
+    assert read.table["detection"].mean() == 0.5 and read.table["examples"].tolist() == ["1", "x y"]
+
+
+def test_a_word_is_no_feature():
+    with pytest.raises(TypeError, match="expects one feature id, found 'sort'; find"):
+        FeatureLabels(table(), 6)["sort"]

@@ -45,10 +45,10 @@ def test_attribution_adds_up(pairs, tmp_path):
 @pytest.mark.parametrize(
     "line, message",
     [
-        (b"{oops", "line 7: not JSON"),
-        (b'{"query": "x"}', "line 7: expects an object"),
-        (b"[1]", "line 7"),
-        (b'{"query": "caf\xe9", "doc": "x"}', "line 7: not JSON"),
+        (b"{oops", "line 7 of"),
+        (b'{"query": "x"}', "pairs.jsonl expects texts 'query' and 'doc'"),
+        (b"[1]", "pairs.jsonl expects an object, found [1]"),
+        (b'{"query": "caf\xe9", "doc": "x"}', "pairs.jsonl is no JSON: 'utf-8'"),
     ],
 )
 def test_a_bad_line_is_named_and_the_old_output_stays(pairs, tmp_path, line, message):

@@ -106,6 +106,19 @@ def test_refit_is_least_squares_on_the_active_features():
     assert ((sae.decode(codes, torch.from_numpy(refit)) - t) ** 2).sum() < plain
 
 
+def test_refit_whatever_the_length_of_directions():
+    sae = random_sae()
+    x = torch.from_numpy(unit(np.random.default_rng(0), 40, sae.dim))
+    codes = sae.encode(x)
+    expected = sae.refit(x, codes)
+    lengths = torch.from_numpy(np.random.default_rng(1).lognormal(0, 1.5, sae.dict_size).astype(np.float32))
+    with torch.no_grad():
+        sae.w_dec.mul_(lengths.unsqueeze(1))
+    found = sae.refit(x, codes)
+    torch.testing.assert_close(found * lengths[codes.ids], expected, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(sae.decode(codes, found), sae.decode(codes, expected / lengths[codes.ids]), atol=1e-3, rtol=0)
+
+
 def test_refit_does_not_wait_for_the_slowest_rows():
     sae, rng = random_sae(k=12), np.random.default_rng(5)
     x = torch.from_numpy(unit(rng, 40, 16))

@@ -170,3 +170,46 @@ def test_a_retriever_with_its_own_docid_and_no_vectors(index):
     expected = index.np_vecs()[[2, 7]] @ queries(1)["query_vec"][0]
     np.testing.assert_allclose(out["score"], expected, atol=1e-6)
     assert len(pipeline(queries(1).assign(qid="nobody"))) == 0
+
+
+def test_parameters_are_set_as_by_the_constructor():
+    """What ``pt.GridScan`` does with the values of its grid."""
+    scorer = MODEL.scorer()
+    scorer.set_parameter("weights", 0.5)
+    assert scorer == MODEL.scorer(weights=0.5) and scorer.get_parameter("weights") == (0.5, 0.5, 0.5)
+    erase = MODEL.intervention(features=[1, 2])
+    erase.set_parameter("features", [5, 3])
+    assert erase == MODEL.intervention(features=[3, 5])
+    for stage, name, value, message in (
+        (erase, "mode", "Erase", "expects mode"),
+        (erase, "target", "docs", "expects target"),
+        (MODEL.scorer(weights={"summary": 0, "purpose": 0, "qa": 1}), "aspects", ("qa",), "expects 1 weights"),
+        (MODEL.explainer(), "threshold", -1, "threshold >= 0"),
+        (MODEL.explainer(), "speed", 1, "no parameter 'speed'"),
+    ):
+        before = repr(stage)
+        with pytest.raises(ValueError, match=message):
+            stage.set_parameter(name, value)
+        assert repr(stage) == before
+
+
+def test_a_grid_scan_finds_the_best_weights(full):
+    qrels = full.assign(label=(full["docno"] == "d1").astype(int))[["qid", "docno", "label"]]
+    topics = full[["qid"]].drop_duplicates().assign(query="?")
+    scorer = MODEL.scorer()
+    first = pt.Transformer.from_df(full[["qid", "docno", "score", "rank", "query_vec", "doc_vec"]]) >> MODEL.internalizer()
+    values = {w: pt.Evaluate((first >> MODEL.scorer(weights=w))(topics), qrels, ["ndcg"])["ndcg"] for w in (0, 1, 5)}
+    grid = {scorer: {"weights": [0, 1, 5]}}
+    _, best, _ = pt.GridSearch(first >> scorer, grid, topics, qrels, "ndcg", return_type="both")
+    assert best == pytest.approx(max(values.values())) and values[scorer.weights[0]] == max(values.values())
+
+
+def test_the_same_weights_in_other_words():
+    assert MultiViewScorer() == MultiViewScorer(weights=1) == MultiViewScorer(weights=[1, 1, 1])
+
+
+def test_features_as_a_table_or_a_grouped_frame():
+    found = MODEL.labels.find("word1")
+    assert MODEL.intervention(features=found) == MODEL.intervention(features=found["feature"].tolist())
+    grouped = pd.Series([0.5, 0.25], index=pd.Index([7, 3], name="feature"))
+    assert MODEL.intervention(features=grouped).features == (3, 7)

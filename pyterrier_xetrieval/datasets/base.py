@@ -5,6 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pyterrier as pt
 
+from ..stage import RowWiseStage
+from ..vectors import as_texts
+
 
 class Collection(pt.datasets.Dataset):
     """A PyTerrier dataset with documents that must not be retrieved for a query.
@@ -22,9 +25,48 @@ class Collection(pt.datasets.Dataset):
         """
         return excluded_frame([])
 
+    def text_loader(self, fields: str | list[str] = "text", *, verbose: bool = False) -> TextLoader:
+        """Adds the documents' texts to a ranking: :class:`TextLoader`, also by ``pt.text.get_text(dataset, "text")``."""
+        return TextLoader(self, fields, verbose=verbose)
+
     def _no_variant(self, variant: str | None) -> None:
         if variant is not None:
             raise ValueError(f"{self.name} has no variants, got {variant!r}")
+
+
+class TextLoader(RowWiseStage):
+    """Adds fields of the documents, by ``docno``. Reads the corpus once a call, and keeps what is asked for.
+
+    Args:
+        dataset: a :class:`Collection`.
+        fields: their names, or one; ``"*"`` for ``text``, which is all that the collections of this package have.
+        verbose: show progress.
+
+    Raises:
+        ValueError: a docno that the collection does not have, or a field.
+
+    Example::
+
+        dense >> pydocs().text_loader()
+    """
+
+    def __init__(self, dataset: Collection, fields: str | list[str] = "text", *, verbose: bool = False):
+        self.dataset, self.verbose = dataset, verbose
+        self.fields = ("text",) if fields == "*" else (fields,) if isinstance(fields, str) else tuple(fields)
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        pt.validate.columns(inp, includes=["docno"], context=self)
+        docnos = as_texts(inp["docno"].tolist(), stage=self)
+        wanted, found = set(docnos), {}
+        for document in self.dataset.get_corpus_iter(verbose=self.verbose) if wanted else ():
+            if document["docno"] in wanted:
+                if unknown := [name for name in self.fields if name not in document]:
+                    raise ValueError(f"{self!r} expects fields among {sorted(document)}, found {unknown[0]!r}")
+                found[document["docno"]] = document
+        if missing := [docno for docno in docnos if docno not in found]:
+            raise ValueError(f"{self!r} has no document {missing[0]!r}")
+        texts = {name: [found[docno][name] for docno in docnos] for name in self.fields}
+        return inp.assign(**{name: pd.Series(values, index=inp.index, dtype="str") for name, values in texts.items()})
 
 
 def excluded_frame(pairs) -> pd.DataFrame:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pyterrier as pt
 
+from ..jsonl import records
 from .base import Collection, excluded_frame
 
 QRELS_HEADER = ["query-id", "corpus-id", "score"]
@@ -42,17 +41,19 @@ class BeirFolder(Collection):
         return pd.DataFrame([(str(row["_id"]), row["text"]) for row in self._queries()], columns=["qid", "query"], dtype=str)
 
     def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
-        """Returns the judgements: columns ``qid``, ``docno`` (strings) and ``label`` (int); above 0 is relevant."""
-        self._no_variant(variant)
-        path = self._file("qrels.tsv", "qrels/test.tsv")
+        """Returns the judgements: columns ``qid``, ``docno`` (strings) and ``label`` (int); above 0 is relevant.
+
+        ``variant``: a split, ``"dev"`` for ``qrels/dev.tsv``; None for ``qrels.tsv`` or ``qrels/test.tsv``.
+        """
+        path = self._file("qrels.tsv", "qrels/test.tsv") if variant is None else self._file(f"qrels/{variant}.tsv")
         rows = pd.read_csv(path, sep="\t", dtype=str, quoting=csv.QUOTE_NONE, keep_default_na=False, encoding="utf-8")
         if list(rows.columns) != QRELS_HEADER:
             raise ValueError(f"{path} expects the tab-separated header {QRELS_HEADER}, found {list(rows.columns)}")
-        try:
-            labels = rows["score"].astype(int)
-        except ValueError as error:
-            raise ValueError(f"{path} expects whole numbers in column score: {error}") from None
-        return pd.DataFrame({"qid": rows["query-id"], "docno": rows["corpus-id"], "label": labels})
+        labels = pd.to_numeric(rows["score"], errors="coerce")  # 1.0 is a whole number too
+        wrong = rows["score"][labels.isna() | (labels % 1 != 0)]
+        if len(wrong):
+            raise ValueError(f"{path} expects whole numbers in column score, found {wrong.iloc[0]!r}")
+        return pd.DataFrame({"qid": rows["query-id"], "docno": rows["corpus-id"], "label": labels.astype(int)})
 
     def get_excluded(self) -> pd.DataFrame:
         """Documents not to be retrieved for a query (``qid``, ``docno``): its ``excluded_ids``, and its own id if asked for."""
@@ -78,17 +79,10 @@ class BeirFolder(Collection):
 
 def _rows(path: Path) -> Iterator[dict]:
     """The objects of a JSON-lines file, each with ``_id`` and ``text``."""
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"line {number} of {path} is no JSON: {error}") from None
-            if not isinstance(row, dict) or row.get("_id") is None or not isinstance(row.get("text"), str):
-                raise ValueError(f"line {number} of {path} expects an object with _id and text, found {str(row)[:80]}")
-            yield row
+    for where, row in records(path):
+        if row.get("_id") is None or not isinstance(row.get("text"), str):
+            raise ValueError(f"{where} expects _id and text, found {str(row)[:80]}")
+        yield row
 
 
 def beir_folder(path, *, name: str | None = None, exclude_own_id: bool = False) -> BeirFolder:
@@ -96,8 +90,8 @@ def beir_folder(path, *, name: str | None = None, exclude_own_id: bool = False) 
 
     The folder holds ``corpus.jsonl`` ({_id, title, text}; the title may be missing), ``queries.jsonl`` ({_id, text},
     and BRIGHT's ``excluded_ids``, a list of document ids, there or in ``metadata``), both also as ``.gz``, and the
-    judgements ``qrels.tsv`` or ``qrels/test.tsv`` (header query-id, corpus-id, score). A file that is missing is
-    missed only when its part is asked for. Other splits: give their judgements that name.
+    judgements ``qrels.tsv`` or ``qrels/test.tsv`` (header query-id, corpus-id, score; other splits: ``get_qrels("dev")``).
+    A file that is missing is missed only when its part is asked for.
 
     Args:
         path: the folder.

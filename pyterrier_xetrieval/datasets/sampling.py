@@ -24,7 +24,7 @@ class SampledCollection(Collection):
     @cached_property
     def docnos(self) -> frozenset[str]:
         """The names of the sampled documents; the first use reads the whole corpus once, keeping names only."""
-        qrels = self.dataset.get_qrels()
+        qrels = self._judgements()
         gold = set(qrels.loc[qrels["label"] > 0, "docno"])
         # the others of smallest hash: whatever their order in the corpus, and different ones in another collection
         key = hashlib.blake2b(f"{self.seed}/{self.name}".encode()).digest()
@@ -32,7 +32,7 @@ class SampledCollection(Collection):
 
         def others() -> Iterator[tuple[bytes, str]]:
             for document in self.dataset.get_corpus_iter(verbose=False):
-                docno = document["docno"]
+                docno = str(document["docno"])
                 if docno in gold:
                     found.add(docno)
                 else:
@@ -45,20 +45,23 @@ class SampledCollection(Collection):
         """Yields the sampled documents as the collection has them, in its order; the rest is read past."""
         docnos = self.docnos
         for document in self.dataset.get_corpus_iter(verbose=verbose):
-            if document["docno"] in docnos:
+            if str(document["docno"]) in docnos:
                 yield document
 
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the queries with a relevant document in the sample."""
         self._no_variant(variant)
         topics, qrels = self.dataset.get_topics(), self.get_qrels()
-        answered = topics["qid"].isin(qrels.loc[qrels["label"] > 0, "qid"])
+        answered = topics["qid"].astype(str).isin(qrels.loc[qrels["label"] > 0, "qid"])
         return topics[answered].reset_index(drop=True)
+
+    def _judgements(self) -> pd.DataFrame:
+        return self.dataset.get_qrels().astype({"qid": str, "docno": str})  # ids that are numbers too
 
     def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the judgements of documents in the sample: columns ``qid``, ``docno`` and ``label``."""
         self._no_variant(variant)
-        qrels = self.dataset.get_qrels()
+        qrels = self._judgements()
         return qrels[qrels["docno"].isin(self.docnos)].reset_index(drop=True)
 
     def get_excluded(self) -> pd.DataFrame:

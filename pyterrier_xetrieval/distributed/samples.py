@@ -17,7 +17,7 @@ from ..index.encoding import fingerprint
 from ..index.format import MODEL
 from ..jsonl import appending
 from ..model import Xetrieval
-from ..stage import positive_int
+from ..stage import positive_int, threshold_of
 from ..training import samples as single
 from .cluster import Workforce, require_ray, run_parts
 from .folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
@@ -62,9 +62,7 @@ def feature_samples(
     cluster = Workforce.checked(workers, num_cpus, num_gpus, stage=STAGE)
     sizes = {"top": top, "random": random, "pool": pool, "part_size": part_size}
     top, random, pool, part_size = (positive_int(value, name, stage=STAGE) for name, value in sizes.items())
-    if not threshold >= 0:
-        raise ValueError(f"{STAGE} expects threshold >= 0, found {threshold!r}")
-    threshold, seed = float(threshold), int(seed)
+    threshold, seed = threshold_of(threshold, stage=STAGE), int(seed)
     aspects = list(model.check_aspects(aspects, stage=STAGE))
     n, size = len(vectors), -(-part_size // single.BLOCK) * single.BLOCK
     docnos = [str(docno) for docno in (range(n) if docnos is None else docnos)]

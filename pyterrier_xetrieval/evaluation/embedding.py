@@ -121,7 +121,7 @@ def _read_names(dataset, field: str, name: str) -> tuple[np.ndarray, str]:
     for document in dataset.get_corpus_iter(verbose=False):
         if field not in document:
             raise ValueError(f"embed expects the field {field!r} in the documents of {name}, found {sorted(document)}")
-        docnos.append(document["docno"])
+        docnos.append(str(document["docno"]))
         _add(digest, document, field)
     if len(docnos) < 2:
         raise ValueError(f"embed expects at least two documents, found {len(docnos)} in {name}")
@@ -143,7 +143,9 @@ def _encode_documents(dataset, encoder, folder: Path, digest: str, verbose: bool
                 for document in documents:
                     _add(seen, document, field)
                     writer.add(document[field])
-                frame = encode(pd.DataFrame({key: [d[key] for d in documents] for key in ("docno", field)}))
+                frame = encode(
+                    pd.DataFrame({"docno": [str(d["docno"]) for d in documents], field: [d[field] for d in documents]})
+                )
                 _finite(np.stack(frame["doc_vec"]), frame["docno"].tolist())
                 yield from frame[["docno", "doc_vec"]].to_dict("records")
 

@@ -48,7 +48,7 @@ QUESTIONS = {
 
 
 def evaluate(
-    model, dataset, *, encoder=None, what: Sequence[str] | None = None, cache=None, raw_sae=None, llm=None,
+    model, dataset, *, encoder=None, what: str | Sequence[str] | None = None, cache=None, raw_sae=None, llm=None,
     seed: int = 0, verbose: bool = False,
 ) -> pd.DataFrame:  # fmt: skip
     """Asks the model's features the paper's questions, and a few more, on one collection.
@@ -61,7 +61,7 @@ def evaluate(
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         dataset: a PyTerrier dataset with corpus, topics and qrels, or an :class:`.collection.EmbeddedCollection`.
         encoder: a pyterrier_dr bi-encoder, or None for the model's own.
-        what: names among :data:`QUESTIONS`; None for all.
+        what: names among :data:`QUESTIONS`, or one; None for all.
         cache: folder of the vectors; ``xetrieval/vectors`` in PyTerrier's home folder unless said otherwise.
         raw_sae: an autoencoder trained on raw embeddings alone, to compare with where the paper does.
         llm: a language model, for the measures that ask one; left out without it.
@@ -73,17 +73,19 @@ def evaluate(
         they apply ``low`` and ``high`` (95% bootstrap interval) and ``n``.
 
     Raises:
-        ValueError: an unknown question, or vectors of another dimension than the model's.
+        ValueError: an unknown question, no dataset, or vectors of another dimension than the model's.
 
     Example::
 
         table = evaluate(Xetrieval.default(), pydocs(), what=["retrieval", "erasure"])
     """
-    names = list(QUESTIONS) if what is None else list(what)
+    names = list(QUESTIONS) if what is None else [what] if isinstance(what, str) else list(what)
     if not names:
         raise ValueError("evaluate expects at least one question, found none")
     if unknown := [name for name in names if name not in QUESTIONS]:
         raise ValueError(f"evaluate expects questions among {list(QUESTIONS)}, found {unknown}")
+    if not isinstance(dataset, EmbeddedCollection) and not hasattr(dataset, "get_corpus_iter"):
+        raise ValueError(f"evaluate expects a PyTerrier dataset with corpus, topics and qrels, found {dataset!r}")
     encoder = model.encoder() if encoder is None and not isinstance(dataset, EmbeddedCollection) else encoder
     if isinstance(dataset, EmbeddedCollection):
         collection = dataset

@@ -14,15 +14,21 @@ def answerable(
     Args:
         name: of the collection, for errors.
         docnos: str ``[n]``, each once.
-        topics: ``qid`` and ``query``; qrels: ``qid``, ``docno`` and ``label``; excluded: ``qid`` and ``docno``.
+        topics: ``qid`` and ``query``; qrels: ``qid``, ``docno`` and ``label``; excluded: ``qid`` and ``docno``. Ids are
+            compared as strings.
 
     Returns:
         the topics with a document of label above 0, in order and indexed by their row in ``topics``; for each the
         judged documents ``{row: label}``, excluded ones left out; for each the excluded rows, int64 and sorted.
 
     Raises:
-        ValueError: a qid twice, or no such query.
+        ValueError: no frame, or a column missing; a label that is no whole number; a qid twice; no such query.
     """
+    topics, qrels = (
+        _checked(topics, ["qid", "query"], f"topics of {name}"),
+        _checked(qrels, ["qid", "docno", "label"], f"qrels of {name}"),
+    )
+    excluded = _checked(excluded, ["qid", "docno"], f"excluded documents of {name}")
     if topics["qid"].duplicated().any():
         raise ValueError(f"{name} holds the query {topics.loc[topics['qid'].duplicated(), 'qid'].iloc[0]!r} more than once")
     topics = topics.reset_index(drop=True)
@@ -39,6 +45,20 @@ def answerable(
         raise ValueError(f"{name} has no query with a relevant document among its {len(docnos)} documents")
     none = np.empty(0, np.int64)
     return topics, [judged[qid] for qid in topics["qid"]], [rows_out.get(qid, none) for qid in topics["qid"]]
+
+
+def _checked(frame, columns: list[str], what: str) -> pd.DataFrame:
+    """The frame with ids as strings and whole labels."""
+    if not isinstance(frame, pd.DataFrame) or set(columns) - set(frame.columns):
+        found = list(frame.columns) if isinstance(frame, pd.DataFrame) else type(frame).__name__
+        raise ValueError(f"expected the {what} as a frame with columns {columns}, found {found}")
+    frame = frame.assign(**{column: frame[column].astype(str) for column in ("qid", "docno") if column in columns})
+    if "label" not in columns:
+        return frame
+    labels = pd.to_numeric(frame["label"], errors="coerce")
+    if (labels.isna() | (labels % 1 != 0)).any():
+        raise ValueError(f"expected whole numbers as labels in the {what}, found {frame['label'].tolist()[:6]}")
+    return frame.assign(label=labels.astype(int))
 
 
 def _in_corpus(frame: pd.DataFrame, row_of: pd.Series) -> pd.DataFrame:

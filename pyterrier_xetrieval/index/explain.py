@@ -12,7 +12,7 @@ from ..attribution import Attribution, attribute
 from ..explainer import explanations
 from ..scorer import row_dots
 from ..stage import RowWiseStage, distinct_aspects, positive_int, threshold_of
-from ..vectors import as_texts, stack_unique
+from ..vectors import as_texts, stack_unique, with_query_vectors
 from ..views import encode_view
 from .codes import DamagedCodes, PackedCodes, unpack
 from .format import FOLDED, VECTORS
@@ -45,7 +45,7 @@ def attribute_stored(
 def features_of(index, docno: str) -> pd.DataFrame:
     """See :meth:`XetrievalIndex.features_of`."""
     names = np.array(["original", *index.aspects])
-    codes = unpack(index.layout.codes(index.docids([docno])), len(names), index.settings["dict_size"])
+    codes = unpack(index.layout.codes(index.docids(as_texts([docno], stage=index))), len(names), index.settings["dict_size"])
     labels = [index.model.labels[j] for j in codes.features]
     views = [",".join(names[own > 0]) for own in codes.activations]
     activation = codes.activations.max(axis=1, initial=0)
@@ -75,6 +75,7 @@ class StoredExplainer(RowWiseStage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.result_frame(inp, extra_columns=["query_vec"], context=self)
+        inp = with_query_vectors(inp, stage=self)
         if not len(inp):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
         try:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyterrier as pt
 from scipy import sparse
 
-from ..stage import Stage, positive_int
+from ..stage import Stage, feature_ids, positive_int
 from ..vectors import stack_unique
 from ..views import encode_view
 from .codes import decode_gaps, decode_levels
@@ -48,7 +48,7 @@ def _slices(ends: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def documents_of(index, feature: int, *, num_results: int | None = None) -> pd.DataFrame:
     """See :meth:`XetrievalIndex.documents_of`."""
-    ids = checked_features([feature], index.settings["dict_size"], stage="documents_of")
+    ids = feature_ids([feature], index.settings["dict_size"], stage="documents_of")
     if num_results is not None:
         num_results = positive_int(num_results, "num_results", stage="documents_of")
     found = [(first + matrix.indices, matrix.data) for first, matrix in postings(index.layout, ids)]
@@ -74,15 +74,6 @@ def feature_statistics(index) -> pd.DataFrame:
     return pd.DataFrame({**columns, "mean_activation": mean, "max_activation": largest})
 
 
-def checked_features(features: Iterable[int], dict_size: int, *, stage: str) -> np.ndarray:
-    """Feature ids as given, int64; ValueError for one outside the dictionary or given twice."""
-    ids = np.asarray(list(features))
-    whole = np.issubdtype(ids.dtype, np.integer)
-    if not len(ids) or not whole or ids.min() < 0 or ids.max() >= dict_size or len(np.unique(ids)) < len(ids):
-        raise ValueError(f"{stage} expects distinct features among 0 … {dict_size - 1}, found {ids.tolist()[:6]}")
-    return ids.astype(np.int64)
-
-
 class FeatureRetriever(Stage):
     """Retrieves by features: ``Σ_j w_j max_v a_v,j(d)`` over the postings, documents with a score above 0.
 
@@ -90,9 +81,10 @@ class FeatureRetriever(Stage):
 
     Args:
         index: a :class:`~pyterrier_xetrieval.XetrievalIndex`.
-        features: feature ids (weight 1 each), or a mapping from feature id to weight, or a Series of weights over an
-            index named ``feature`` (what grouping an ``explanation_frame`` gives), the same for every query; or None: the
-            features of each query's own code with its activations as weights, which needs ``query_vec``.
+        features: the same for every query: feature ids (weight 1 each; also a frame with a column ``feature``, as
+            ``labels.find`` gives), or a mapping from feature id to weight, or a Series of weights over an index named
+            ``feature`` (what grouping an ``explanation_frame`` gives); or None: the features of each query's own code with
+            its activations as weights, which needs ``query_vec``.
         num_results: documents per query.
 
     Raises:
@@ -110,14 +102,15 @@ class FeatureRetriever(Stage):
         self.index, self.num_results = index, positive_int(num_results, "num_results", stage="FeatureRetriever")
         self.features = None
         if features is not None:
+            ids = feature_ids(features, index.settings["dict_size"], stage="FeatureRetriever").tolist()
+            if not ids:
+                raise ValueError("FeatureRetriever expects a feature at least, found none")
             if isinstance(features, pd.Series) and features.index.name == "feature":
                 features = features.to_dict()
-            pairs = dict(features) if isinstance(features, Mapping) else dict.fromkeys(features, 1.0)
-            ids = checked_features(pairs, index.settings["dict_size"], stage="FeatureRetriever").tolist()
-            weights = list(map(float, pairs.values()))
-            if not np.isfinite(weights).all():
-                raise ValueError(f"FeatureRetriever expects finite weights, found {weights[:6]}")
-            self.features = dict(zip(ids, weights))
+            weights = list(features.values()) if isinstance(features, Mapping) else [1.0] * len(ids)
+            if not all(isinstance(weight, (int, float, np.number)) and np.isfinite(weight) for weight in weights):
+                raise ValueError(f"FeatureRetriever expects finite numbers as weights, found {weights[:6]}")
+            self.features = dict(zip(ids, map(float, weights)))
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.query_frame(inp, extra_columns=["query_vec"] if self.features is None else [], context=self)

@@ -77,10 +77,13 @@ class ShardWriter:
     def _resume(self, model, finished):
         written = (self.path / SHARDS).read_bytes()
         known, shards = ({}, []) if finished == 0 or b"\n" not in written else read_shards(self.path, finished)
+        if known != self.settings and not shards:  # a run that finished nothing binds nobody
+            known = {}
         if known and known != self.settings:
             differs = {k: (known.get(k), v) for k, v in self.settings.items() if known.get(k) != v}
             raise ValueError(
-                f"XetrievalIndexer expects the settings of the index at {self.path}; (there, asked for) differ: {differs}"
+                f"XetrievalIndexer expects the settings of the index at {self.path}; (there, asked for) differ: {differs}; "
+                "resume=False starts over"
             )
         keep = written.split(b"\n")[: len(shards) + 1] if known else []
         self._log.truncate(sum(len(line) + 1 for line in keep))

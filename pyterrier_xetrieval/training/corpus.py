@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import mmap
 import os
 import shutil
-import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets import beir_folder
+from ..jsonl import records
 
 
 @dataclass(frozen=True)
@@ -55,25 +54,11 @@ class CorpusFile:
 
 
 def _json_documents(path: Path) -> Iterator[dict]:
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as lines:
-        try:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    yield _document(line, f"line {number} of {path}")
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{path} is damaged: {error}") from None
-
-
-def _document(line: bytes, where: str) -> dict:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{where} is no JSON: {error}") from None
-    docno = row.get("docno", row.get("_id")) if isinstance(row, dict) else None
-    if docno is None or not isinstance(row.get("text"), str):
-        found = line.decode("utf-8", "replace").strip()[:80]
-        raise ValueError(f"{where} expects an object with docno (or _id) and text, found {found}")
-    return {"docno": str(docno), "text": f"{row.get('title') or ''} {row['text']}".strip()}
+    for where, row in records(path):
+        docno = row.get("docno", row.get("_id"))
+        if docno is None or not isinstance(row.get("text"), str):
+            raise ValueError(f"{where} expects docno (or _id) and text, found {str(row)[:80]}")
+        yield {"docno": str(docno), "text": f"{row.get('title') or ''} {row['text']}".strip()}
 
 
 class Documents(Sequence):

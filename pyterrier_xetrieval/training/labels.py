@@ -87,13 +87,13 @@ def keyword_labels(
     """Labels of features, each by its one to ``words`` most distinctive terms.
 
     A feature's texts are its most activating ones, weighted by activation: the first number of ``tops`` that gives a
-    label, since many texts tell best what a feature is about in general, but say nothing of a rare one. With p the weighted share of them
-    that has a term and b the share of all texts that has it, the term's score is ``p · log(1 + p / b)``: TF-IDF with
-    features as the classes (Grootendorst 2022), where a term counts once a text so that no single text decides.
+    label, since many texts tell best what a feature is about in general, but say nothing of a rare one. With p the
+    weighted share of them that has a term and b the share of all texts that has it, the term's score is
+    ``p · log(1 + p / b)``: TF-IDF with features as the classes (Grootendorst 2022), where a term counts once a text so that no single text decides.
     Terms that share a stem with a better one are left out; a pair replaces its words if it is nearly as frequent.
 
     Args:
-        texts: list of n strings; ids, values: int ``[n, k]``, float ``[n, k]``, their codes.
+        texts: list of n strings; ids, values: int ``[n, k]``, float ``[n, k]``, their codes (arrays or CPU tensors).
         dict_size: ``D``.
         firing_rate, max_activation: float ``[D]`` for the rows, by default those of these texts.
         min_texts: a term must occur in that many texts (1 of a feature's own is not enough).
@@ -106,9 +106,10 @@ def keyword_labels(
 
     Example::
 
-        codes = encode_view(sae, vectors, refit=False, batch_size=1024)
-        labels = keyword_labels(texts, codes.ids, codes.activations, dict_size=sae.dict_size)
+        codes = sae.encode(torch.from_numpy(vectors))
+        labels = keyword_labels(texts, codes.ids, codes.values, dict_size=sae.dict_size)
     """
+    ids, values = np.asarray(ids), np.asarray(values)
     if len(texts) != len(ids) or ids.shape != values.shape:
         raise ValueError(
             f"keyword_labels expects one code per text, found {len(texts)} texts, codes {ids.shape} and {values.shape}"

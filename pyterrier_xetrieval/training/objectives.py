@@ -91,7 +91,7 @@ class Objective(nn.Module):
         elif self.rule == "gated":
             sae.gain.copy_(self.log_gain.exp())
             sae.b_mag.copy_(self.b_mag * scale)
-        return sae.eval()
+        return sae.eval().requires_grad_(False)
 
 
 class ReLU(Objective):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pyterrier_dr import E5, SBertBiEncoder
+from pyterrier_dr import SBertBiEncoder
 
-from ..encoder import MINILM_NAME, MiniLM, encoder_identity, load_encoder
+from ..encoder import MINILM_NAME, MiniLM, encoder_class, encoder_identity, load_encoder
 from ..files import replacing, same_as_kept
 from ..internalizer import Internalizer
 from ..jsonl import appending
@@ -147,10 +147,12 @@ def _description(encoder, vectors) -> dict:
     """What the artifact says of its encoder; without a name where a name would load another one."""
     sample = np.asarray(vectors[:1000])
     name = MINILM_NAME if type(encoder) is MiniLM else getattr(encoder, "model_name", None)
-    by_name = E5 if name and Path(name).name.startswith(("e5-", "multilingual-e5-")) else SBertBiEncoder
+    by_name = name and (
+        type(encoder) is encoder_class(name) or (type(encoder) is SBertBiEncoder and not any(encoder.model.prompts.values()))
+    )
     return {
         **encoder_identity(encoder, ["encode_docs"], stage=STAGE),
-        "name": name if type(encoder) in (MiniLM, by_name) else "",
+        "name": name if by_name else "",
         "dim": sample.shape[1],
         "normalize": bool(np.allclose(np.linalg.norm(sample, axis=1), 1, atol=1e-3)),
         "similarity": "dot",

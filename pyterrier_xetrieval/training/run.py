@@ -218,7 +218,9 @@ def _revive(objective, optimizer, dead, residual):
     objective.w_dec[dead] = F.normalize(residual[worst], dim=1)
     objective.w_enc[dead] = objective.w_dec[dead] * objective.w_enc[living].norm(dim=1).mean()
     objective.b_enc[dead] = objective.b_enc[living].mean()
-    for parameter in (objective.w_enc, objective.b_enc, objective.w_dec):
+    for parameter in optimizer.state:
+        if parameter.shape[:1] != (objective.dict_size,):  # the decoder's bias belongs to all
+            continue
         for name in ("exp_avg", "exp_avg_sq"):
             optimizer.state[parameter][name][dead] = 0
     objective.revived(dead)

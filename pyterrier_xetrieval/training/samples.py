@@ -10,7 +10,7 @@ import numpy as np
 import pyterrier as pt
 import torch
 
-from ..stage import positive_int
+from ..stage import positive_int, threshold_of
 
 # The last bits of a matrix product depend on how many rows it has. Always the same number of rows, and each document
 # always at the same place among them: equal samples, however the vectors arrive.
@@ -104,8 +104,7 @@ def feature_samples(
     """
     for name, value in {"top": top, "random": random, "pool": pool}.items():
         positive_int(value, name, stage="feature_samples")
-    if not threshold >= 0:
-        raise ValueError(f"feature_samples expects threshold >= 0, found {threshold!r}")
+    threshold = threshold_of(threshold, stage="feature_samples")
     internalizers = [model.internalizers[a] for a in model.check_aspects(aspects, stage="feature_samples")]
     sae, dict_size = model.sae, model.sae.dict_size
     best, reservoir, others = _Best(dict_size, top), _Best(dict_size, random), _Pool(dict_size, pool, seed)
