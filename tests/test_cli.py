@@ -121,8 +121,8 @@ def test_a_local_gguf_file_is_found_by_its_path(tmp_path, corpus):
 def test_bad_lines_are_named_before_anybody_is_asked(tmp_path, server):
     for name, broken, message in (
         ("a.jsonl", "{oops\n", "line 2 of .*a.jsonl is no JSON"),
-        ("b.jsonl.gz", {"docno": "x"}, "line 2 of .*b.jsonl.gz expects an object with docno"),
-        ("c.jsonl", {"text": "x"}, "line 2 of .*c.jsonl expects an object with docno"),
+        ("b.jsonl.gz", {"docno": "x"}, "line 2 of .*b.jsonl.gz expects docno"),
+        ("c.jsonl", {"text": "x"}, "line 2 of .*c.jsonl expects docno"),
         ("d.jsonl", "[1]\n", "line 2"),
     ):
         told = one_line(run("teach", write(tmp_path / name, DOCS[0], broken), tmp_path / "out", *server))
