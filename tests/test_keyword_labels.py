@@ -6,9 +6,9 @@ import pytest
 
 from pyterrier_xetrieval import FeatureLabels
 from pyterrier_xetrieval.training import keyword_labels, keyword_quality
-from pyterrier_xetrieval.training.data import embed_texts, questions_of, sentences_of, short_texts
 from pyterrier_xetrieval.training.labels import stem, terms
-from pyterrier_xetrieval.training.measure import ndcg
+from recipes.data import embed_texts, questions_of, sentences_of, short_texts
+from recipes.fidelity import ndcg
 
 TOPICS = {"beer": "hops malt brewery", "court": "judge verdict lawyer", "heart": "artery valve surgery"}
 

@@ -9,8 +9,9 @@ from conftest import unit
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation.weights import choose_weights
-from pyterrier_xetrieval.training import train_internalizers, view_weights
-from pyterrier_xetrieval.training.view_weights import held_out, questions, sentences, titles
+from pyterrier_xetrieval.training import train_internalizers
+from recipes import view_weights
+from recipes.view_weights import held_out, questions, sentences, titles
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DIM = 384

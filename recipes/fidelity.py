@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..internalizer import internalize
-from ..reconstruction import reconstruct
+from pyterrier_xetrieval.internalizer import internalize
+from pyterrier_xetrieval.reconstruction import reconstruct
+from pyterrier_xetrieval.training import fraction_of_variance_explained
+
 from .data import read_jsonl, read_vectors
-from .fidelity import fraction_of_variance_explained
 
 CUTOFF = 10
 

@@ -1,7 +1,7 @@
 """The figures of the embedded model: measured into JSON files, and these made into a page.
 
-``python -m pyterrier_xetrieval.evaluation.results measure --out docs/results`` and
-``python -m pyterrier_xetrieval.evaluation.results render --results docs/results --out docs``; see ``--help``.
+``python -m recipes.results measure --out docs/results`` and
+``python -m recipes.results render --results docs/results --out docs``; see ``--help``.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from .. import Xetrieval
-from ..cli.errors import Command
-from ..training import EndpointLLM, TransformersLLM
-from ..training.llm import LanguageModel
-from ..training.prompts import digest as digest_of
-from .collection import EmbeddedCollection
-from .dictionaries import dictionaries
-from .evaluate import QUESTIONS
+from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval.evaluation import QUESTIONS, EmbeddedCollection, choose_weights
+from pyterrier_xetrieval.evaluation.dictionaries import dictionaries
+from pyterrier_xetrieval.evaluation.latency import cot_seconds
+from pyterrier_xetrieval.training import EndpointLLM, TransformersLLM
+from pyterrier_xetrieval.training.llm import LanguageModel
+from pyterrier_xetrieval.training.prompts import digest as digest_of
+
+from .command import Command
 from .judged import PROMPTS, SIZES, Source, judged
-from .latency import cot_seconds
 from .measuring import (
     LATENCY_SIZES,
     Sources,
@@ -41,9 +41,8 @@ from .measuring import (
     weights_of,
     write_result,
 )
-from .weights import choose_weights
 
-MODULE = "pyterrier_xetrieval.evaluation.results"
+MODULE = "recipes.results"
 COT_TEXTS, COT_TOKENS = 24, 128
 JUDGED = "judged"  # needs a language model, which the other questions do not
 JUDGE_TOKENS = 24  # of a hypothesis of eight words; verdicts are shorter

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import replacing
-from ..vectors import read_unit_vectors
+from pyterrier_xetrieval.files import replacing
+from pyterrier_xetrieval.vectors import read_unit_vectors
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _QUESTION = re.compile(r"Q:\s*(.+?)\s*(?:A:|$)", re.MULTILINE)
@@ -44,7 +44,7 @@ def read_documents(data, name: str, *, leave_out: tuple[str, ...] = ()) -> tuple
 
 
 def read_vectors(data, name: str, n: int | None = None) -> np.ndarray:
-    """``embeddings/minilm/NAME.f16.npy`` as :func:`.vectors.read_unit_vectors` reads it; ``n`` vectors unless None."""
+    """``embeddings/minilm/NAME.f16.npy`` as :func:`~pyterrier_xetrieval.vectors.read_unit_vectors` reads it; ``n`` vectors unless None."""
     return read_unit_vectors(
         Path(data) / "embeddings" / "minilm" / f"{name}.f16.npy", n, f"texts of {name}", stage="read_vectors"
     )
