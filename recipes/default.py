@@ -127,7 +127,7 @@ def label(sae, training: TrainingSet) -> tuple[FeatureLabels, dict, dict]:
 
 def evaluate(folder, names, internalizers, sae) -> dict[str, dict]:
     """:func:`.fidelity.measure` of each collection."""
-    return {name: fidelity.measure(internalizers, sae, *fidelity.read_collection(folder, name)) for name in names}
+    return {name: fidelity.measure(internalizers, sae, fidelity.read_collection(folder, name)) for name in names}
 
 
 def write_artifact(path, *, folder, internalizers, sae, labels: FeatureLabels, facts: dict, curve=()) -> Xetrieval:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
+from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, choose_weights, read_embedded
 from pyterrier_xetrieval.evaluation.weights import MEAN
 
@@ -69,7 +69,7 @@ def training_tasks(folder, *, split_seed: int = 0, cache=None, encoder=None, see
             own = _some_titles(own, rng)
         tasks.append(titles(f"titles {name}", own, fitted, embed))
     tasks.append(sentences(documents, z, fitted, rng, embed))
-    dialogues = read_embedded(folder, "mutual_train", vectors=Path(folder) / "embeddings" / "minilm")
+    dialogues = read_embedded(folder, "mutual_train", vectors=data.vectors_of(folder))
     chosen = rng.permutation(len(dialogues.qids))[:DIALOGUES]
     return [*tasks, dialogues.select(np.sort(chosen))]
 
@@ -146,8 +146,6 @@ def main(argv=None) -> None:
     parser.add_argument("--cache", help="folder that keeps encoded texts")
     parser.add_argument("--seed", type=int, default=1, help="of titles, sentences and dialogues drawn")
     args = parser.parse_args(argv)
-    from pyterrier_xetrieval import Xetrieval
-
     model = Xetrieval(args.model) if args.model else Xetrieval.default()
     tasks = training_tasks(args.data, split_seed=model.meta["training"]["seed"], cache=args.cache, seed=args.seed, verbose=True)
     weights, tried = choose_weights(model, tasks)
