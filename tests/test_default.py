@@ -11,7 +11,7 @@ import torch
 from pyterrier_xetrieval import MultiViewScorer, Xetrieval, pydocs
 from pyterrier_xetrieval.evaluation.weights import GRID
 from pyterrier_xetrieval.training import fraction_of_variance_explained
-from pyterrier_xetrieval.training.card import model_card
+from recipes.card import model_card
 
 QUERY = "how do I sort a list of words by their length"
 NAMES = ["sorted", "list.sort", "str.split", "os.remove", "time.sleep", "random.shuffle", "json.dumps", "threading.Lock"]

@@ -13,15 +13,15 @@ from test_evaluation_reconstruction import WORDS, planted
 from test_local_llm import write_tiny_gguf
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
-from pyterrier_xetrieval.evaluation.controls import TOPICS, controls
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
-from pyterrier_xetrieval.evaluation.judged import Source, _differences, judged
-from pyterrier_xetrieval.evaluation.measuring import write_result
-from pyterrier_xetrieval.evaluation.results import main
-from pyterrier_xetrieval.evaluation.sections_judged import _controls
-from pyterrier_xetrieval.evaluation.sections_judged import judged as section
-from pyterrier_xetrieval.evaluation.tables import Results
 from pyterrier_xetrieval.training.llm import FunctionLLM
+from recipes.controls import TOPICS, controls
+from recipes.judged import Source, _differences, judged
+from recipes.measuring import write_result
+from recipes.results import main
+from recipes.sections_judged import _controls
+from recipes.sections_judged import judged as section
+from recipes.tables import Results
 
 SIZES = {"n_texts": 6, "n_intruders": 9, "examples": 5, "contrast": 3, "max_chars": 200, "min_docs": 20}
 FACTS = {"documents": 1, "queries": 1, "versions": {}, "cpu": "", "threads": 1, "date": "", "seconds": 1, "command": ""}

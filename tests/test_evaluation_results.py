@@ -11,8 +11,8 @@ from conftest import make_model, random_sae, unit
 from pyterrier_xetrieval import Xetrieval, evaluation
 from pyterrier_xetrieval.evaluation import QUESTIONS, EmbeddedCollection, evaluate
 from pyterrier_xetrieval.evaluation.evaluate import ask
-from pyterrier_xetrieval.evaluation.measuring import BINS, digest, histograms, measure_one, write_result
-from pyterrier_xetrieval.evaluation.results import main
+from recipes.measuring import BINS, digest, histograms, measure_one, write_result
+from recipes.results import main
 
 WORDS = "oak elm ash yew fir pine beech birch maple cedar larch alder".split()
 FACTS = {

@@ -12,12 +12,12 @@ from conftest import unit
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import reconstruction
 from pyterrier_xetrieval.evaluation.embedding import read_embedded
-from pyterrier_xetrieval.evaluation.page import render_page
-from pyterrier_xetrieval.evaluation.sections_sweep import at_equal, averages, spanned, sweep
-from pyterrier_xetrieval.evaluation.sweep import LEVELS, RAW, main
-from pyterrier_xetrieval.evaluation.tables import Results
 from pyterrier_xetrieval.training import train_sae
 from pyterrier_xetrieval.training.sae import OBJECTIVES
+from recipes.page import render_page
+from recipes.sections_sweep import at_equal, averages, spanned, sweep
+from recipes.sweep import LEVELS, RAW, main
+from recipes.tables import Results
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FEW = ["--dict-size", "160", "--steps", "2", "--batch-size", "16"]
@@ -258,6 +258,6 @@ class TestSection:
 
 
 def sweep_levels() -> pd.DataFrame:
-    from pyterrier_xetrieval.evaluation.sections_sweep import _levels
+    from recipes.sections_sweep import _levels
 
     return _levels(results().frames["sweep"])

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from pyterrier_xetrieval import FeatureLabels
+from pyterrier_xetrieval.evaluation import EmbeddedCollection, ndcg, rank
 from pyterrier_xetrieval.training import keyword_labels, keyword_quality
-from pyterrier_xetrieval.training.data import embed_texts, questions_of, sentences_of, short_texts
 from pyterrier_xetrieval.training.labels import stem, terms
-from pyterrier_xetrieval.training.measure import ndcg
+from recipes.data import embed_texts, questions_of, sentences_of, short_texts
 
 TOPICS = {"beer": "hops malt brewery", "court": "judge verdict lawyer", "heart": "artery valve surgery"}
 
@@ -92,8 +92,14 @@ def test_embedded_texts_come_from_the_cache_the_second_time(tmp_path):
 def test_ndcg_of_known_rankings():
     docs = np.eye(12, dtype=np.float32)
     queries = np.array([[3, 2, 1] + [0] * 9], np.float32)
-    assert ndcg(queries, docs, [{0: 1, 1: 1}]) == pytest.approx(1)
-    assert ndcg(queries, docs, [{1: 2}]) == pytest.approx(1 / np.log2(3))
+
+    def of(judged):
+        names = np.arange(12).astype(str)
+        collection = EmbeddedCollection("axes", names, docs, names[:1], queries, judged, [np.empty(0, np.int64)])
+        return ndcg(collection, rank(queries, docs, 10)[0])
+
+    assert of([{0: 1, 1: 1}]) == pytest.approx(1)
+    assert of([{1: 2}]) == pytest.approx(1 / np.log2(3))
 
 
 def test_a_feature_that_is_active_everywhere_proves_nothing():

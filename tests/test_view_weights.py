@@ -4,13 +4,16 @@ import gzip
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import unit
 
-from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval import Reconstructor, Xetrieval
+from pyterrier_xetrieval.evaluation import ndcg, rank
 from pyterrier_xetrieval.evaluation.weights import choose_weights
-from pyterrier_xetrieval.training import train_internalizers, view_weights
-from pyterrier_xetrieval.training.view_weights import held_out, questions, sentences, titles
+from pyterrier_xetrieval.training import train_internalizers
+from recipes import default, fidelity, view_weights
+from recipes.view_weights import held_out, questions, sentences, titles
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DIM = 384
@@ -154,6 +157,20 @@ def test_the_mean_over_the_tasks_decides(tasks):
     assert len(shared) > 1 and alone[shared].tolist() == own[shared].tolist()
     with pytest.raises(ValueError, match="found none"):
         choose_weights(model, [])
+
+
+def test_the_figures_of_a_collection_for_the_card(folder):
+    model = Xetrieval.default()
+    found = default.evaluate(folder, ["mutual_train"], model.internalizers, model.sae)["mutual_train"]
+    collection = fidelity.read_collection(folder, "mutual_train")
+    assert (found["docs"], found["queries"]) == (12, 3) and collection.judged == [{0: 1}, {4: 1}, {8: 1}]
+    rows, _ = rank(collection.queries, collection.docs, 10)
+    assert found["ndcg"] == pytest.approx(ndcg(collection, rows).mean())
+    rebuilt = Reconstructor(model, refit=True)(pd.DataFrame({"docno": collection.docnos, "doc_vec": list(collection.docs)}))
+    rows, _ = rank(collection.queries, np.stack(rebuilt["doc_vec"]), 10)
+    assert found["ndcg_docs_refit"] == pytest.approx(ndcg(collection, rows).mean())
+    assert found["fve.original"] < found["fve_refit.original"] < 1 and found["l0_docs"] == model.sae.k
+    assert found.keys() == model.meta["training"]["collections"]["nq"].keys()
 
 
 def test_the_command_prints_every_set_and_the_choice(folder, capsys):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-_PACKAGE = Path(__file__).resolve().parents[1]
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
@@ -16,7 +16,12 @@ class Command(click.Command):
 
     Args:
         interrupted: what to know after Ctrl-C.
+
+    Attributes:
+        code: folders whose own checks say what a user got wrong; errors from elsewhere keep their traceback.
     """
+
+    code = (Path(__file__).resolve().parents[1],)
 
     def __init__(self, *args, interrupted: str, **options):
         super().__init__(*args, **options)
@@ -44,17 +49,17 @@ class Command(click.Command):
             except OSError as error:
                 raise click.UsageError(_line(str(error))) from None
             except (ValueError, RuntimeError, ImportError) as error:
-                if isinstance(error, click.exceptions.Exit) or not _raised_here(error):
+                if isinstance(error, click.exceptions.Exit) or not _raised_in(self.code, error):
                     raise
                 raise click.UsageError(_line(str(error))) from None
 
 
-def _raised_here(error: BaseException) -> bool:
-    """Whether this package raised it: its checks do so, while a bug mostly shows in another library."""
+def _raised_in(folders: Sequence[Path], error: BaseException) -> bool:
+    """Whether code in these folders raised it: its checks do so, while a bug mostly shows in another library."""
     trace = error.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next
-    return Path(trace.tb_frame.f_code.co_filename).is_relative_to(_PACKAGE)
+    return any(Path(trace.tb_frame.f_code.co_filename).is_relative_to(folder) for folder in folders)
 
 
 def _line(message: str) -> str:

@@ -1,4 +1,4 @@
-"""Programs that make a model: teacher texts, internalizers, sparse autoencoders, labels, and the default model's recipe."""
+"""Programs that make a model: teacher texts, internalizers, sparse autoencoders and labels."""
 
 from .corpus import CorpusFile
 from .describe import describe

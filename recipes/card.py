@@ -9,7 +9,7 @@ def model_card(*, sae, internalizers, encoder: dict, facts: dict, sources: dict[
     Args:
         sae, internalizers: the parts; encoder: its description.
         facts: what :mod:`.default` collects: seed, options, ``internalizers.figures``, ``sae``, ``label_quality``,
-            ``collections`` (name to the figures of :func:`.measure.measure`), and, where it was measured,
+            ``collections`` (name to the figures of :func:`.fidelity.measure`), and, where it was measured,
             ``view_weights_tried``, from the table that :mod:`.view_weights` prints: ``weights``, ``points`` (weight to
             points of nDCG@10 above dense retrieval) and ``note``, what follows from them, as Markdown.
         sources: name of each training collection to the text of its ``SOURCE.md``.
@@ -68,7 +68,7 @@ texts: titles, teacher questions, single sentences), {trained["steps"]:,} steps 
 directions of unit length, AuxK against dead features. Draw weights: {_inline(trained["draw"])}. Short texts: {_inline(facts["short_texts"])}.
 Internalizers: {_inline({k: v for k, v in facts["internalizers"].items() if k != "figures"})}; Adam 5e-4, batch 128, 85/15 split, early stopping with patience 5.
 
-`python -m pyterrier_xetrieval.training.default --data DIR --out PATH --seed """
+`python -m recipes.default --data DIR --out PATH --seed """
         + f"{facts['seed']}`",
         "## Training data",
         *(f"### {name}\n\n" + "\n".join(text.strip().splitlines()[1:]).strip() for name, text in sources.items()),
@@ -146,7 +146,7 @@ def _view_weights(facts) -> list[str]:
         f"""All views get one weight, the best of {", ".join(first)} and {last} in mean nDCG@10 on six retrieval tasks made
 from training text: questions of held-out teacher documents, titles to bodies of three sources, a sentence to the rest of its document,
 the training split of MuTual. Points above dense retrieval, which is weight 0: {points}
-(`python -m pyterrier_xetrieval.training.view_weights --data DIR`). {tried["note"]}
+(`python -m recipes.view_weights --data DIR`). {tried["note"]}
 Retrieval figures at weights {facts["view_weights"]:g} and 1 for every collection: docs/results.md of the project.""",
     ]
 

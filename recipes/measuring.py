@@ -17,12 +17,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .. import __version__, pydocs
-from ..files import replacing
-from .bootstrap import estimate
-from .collection import EmbeddedCollection
-from .embedding import embed, read_embedded
-from .evaluate import QUESTIONS, ask
+from pyterrier_xetrieval import __version__, pydocs
+from pyterrier_xetrieval.evaluation import QUESTIONS, EmbeddedCollection, embed, read_embedded
+from pyterrier_xetrieval.evaluation.bootstrap import estimate
+from pyterrier_xetrieval.evaluation.evaluate import ask
+from pyterrier_xetrieval.files import replacing
 
 PYDOCS = "pydocs"
 MAX_QUERIES = 200  # of the questions that look at pairs one by one
@@ -84,7 +83,7 @@ def measure_one(question: str, model, collection: EmbeddedCollection, options: M
 
 
 def histograms(scores: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """:func:`.label_scores.label_scores` without single features: ``value``, ``low``, ``high``, ``n`` (features) and ``counts``,
+    """:func:`~pyterrier_xetrieval.evaluation.label_scores` without single features: ``value``, ``low``, ``high``, ``n`` (features) and ``counts``,
     the histogram over [0, 1]."""
     rows = []
     for condition, group in scores.groupby(["sae", "labels", "measure"], sort=False):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..files import replacing
+from pyterrier_xetrieval.files import replacing
+
 from . import (
     figures,
     sections_beyond,
@@ -92,7 +93,7 @@ def _head(found: Results) -> str:
         f"{'; '.join(cpus)}; {'; '.join(versions)}; {sum(f['seconds'] for f in facts) / 60:.0f} minutes in all. "
         "What the model was trained on: its [card](../pyterrier_xetrieval/pretrained/minilm/README.md). "
         "DIR in the commands: the collections as BEIR-style folders, and their vectors; `pydocs` needs neither. "
-        "This page: `python -m pyterrier_xetrieval.evaluation.results render --results docs/results --out docs` (needs `[figures]`).",
+        "This page: `python -m recipes.results render --results docs/results --out docs` (needs `[figures]`).",
     ]
     return "\n\n".join(lines)
 

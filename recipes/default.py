@@ -1,6 +1,6 @@
 """The recipe of the default model for all-MiniLM-L6-v2, from a folder of texts and vectors to the artifact.
 
-``python -m pyterrier_xetrieval.training.default --data DIR --out PATH [--seed 0]``. DIR holds ``train_stackexchange``,
+``python -m recipes.default --data DIR --out PATH [--seed 0]``. DIR holds ``train_stackexchange``,
 ``train_prose``, ``mutual_train``, ``teacher_texts`` (see :mod:`.data` for the layout) and, for the figures of the model
 card, collections named by ``--evaluate``. Equal data, seed and number of threads give equal weights.
 """
@@ -15,16 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..internalizer import internalize
-from ..labels import FeatureLabels
-from ..model import Xetrieval
-from ..views import encode_view
-from . import data, measure
+from pyterrier_xetrieval import FeatureLabels, Xetrieval
+from pyterrier_xetrieval.internalizer import internalize
+from pyterrier_xetrieval.training import (
+    fraction_of_variance_explained,
+    keyword_labels,
+    keyword_quality,
+    train_internalizers,
+    train_sae,
+)
+from pyterrier_xetrieval.training.fidelity import firing_statistics
+from pyterrier_xetrieval.views import encode_view
+
+from . import data, fidelity
 from .card import model_card
-from .fidelity import firing_statistics, fraction_of_variance_explained
-from .internalizers import train_internalizers
-from .labels import keyword_labels, keyword_quality
-from .sae import train_sae
 
 TRAINING_TEXT = ("train_stackexchange", "train_prose", "mutual_train")
 LEAVE_OUT = ("beer_", "matheducators_")  # evaluation collections under the same ids
@@ -122,8 +126,8 @@ def label(sae, training: TrainingSet) -> tuple[FeatureLabels, dict, dict]:
 
 
 def evaluate(folder, names, internalizers, sae) -> dict[str, dict]:
-    """:func:`.measure.measure` of each collection."""
-    return {name: measure.measure(internalizers, sae, *measure.read_collection(folder, name)) for name in names}
+    """:func:`.fidelity.measure` of each collection."""
+    return {name: fidelity.measure(internalizers, sae, fidelity.read_collection(folder, name)) for name in names}
 
 
 def write_artifact(path, *, folder, internalizers, sae, labels: FeatureLabels, facts: dict, curve=()) -> Xetrieval:

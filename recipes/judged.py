@@ -12,17 +12,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from ..labels import FeatureLabels
-from ..sae import SparseAutoencoder
-from ..training.corpus import CorpusFile
-from ..training.describe import PROMPT, describe
-from ..training.label_quality import DETECT, INTRUDER, detection_scores, intruder_detection
-from ..training.samples import feature_samples
-from ..vectors import read_unit_vectors
-from .bootstrap import CONFIDENCE, estimate
-from .collection import EmbeddedCollection
+from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder
+from pyterrier_xetrieval.evaluation import EmbeddedCollection
+from pyterrier_xetrieval.evaluation.bootstrap import CONFIDENCE, estimate
+from pyterrier_xetrieval.evaluation.dictionaries import with_sae
+from pyterrier_xetrieval.training import CorpusFile, describe, detection_scores, feature_samples, intruder_detection
+from pyterrier_xetrieval.training.describe import PROMPT
+from pyterrier_xetrieval.training.label_quality import DETECT, INTRUDER
+from pyterrier_xetrieval.vectors import read_unit_vectors
+
 from .controls import TOPICS, controls
-from .dictionaries import with_sae
 
 SIZES = {"n_texts": 6, "n_intruders": 9, "examples": 5, "contrast": 3, "max_chars": 140, "min_docs": 50}
 """Small, so that a model of a billion parameters on one processor gets through some features in an hour."""
@@ -100,7 +99,7 @@ def judged(
         - ``mono_semanticity``: share of features whose intruder was told; left out, and not asked, where the model tells
           the controls' intruders no better than by chance.
         - ``feature``: detection of one feature and its label.
-        - ``sae`` = ``control``: what the same model makes of :func:`~pyterrier_xetrieval.evaluation.controls.controls`.
+        - ``sae`` = ``control``: what the same model makes of :func:`.controls.controls`.
     """
     folder, texts = Path(folder), collection.texts(np.arange(len(collection.docnos)))
     both = len(set(texts) & set(source.texts))

@@ -1,6 +1,6 @@
 """All kinds of dictionaries at several sparsities, on reasoned and on raw vectors (Cai et al. 2026, Fig. 3 and 4).
 
-``python -m pyterrier_xetrieval.evaluation.sweep train --vectors FILE --out DICTIONARIES``, then ``… measure
+``python -m recipes.sweep train --vectors FILE --out DICTIONARIES``, then ``… measure
 --dictionaries DICTIONARIES --out docs/results``; the page is made by :mod:`.results`. See ``--help``.
 """
 
@@ -16,14 +16,15 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from .. import Xetrieval
-from ..cli.errors import Command
-from ..training import train_sae
-from ..training.rows import Rows
-from .measuring import Sources, digest, known, machine, weights_of, write_result
-from .reconstruction import reconstruction
+from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval.evaluation import reconstruction
+from pyterrier_xetrieval.training import train_sae
+from pyterrier_xetrieval.training.rows import Rows
 
-MODULE = "pyterrier_xetrieval.evaluation.sweep"
+from .command import Command
+from .measuring import Sources, digest, known, machine, weights_of, write_result
+
+MODULE = "recipes.sweep"
 QUESTION = "sweep"
 # k, or λ for vectors of variance 1: chosen for about 16, 32, 64 and 128 active features with the default options
 LEVELS = {
@@ -196,7 +197,7 @@ def shared_facts(found: Mapping[str, Xetrieval]) -> dict:
 
 
 def rows_of(model: Xetrieval, collection, found: Mapping[str, Xetrieval], *, seed: int = 0) -> pd.DataFrame:
-    """The part of :func:`.reconstruction.reconstruction` that is shown, of all dictionaries.
+    """The part of :func:`~pyterrier_xetrieval.evaluation.reconstruction` that is shown, of all dictionaries.
 
     Returns:
         columns sae, variant, trained_on, k, sparsity (one of the two is missing), view, reconstructed, unit, measure, value,

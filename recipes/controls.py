@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..labels import FeatureLabels
-from ..training.label_quality import detection_scores, intruder_detection
-from ..training.samples import FeatureSamples
-from .bootstrap import estimate
+from pyterrier_xetrieval import FeatureLabels
+from pyterrier_xetrieval.evaluation.bootstrap import estimate
+from pyterrier_xetrieval.training import FeatureSamples, detection_scores, intruder_detection
 
 TOPICS = {
     "chess": [

@@ -1,6 +1,6 @@
 """The weights of the default model's views, chosen on retrieval tasks that are made from its training text alone.
 
-``python -m pyterrier_xetrieval.training.view_weights --data DIR [--model PATH] [--cache FOLDER]``. DIR is that of
+``python -m recipes.view_weights --data DIR [--model PATH] [--cache FOLDER]``. DIR is that of
 :mod:`.default`. Texts that the tasks take out of documents are encoded; that takes most of the time, and the cache keeps it.
 """
 
@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..evaluation.collection import EmbeddedCollection
-from ..evaluation.embedding import read_embedded
-from ..evaluation.weights import MEAN, choose_weights
+from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval.evaluation import EmbeddedCollection, choose_weights, read_embedded
+from pyterrier_xetrieval.evaluation.weights import MEAN
+
 from . import data
 from .default import LEAVE_OUT
 
@@ -69,13 +69,13 @@ def training_tasks(folder, *, split_seed: int = 0, cache=None, encoder=None, see
             own = _some_titles(own, rng)
         tasks.append(titles(f"titles {name}", own, fitted, embed))
     tasks.append(sentences(documents, z, fitted, rng, embed))
-    dialogues = read_embedded(folder, "mutual_train", vectors=Path(folder) / "embeddings" / "minilm")
+    dialogues = read_embedded(folder, "mutual_train", vectors=data.vectors_of(folder))
     chosen = rng.permutation(len(dialogues.qids))[:DIALOGUES]
     return [*tasks, dialogues.select(np.sort(chosen))]
 
 
 def held_out(n: int, seed: int) -> set[int]:
-    """The rows that :func:`.internalizers.train_internalizers` holds out of ``n``."""
+    """The rows that :func:`~pyterrier_xetrieval.training.train_internalizers` holds out of ``n``."""
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     return set(order[: max(1, round(HELD_SHARE * n))].tolist())
 
@@ -146,8 +146,6 @@ def main(argv=None) -> None:
     parser.add_argument("--cache", help="folder that keeps encoded texts")
     parser.add_argument("--seed", type=int, default=1, help="of titles, sentences and dialogues drawn")
     args = parser.parse_args(argv)
-    from ..model import Xetrieval
-
     model = Xetrieval(args.model) if args.model else Xetrieval.default()
     tasks = training_tasks(args.data, split_seed=model.meta["training"]["seed"], cache=args.cache, seed=args.seed, verbose=True)
     weights, tried = choose_weights(model, tasks)
