@@ -44,8 +44,6 @@ class CoTReasoner(RowWiseStage):
         pt.Experiment([first >> model.internalizer() >> model.scorer(), first >> live >> model.scorer()], …)
     """
 
-    label = "CoTReasoner"
-
     def __init__(
         self, teacher, encoder, *, aspects=None, cache=None, missing: str = "error", verbose: bool = False, batch_size: int = 1024
     ):

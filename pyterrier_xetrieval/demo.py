@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 import pyterrier as pt
+import torch
 from ir_measures import nDCG
 from pyterrier_dr import FlexIndex
 
 from .datasets import PyDocs
 from .model import Xetrieval
+from .training import feature_samples
 from .vectors import VectorLoader
 
 DENSE, RERANKED, FOLDED = "dense", "multi-view re-ranked", "multi-view folded"
@@ -104,23 +107,41 @@ class Demo:
             >> self.model.scorer()
             >> self.model.explainer()
         )
-        results = pipeline.search(query)
-        texts = {doc["docno"]: doc["text"] for doc in self.dataset.get_corpus_iter(verbose=False)}
-        return results.assign(text=results["docno"].map(texts))
+        return (pipeline >> self.dataset.text_loader()).search(query)
 
     def erase(self, explained: pd.DataFrame) -> pd.DataFrame:
-        """What happens to each result when the shared features are taken out of all views of that document alone.
+        """What happens to each result when features are taken out of all views of that document alone.
 
         Returns:
-            Columns ``docno``, ``score``, ``rank`` as retrieved and ``erased_score``, ``erased_rank``: the place the
-            edited document would take among all documents of the collection, the others unchanged. Ranks start at 0.
+            Columns ``docno``, ``score``, ``rank`` as retrieved; ``erased_score``, ``erased_rank`` without the shared
+            features; ``control_score``, ``control_rank`` without as many of the document's strongest other features.
+            A rank is the place the edited document would take among all documents of the collection, the others
+            unchanged; ranks start at 0.
         """
-        erase = self.model.intervention("erase", features="shared", aspects=self.model.aspects)
-        edited = (erase >> self.model.scorer())(explained)
         query = explained[["qid", "query", "query_vec"]].iloc[:1]
         everyone = self.folded.np_retriever(num_results=len(self.folded))(query)
-        ranks = [
-            int(((everyone["score"] > score) & (everyone["docno"] != docno)).sum())
-            for docno, score in zip(edited["docno"], edited["score"])
-        ]
-        return explained[["docno", "score", "rank"]].assign(erased_score=edited["score"], erased_rank=ranks)
+        out = explained[["docno", "score", "rank"]]
+        for name, features in (("erased", "shared"), ("control", self._others)):
+            edited = (self.model.intervention("erase", features=features) >> self.model.scorer())(explained)
+            ranks = [
+                int(((everyone["score"] > score) & (everyone["docno"] != docno)).sum())
+                for docno, score in zip(edited["docno"], edited["score"])
+            ]
+            out = out.assign(**{f"{name}_score": edited["score"], f"{name}_rank": ranks})
+        return out
+
+    def _others(self, row: dict) -> list[int]:
+        """As many features as are shared, the strongest of the document's own vector that the query does not have."""
+        codes, shared = self.model.sae.encode(torch.from_numpy(row["doc_vec"])[None]), set(row["explanation"].features.tolist())
+        ids = codes.ids[0][codes.values[0].argsort(descending=True)][: int(codes.active().sum())].tolist()
+        return [j for j in ids if j not in shared][: len(shared)]
+
+    def examples(self, features: Iterable[int]) -> dict[int, str]:
+        """In words, how many documents have each feature and which have it most."""
+        vectors, docnos = self.original.np_vecs(), list(self.original.docnos())
+        found = feature_samples(self.model, vectors, docnos=docnos, aspects=(), top=3, random=1)
+        said = {}
+        for j in features:
+            most = ", ".join(docnos[row] for row in found.docs[j].tolist() if row >= 0)
+            said[j] = f"in {found.counts[j]} of {len(docnos)} documents" + (f", most in {most}" if most else "")
+        return said

@@ -20,7 +20,8 @@ class SAEExplainer(RowWiseStage):
 
     Needs ``qid``, ``docno``, ``query_vec``, ``doc_vec`` and ``doc_vec_<aspect>`` for each aspect; adds the column
     ``explanation`` (:class:`~pyterrier_xetrieval.Explanation`). What is explained is the score of the views used
-    (Eq. 11); ``aspects=()`` explains a plain dense retriever's ``⟨q,z⟩``. The frame's own ``score`` is left as it is.
+    (Eq. 11); ``aspects=()`` explains a plain dense retriever's ``⟨q,z⟩``. The frame's own ``score`` is not read: it is the
+    one explained where ``model.scorer()`` with the same aspects and weights stands before.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
@@ -30,7 +31,8 @@ class SAEExplainer(RowWiseStage):
         top: how many features the printed form of an explanation spells out; the object holds all.
         refit: write each view as the least-squares combination of its active features' directions instead of the
             encoder's own activations. Which features are active does not change; the part of the score that the
-            dictionary does not explain becomes smaller.
+            dictionary does not explain becomes smaller on average. False shows the activations that an intervention's
+            ``"scale"`` edits: scaled to 0, a feature takes exactly its contribution with it.
         batch_size: vectors encoded at once.
 
     Raises:
@@ -38,11 +40,9 @@ class SAEExplainer(RowWiseStage):
 
     Example::
 
-        pipeline = retriever >> VectorLoader(index) >> model.internalizer() >> model.explainer()
+        pipeline = retriever >> VectorLoader(index) >> model.internalizer() >> model.scorer() >> model.explainer()
         pipeline.search("sort a list by two keys").iloc[0].explanation
     """
-
-    label = "SAEExplainer"
 
     def __init__(self, model, *, aspects=None, weights=None, threshold=0.0, top=10, refit=True, batch_size=512):
         self.model = model

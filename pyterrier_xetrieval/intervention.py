@@ -90,6 +90,7 @@ class FeatureIntervention(RowWiseStage):
 
     ``query_vec`` and / or ``doc_vec`` in, the edited ones out; score again (or retrieve again) to see the effect.
     An intervention that selects nothing, or scales by 1, returns every vector bit for bit (unless ``reconstruct``).
+    To explain the edited documents use ``model.explainer()``: an index's explainer speaks of the vectors that it stores.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
@@ -114,8 +115,6 @@ class FeatureIntervention(RowWiseStage):
         explain = dense >> VectorLoader(index) >> model.internalizer() >> model.scorer() >> model.explainer()
         explain >> model.intervention("erase", features="shared") >> model.scorer()
     """
-
-    label = "FeatureIntervention"
 
     def __init__(
         self, model, mode: str = "erase", *, features: str | Iterable[int] | Callable[[dict], Iterable[int]],

@@ -59,7 +59,7 @@ class FeatureLabels(FeatureNames):
 
     Example::
 
-        labels.find("sort")     # the rows of the table whose label holds the word; labels[17] as in FeatureNames
+        labels.find("sort")     # the rows whose label contains the string; labels[17] as in FeatureNames
     """
 
     def __init__(self, table: pd.DataFrame, dict_size: int):
@@ -83,7 +83,7 @@ class FeatureLabels(FeatureNames):
         return list(dict.fromkeys(self.table["method"].astype(str)))
 
     def find(self, words: str) -> pd.DataFrame:
-        """The rows whose label holds these words, case ignored: ``labels.find("sort")``."""
+        """The rows whose label contains this string, case ignored: ``labels.find("sort")``."""
         return self.table[self.table["label"].fillna("").str.contains(words, case=False, regex=False)]
 
     @classmethod

@@ -51,7 +51,8 @@ class Xetrieval(pt.Artifact):
         model = Xetrieval.default()
         index = FlexIndex("corpus.flex")
         (model.encoder() >> index).index(corpus)
-        pipeline = model.encoder() >> index.retriever() >> VectorLoader(index) >> model.internalizer() >> model.explainer()
+        multi_view = VectorLoader(index) >> model.internalizer() >> model.scorer()
+        pipeline = model.encoder() >> index.retriever() >> multi_view >> model.explainer()
     """
 
     ARTIFACT_TYPE, ARTIFACT_FORMAT, ARTIFACT_PACKAGE_HINT = "dense_explainer", "xetrieval", "pyterrier_xetrieval"
@@ -204,37 +205,54 @@ class Xetrieval(pt.Artifact):
         """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
         return load_encoder(self.meta["encoder"], **options)
 
-    def internalizer(self, **options) -> ReasoningInternalizer:
+    def internalizer(self, *, aspects=None, batch_size: int = 4096) -> ReasoningInternalizer:
         """Adds the reasoning views: :class:`~pyterrier_xetrieval.ReasoningInternalizer`."""
-        return ReasoningInternalizer(self, **options)
+        return ReasoningInternalizer(self, aspects=aspects, batch_size=batch_size)
 
     def scorer(self, *, aspects=None, weights=None) -> MultiViewScorer:
         """Scores by all views, with the model's own weights unless given: :class:`~pyterrier_xetrieval.MultiViewScorer`."""
         aspects = self.check_aspects(aspects, stage="MultiViewScorer")
         return MultiViewScorer(aspects=aspects, weights=self.check_weights(weights, aspects, stage="MultiViewScorer"))
 
-    def fold(self, *, aspects=None, weights=None, **options) -> FoldViews:
+    def fold(self, *, aspects=None, weights=None, batch_size: int = 4096) -> FoldViews:
         """Folds all views into ``doc_vec``, with the model's own weights unless given: :class:`~pyterrier_xetrieval.FoldViews`."""
         aspects = self.check_aspects(aspects, stage="FoldViews")
-        return FoldViews(aspects=aspects, weights=self.check_weights(weights, aspects, stage="FoldViews"), **options)
+        weights = self.check_weights(weights, aspects, stage="FoldViews")
+        return FoldViews(aspects=aspects, weights=weights, batch_size=batch_size)
 
-    def explainer(self, **options) -> SAEExplainer:
+    def explainer(
+        self, *, aspects=None, weights=None, threshold: float = 0.0, top: int = 10, refit: bool = True, batch_size: int = 512
+    ) -> SAEExplainer:
         """Explains results: :class:`~pyterrier_xetrieval.SAEExplainer`."""
-        return SAEExplainer(self, **options)
+        return SAEExplainer(
+            self, aspects=aspects, weights=weights, threshold=threshold, top=top, refit=refit, batch_size=batch_size
+        )
 
-    def intervention(self, mode: str = "erase", **options) -> FeatureIntervention:
+    def intervention(
+        self, mode: str = "erase", *, features, alpha: float | None = None, target: str = "doc", aspects=None,
+        reconstruct: bool = False, batch_size: int = 256,
+    ) -> FeatureIntervention:  # fmt: skip
         """Edits features in vectors: :class:`~pyterrier_xetrieval.FeatureIntervention`."""
-        return FeatureIntervention(self, mode, **options)
+        return FeatureIntervention(
+            self, mode, features=features, alpha=alpha, target=target, aspects=aspects, reconstruct=reconstruct,
+            batch_size=batch_size,
+        )  # fmt: skip
 
-    def reconstructor(self, **options) -> Reconstructor:
+    def reconstructor(self, *, refit: bool = True, batch_size: int = 1024) -> Reconstructor:
         """Replaces vectors by what the dictionary makes of them: :class:`~pyterrier_xetrieval.Reconstructor`."""
-        return Reconstructor(self, **options)
+        return Reconstructor(self, refit=refit, batch_size=batch_size)
 
-    def indexer(self, path, **options):
+    def indexer(
+        self, path, *, encoder=None, aspects=None, weights=None, refit: bool = True, dtype: str = "float32", resume: bool = True,
+        batch_size: int = 256, shard_size: int = 10_000,
+    ):  # fmt: skip
         """Makes an index of a whole corpus: :class:`~pyterrier_xetrieval.index.XetrievalIndexer`."""
         from .index import XetrievalIndexer  # the index holds a model: it imports this file
 
-        return XetrievalIndexer(self, path, **options)
+        return XetrievalIndexer(
+            self, path, encoder=encoder, aspects=aspects, weights=weights, refit=refit, dtype=dtype, resume=resume,
+            batch_size=batch_size, shard_size=shard_size,
+        )  # fmt: skip
 
     def _read_meta(self) -> dict:
         try:

@@ -43,8 +43,6 @@ class Reconstructor(RowWiseStage):
         (model.encoder() >> model.reconstructor() >> FlexIndex("rebuilt.flex")).index(corpus)
     """
 
-    label = "Reconstructor"
-
     def __init__(self, model, *, refit: bool = True, batch_size: int = 1024):
         self.model, self.refit = model, refit
         self.batch_size = positive_int(batch_size, "batch_size", stage="Reconstructor")

@@ -146,8 +146,6 @@ class MultiViewScorer(Stage):
         dense >> VectorLoader(index) >> model.internalizer() >> MultiViewScorer(aspects=["qa"], weights=[0.5])
     """
 
-    label = "MultiViewScorer"
-
     def __init__(self, *, aspects: Sequence[str] = ASPECTS, weights=None):
         self.aspects = distinct_aspects(aspects, stage="MultiViewScorer")
         self.weights = view_weights(self.aspects, weights, stage="MultiViewScorer")
@@ -180,8 +178,6 @@ class FoldViews(RowWiseStage):
 
         (model.encoder() >> model.internalizer() >> model.fold() >> FlexIndex("folded.flex")).index(corpus)
     """
-
-    label = "FoldViews"
 
     def __init__(self, *, aspects: Sequence[str] = ASPECTS, weights=None, batch_size: int = 4096):
         self.aspects = distinct_aspects(aspects, stage="FoldViews")

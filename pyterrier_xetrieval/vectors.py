@@ -181,8 +181,6 @@ class VectorLoader(RowWiseStage):
         bm25 >> VectorLoader(FlexIndex("corpus.flex")) >> model.internalizer() >> model.scorer()
     """
 
-    label = "VecLoader"
-
     def __init__(self, index: FlexIndex):
         if not isinstance(index, FlexIndex):
             raise ValueError(f"VectorLoader expects a FlexIndex (of a XetrievalIndex: index.vec_loader()), found {index!r}")

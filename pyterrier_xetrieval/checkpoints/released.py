@@ -63,7 +63,8 @@ def read_released(internalizer_dir, sae_path, hypotheses_path=None, *, encoder: 
     Example::
 
         model = read_released("checkpoints/reasoning_internalizer", "checkpoints/sae_model.pt", "hypotheses.txt")
-        pipeline = model.encoder() >> index.retriever() >> VectorLoader(index) >> model.internalizer() >> model.explainer()
+        multi_view = VectorLoader(index) >> model.internalizer() >> model.scorer()
+        pipeline = model.encoder() >> index.retriever() >> multi_view >> model.explainer()
     """
     internalizers = {aspect: read_internalizer(Path(internalizer_dir, f"model_{aspect}.pt")) for aspect in RELEASED_ASPECTS}
     sae = read_topk_sae(sae_path)

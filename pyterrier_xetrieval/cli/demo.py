@@ -28,8 +28,8 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     """Run the main job on the documentation of your own Python.
 
     Encodes and indexes the docstrings of the running interpreter with the embedded model, retrieves, explains the
-    top results of a query by shared features that add up to the score, erases those features and shows what the
-    score and the rank become, evaluates with pt.Experiment, and writes one HTML report. Nothing is downloaded;
+    top results of a query by shared features that add up to the score, erases those features (and, beside it, as many
+    others) and shows what the score and the rank become, evaluates with pt.Experiment, and writes one HTML report. Nothing is downloaded;
     vectors are kept, so that a second run takes seconds.
 
     \b
@@ -57,6 +57,7 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
         click.echo(
             f"  without these {len(row.explanation)} features: score {after.score:.4f} -> {after.erased_score:.4f}, "
             f"rank {after.rank + 1} -> {after.erased_rank + 1} of {len(job.original)}\n"
+            f"  without as many of its other features: score {after.control_score:.4f}, rank {after.control_rank + 1}\n"
         )
     experiment = job.evaluate()
     click.echo(f"{len(dataset.get_topics())} queries, against {experiment['name'][0]!r}:")
@@ -70,5 +71,9 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
         "versions": f"pyterrier_xetrieval {__version__}, pyterrier {pt.__version__}",
         "repeat with": f"pyterrier-xetrieval demo --query {shlex.quote(query)} --top {top}",
     }
-    render_report(report, query=query, results=results, erased=erased, experiment=experiment, facts=facts)
+    examples = job.examples({j for e in results["explanation"] for j in e.features[: e.top].tolist()})
+    render_report(
+        report, query=query, results=results, erased=erased, weights=model.meta["weights"], examples=examples,
+        documents=len(job.original), experiment=experiment, facts=facts,
+    )  # fmt: skip
     click.echo(f"\nreport: {report}   ({time.perf_counter() - started:.1f} s)")

@@ -64,7 +64,7 @@ def train(paths, encoder, dict_size, variant, k, sparsity, steps, hidden, aspect
       pyterrier-xetrieval train corpus.jsonl my-raw --raw --dict-size 6144 --k 96
     and then, in Python:
       model = Xetrieval("my-model")
-      explain = dense >> model.internalizer() >> model.explainer()
+      explain = dense >> model.internalizer() >> model.scorer() >> model.explainer()
 
     After an interruption the same command goes on from what is in the work folder: vectors in blocks of 4,096 texts,
     finished internalizers, a checkpoint of the autoencoder every 200 steps. A work folder of other options, another

@@ -269,5 +269,11 @@ class PyDocs(Collection):
 
 
 def pydocs() -> PyDocs:
-    """Returns the :class:`PyDocs` collection."""
+    """The documentation of the running Python as a test collection, with 194 questions: :class:`PyDocs`.
+
+    Example::
+
+        dataset = pydocs()
+        dataset.get_topics(), dataset.get_qrels(), next(dataset.get_corpus_iter())
+    """
     return PyDocs()

@@ -37,8 +37,6 @@ class VectorRetriever(Stage):
         ValueError: another number of vectors than documents; a query that the collection does not have.
     """
 
-    label = "VectorRetriever"
-
     def __init__(self, collection: EmbeddedCollection, docs: np.ndarray | None = None, *, num_results: int = CUTOFF):
         self.collection, self.docs = collection, collection.docs if docs is None else docs
         self.num_results = positive_int(num_results, "num_results", stage="VectorRetriever")

@@ -126,7 +126,6 @@ class IndexExplainer(StoredExplainer):
         model.encoder() >> index.retriever(num_results=10) >> index.explainer()
     """
 
-    label = "IndexExplainer"
     remedy = "index.verify() says where"
 
     def _stored(self, inp, docnos):

@@ -96,8 +96,6 @@ class FeatureRetriever(Stage):
         model.encoder() >> index.feature_retriever(num_results=10)
     """
 
-    label = "FeatureRetriever"
-
     def __init__(self, index, features: Mapping[int, float] | Iterable[int] | None = None, *, num_results: int = 1000):
         self.index, self.num_results = index, positive_int(num_results, "num_results", stage="FeatureRetriever")
         self.features = None

@@ -30,8 +30,6 @@ class IndexRetriever(Stage):
         model.encoder() >> index.retriever(num_results=10) >> index.explainer()
     """
 
-    label = "XetrievalRetriever"
-
     def __init__(self, index, *, num_results: int = 1000, device: str | None = None):
         self.index, self.device = index, device
         self.num_results = positive_int(num_results, "num_results", stage="IndexRetriever")

@@ -33,8 +33,6 @@ class MilvusRetriever(Stage):
         model.encoder() >> served.retriever(num_results=10) >> served.explainer()
     """
 
-    label = "MilvusRetriever"
-
     def __init__(self, index, *, num_results: int = 1000):
         self.index, self.num_results = index, positive_int(num_results, "num_results", stage="MilvusRetriever")
         if num_results > _MAX_RESULTS:
@@ -73,8 +71,6 @@ class MilvusVectorLoader(RowWiseStage):
         bm25 >> served.vec_loader() >> model.internalizer() >> model.scorer()
     """
 
-    label = "VecLoader"
-
     def __init__(self, index):
         self.index = index
 
@@ -103,7 +99,6 @@ class MilvusExplainer(StoredExplainer):
         model.encoder() >> served.retriever(num_results=10) >> served.explainer()
     """
 
-    label = "MilvusExplainer"
     remedy = "drop the collection and upload the index again"
 
     def _stored(self, inp, docnos):

@@ -170,6 +170,13 @@ def _internalizers(texts, encoded: EncodedCorpus, encoder, work: Path, arguments
         modules, history = train_internalizers(
             z, targets, hidden=arguments["hidden"], identity_start=True, device=device, seed=arguments["seed"], verbose=verbose
         )
+        for aspect, losses in history.items():
+            if losses["val_mse"] >= losses["identity_mse"]:
+                warnings.warn(
+                    f"{STAGE}: the view {aspect!r} is no closer to its texts ({losses['val_mse']:.4f}) than the document's own "
+                    f"vector ({losses['identity_mse']:.4f}); it needs texts of more documents than {taught.counts.get(aspect)}",
+                    stacklevel=3,
+                )
         facts = {"texts": {"path": str(texts), "counts": taught.counts, "documents": len(z)}}
         states = {aspect: module.state_dict() for aspect, module in modules.items()}
         with replacing(path, "wb") as file:

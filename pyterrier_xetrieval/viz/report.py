@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import jinja2
@@ -10,14 +11,20 @@ import pandas as pd
 from ..explanation import BIAS, OTHER, RESIDUAL
 from ..files import replacing
 
+MEASURE = "nDCG@10"
+_HEADS = {
+    "name": "system", "+": "queries better", "-": "queries worse", "p-value": "p", "reject": "significant",
+    "p-value corrected": "p, corrected",
+}  # fmt: skip
 _PAGE = jinja2.Environment(
     loader=jinja2.PackageLoader("pyterrier_xetrieval", "viz"), autoescape=True, undefined=jinja2.StrictUndefined
 )
 
 
 def render_report(
-    path, *, query: str, results: pd.DataFrame, erased: pd.DataFrame, experiment: pd.DataFrame, facts: dict
-) -> Path:
+    path, *, query: str, results: pd.DataFrame, erased: pd.DataFrame, weights: Mapping[str, float], examples: Mapping[int, str],
+    documents: int, experiment: pd.DataFrame, facts: dict,
+) -> Path:  # fmt: skip
     """Writes the page; replaces an older one in one step.
 
     Args:
@@ -25,6 +32,9 @@ def render_report(
         query: what was asked.
         results: rows with ``docno``, ``text``, ``score`` and ``explanation``, best first.
         erased: one row per result, as :meth:`pyterrier_xetrieval.demo.Demo.erase` gives them.
+        weights: aspect to the weight of its view in the score.
+        examples: feature to a line about the documents that have it, as ``Demo.examples`` gives it.
+        documents: how many the collection has.
         experiment: a ``pt.Experiment`` table, baseline first.
         facts: name to value, for the foot of the page.
 
@@ -35,13 +45,27 @@ def render_report(
         {"docno": row.docno, "text": row.text, "e": row.explanation, "parts": _parts(row.explanation), "after": after}
         for row, after in zip(results.itertuples(), erased.to_dict("records"))
     ]
+    widest = max((abs(value) for card in cards for value in card["e"].contributions.tolist()), default=1.0)  # one scale for all
     html = _PAGE.get_template("report.html.j2").render(
-        query=query, cards=cards, experiment=experiment.to_dict("records"), columns=list(experiment.columns), facts=facts
-    )
+        query=query, cards=cards, widest=widest, weights=weights, examples=examples, documents=documents, facts=facts,
+        heads=[_HEADS.get(name.removeprefix(MEASURE).strip(), name) for name in experiment.columns],
+        rows=[[_cell(name, value) for name, value in row.items()] for row in experiment.to_dict("records")],
+    )  # fmt: skip
     path = Path(path)
     with replacing(path) as file:
         file.write(html)
     return path
+
+
+def _cell(name: str, value) -> str:
+    """A number of a ``pt.Experiment`` table as a person writes it."""
+    if value is None or value != value:
+        return "–"
+    if name.endswith("reject"):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if name.endswith((" +", " -")) else f"{value:.3f}"
 
 
 def _parts(e) -> list[dict]:
