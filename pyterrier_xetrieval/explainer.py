@@ -11,7 +11,7 @@ from .explanation import Explanation
 from .labels import FeatureNames
 from .scorer import distinct_documents, fold_views, row_dots
 from .stage import RowWiseStage, positive_int, threshold_of
-from .vectors import stack_unique, view_column, with_query_vectors
+from .vectors import stack_queries, stack_unique, view_column
 from .views import encode_views, join_views
 
 
@@ -55,11 +55,10 @@ class SAEExplainer(RowWiseStage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         columns = ["doc_vec", *map(view_column, self.aspects)]
         pt.validate.result_frame(inp, extra_columns=["query_vec", *columns], context=self)
-        inp = with_query_vectors(inp, stage=self)
         if not len(inp):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
         sae, weights = self.model.sae, (1.0, *self.weights)
-        queries, query_rows = stack_unique(inp, "query_vec", dim=self.model.dim, stage=self)
+        inp, queries, query_rows = stack_queries(inp, dim=self.model.dim, stage=self)
         views, doc_rows = zip(*(stack_unique(inp, column, dim=self.model.dim, stage=self) for column in columns))
         rows, first = distinct_documents(doc_rows)
         own = [of_view[first] for of_view in doc_rows]

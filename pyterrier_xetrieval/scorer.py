@@ -10,7 +10,7 @@ import pandas as pd
 import pyterrier as pt
 
 from .stage import RowWiseStage, Stage, distinct_aspects, positive_int
-from .vectors import stack_unique, unstack, view_column, with_query_vectors
+from .vectors import stack_queries, stack_unique, unstack, view_column
 
 ASPECTS = ("summary", "purpose", "qa")  # the paper's three
 _PAIRS = 128  # whose vectors are laid side by side at once: they stay in the processor's cache
@@ -153,9 +153,8 @@ class MultiViewScorer(Stage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         columns = ["query_vec", "doc_vec", *map(view_column, self.aspects)]
         pt.validate.result_frame(inp, extra_columns=columns, context=self)
-        inp = with_query_vectors(inp, stage=self)
         folded, rows = _fold_rows(inp, self.aspects, self.weights, self)
-        queries, query_rows = stack_unique(inp, "query_vec", dim=folded.shape[1] or None, stage=self)
+        inp, queries, query_rows = stack_queries(inp, dim=folded.shape[1] or None, stage=self)
         scores = row_dots(queries, query_rows, folded, rows).astype(np.float64)
         return inp.assign(score=scores, rank=ranks(inp["qid"], scores, stage=self))
 

@@ -60,25 +60,36 @@ def stack_unique(inp: pd.DataFrame, column: str, *, dim: int | None, stage) -> t
     return matrix, rows
 
 
-def with_query_vectors(inp: pd.DataFrame, *, stage) -> pd.DataFrame:
-    """The frame with a ``query_vec`` in every row that can have one: that of the other rows of its query.
+class NoVector(ValueError):
+    """A row without a vector: what joined rankings leave where one of them did not find a document."""
+
+
+def stack_queries(inp: pd.DataFrame, *, dim: int | None, stage) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """:func:`stack_unique` of ``query_vec``; a row without one takes that of the other rows of its query.
 
     Joined rankings (``bm25 + dense``) have none in the rows that only the other one found.
 
+    Returns:
+        the frame, with a vector in every row that can have one, and what :func:`stack_unique` returns.
+
     Raises:
-        ValueError: the other rows of the query have different ones.
+        ValueError: as there; the other rows of the query have different ones.
     """
-    cells = inp["query_vec"].tolist()
-    if not any(type(cell) is float for cell in cells):
-        return inp
+    try:
+        return inp, *stack_unique(inp, "query_vec", dim=dim, stage=stage)
+    except NoVector:
+        inp = inp.assign(query_vec=_filled(inp["qid"].tolist(), inp["query_vec"].tolist(), stage))
+        return inp, *stack_unique(inp, "query_vec", dim=dim, stage=stage)
+
+
+def _filled(qids: list, cells: list, stage) -> np.ndarray:
     known: dict = {}
-    qids = inp["qid"].tolist()
     for row, (qid, cell) in enumerate(zip(qids, cells)):
         if type(cell) is not float and not np.array_equal(known.setdefault(qid, cell), cell):
             raise ValueError(f"{stage!r} found rows of query {qid!r} without query_vec, and another one in row {row} than before")
     column = np.empty(len(cells), dtype=object)
     column[:] = [known.get(qid, cell) if type(cell) is float else cell for qid, cell in zip(qids, cells)]
-    return inp.assign(query_vec=pd.Series(column, index=inp.index, dtype=object))
+    return column
 
 
 def unstack(matrix: np.ndarray, rows: np.ndarray | None = None, *, index: pd.Index | None = None) -> pd.Series:
@@ -140,8 +151,8 @@ def _as_vector(cell, column, row, dim, stage) -> np.ndarray:
         vector = array.astype(np.float32, copy=False) if array.dtype.kind in "fiu" else None
     except (TypeError, ValueError, RuntimeError):
         vector = None
-    if vector is not None and vector.ndim == 0 and np.isnan(vector):  # what merging two rankings leaves where one has no row
-        raise ValueError(f"{stage!r} found no vector (NaN) in {column} of row {row}; add it after rankings are joined")
+    if vector is not None and vector.ndim == 0 and np.isnan(vector):
+        raise NoVector(f"{stage!r} found no vector (NaN) in {column} of row {row}; add it after rankings are joined")
     if vector is None:
         found = f"an array of {cell.dtype}" if isinstance(cell, np.ndarray) else type(cell).__name__
         raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {found} in row {row}")

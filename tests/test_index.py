@@ -232,3 +232,12 @@ def test_the_entry_point_names_the_class(index):
     project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
     points = project["project"]["entry-points"]["pyterrier.artifact"]
     assert points[f"{index.ARTIFACT_TYPE}.{index.ARTIFACT_FORMAT}"] == "pyterrier_xetrieval:XetrievalIndex"
+
+
+def test_large_frames_are_explained_in_blocks(index, monkeypatch):
+    results = index.retriever(num_results=7)(topics())
+    whole = index.explainer()(results)["explanation"]
+    monkeypatch.setattr("pyterrier_xetrieval.index.explain._ROWS", 5)
+    assert_same(whole, index.explainer()(results)["explanation"])
+    with pytest.raises(ValueError, match="query_vec of row 17"):
+        index.explainer()(results.assign(query_vec=[v if i != 17 else "?" for i, v in enumerate(results["query_vec"])]))

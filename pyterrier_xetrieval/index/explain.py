@@ -12,7 +12,7 @@ from ..attribution import Attribution, attribute
 from ..explainer import explanations
 from ..scorer import row_dots
 from ..stage import RowWiseStage, distinct_aspects, positive_int, threshold_of
-from ..vectors import as_texts, stack_unique, with_query_vectors
+from ..vectors import as_texts, stack_queries
 from ..views import encode_view
 from .codes import DamagedCodes, PackedCodes, unpack
 from .format import FOLDED, VECTORS
@@ -75,20 +75,24 @@ class StoredExplainer(RowWiseStage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.result_frame(inp, extra_columns=["query_vec"], context=self)
-        inp = with_query_vectors(inp, stage=self)
         if not len(inp):
             return inp.assign(explanation=pd.Series([], dtype=object, index=inp.index))
+        inp, queries, query_rows = stack_queries(inp, dim=self.index.model.dim, stage=self)
         try:
-            frames = [inp] if len(inp) <= _ROWS else [inp.iloc[i : i + _ROWS] for i in range(0, len(inp), _ROWS)]
-            parts = [self._explained(frame) for frame in frames]
+            if len(inp) <= _ROWS:
+                parts = [self._explained(inp, queries, query_rows)]
+            else:
+                parts = []
+                for start in range(0, len(inp), _ROWS):
+                    own, rows = np.unique(query_rows[start : start + _ROWS], return_inverse=True)
+                    parts.append(self._explained(inp.iloc[start : start + _ROWS], queries[own], rows))
         except DamagedCodes as error:
             raise ValueError(f"{self.index!r} is damaged: {error}; {self.remedy}") from None
         return inp.assign(explanation=np.concatenate(parts))
 
-    def _explained(self, inp: pd.DataFrame) -> np.ndarray:
+    def _explained(self, inp: pd.DataFrame, queries: np.ndarray, query_rows: np.ndarray) -> np.ndarray:
         model, views = self.index.model, ("original", *self.aspects)
         qids, docnos = inp["qid"].tolist(), inp["docno"].tolist()
-        queries, query_rows = stack_unique(inp, "query_vec", dim=model.dim, stage=self)
         vectors, packed, rows = self._stored(inp, as_texts(docnos, stage=self))
         parts = attribute_stored(
             model.sae, queries, query_rows, packed, rows, row_dots(queries, query_rows, vectors, rows),
