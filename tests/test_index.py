@@ -239,5 +239,5 @@ def test_large_frames_are_explained_in_blocks(index, monkeypatch):
     whole = index.explainer()(results)["explanation"]
     monkeypatch.setattr("pyterrier_xetrieval.index.explain._ROWS", 5)
     assert_same(whole, index.explainer()(results)["explanation"])
-    with pytest.raises(ValueError, match="query_vec of row 17"):
+    with pytest.raises(ValueError, match="in query_vec, found str in row 17"):
         index.explainer()(results.assign(query_vec=[v if i != 17 else "?" for i, v in enumerate(results["query_vec"])]))

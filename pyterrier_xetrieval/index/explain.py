@@ -135,6 +135,6 @@ class IndexExplainer(StoredExplainer):
     def _stored(self, inp, docnos):
         layout, distinct = self.index.layout, {}
         rows = np.array([distinct.setdefault(docno, len(distinct)) for docno in docnos])
-        _, first = np.unique(rows, return_index=True)
+        first = np.unique(rows, return_index=True)[1] if len(distinct) < len(rows) else slice(None)
         docids = self.index.docids(list(distinct), guess=inp["docid"].to_numpy()[first] if "docid" in inp else None)
         return layout[f"{FOLDED if self.aspects else VECTORS}/vecs.f4"][docids], layout.codes(docids), rows
