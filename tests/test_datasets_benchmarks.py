@@ -3,12 +3,14 @@
 from typing import NamedTuple
 
 import ir_datasets
+import pyterrier as pt
 import pytest
 from ir_datasets.formats import TrecQrels, TsvDocs, TsvQueries
 from ir_datasets.util.download import Download, LocalDownload, RequestsDownload
 
-from pyterrier_xetrieval.datasets import BRIGHT_DOMAINS, Collection, benchmark, benchmarks
+from pyterrier_xetrieval.datasets import BRIGHT_DOMAINS, Collection, PyDocs, benchmark, benchmarks
 from pyterrier_xetrieval.datasets.benchmarks import IrCollection
+from pyterrier_xetrieval.datasets.provider import Provider
 
 
 class TitledDoc(NamedTuple):
@@ -117,3 +119,11 @@ def test_what_ir_datasets_lacks_goes_through_a_folder(name):
 def test_unknown_name():
     with pytest.raises(ValueError, match="expects one of bright, nq.*found 'nope'"):
         benchmark("nope")
+
+
+def test_by_name_through_pyterrier():
+    assert isinstance(pt.get_dataset("xetrieval:pydocs"), PyDocs)
+    assert repr(pt.get_dataset("xetrieval:bright/biology")) == "benchmark('bright/biology')"
+    with pytest.raises(KeyError, match="'xetrieval:nothing' not found"):
+        pt.get_dataset("xetrieval:nothing")
+    assert {"pydocs", "bright", "nq"} <= set(Provider().list_dataset_names())

@@ -61,6 +61,9 @@ _ELSEWHERE = {
 }
 
 
+NAMES = ("bright", *_SOURCES)
+
+
 class IrCollection(Collection):
     """An ir_datasets dataset with documents, queries and qrels; see :func:`benchmark`.
 
@@ -166,7 +169,7 @@ def benchmark(name: str) -> Collection:
             "and open that with beir_folder(path)"
         )
     if name not in _SOURCES:
-        raise ValueError(f"benchmark expects one of {', '.join(['bright', *_SOURCES, *_ELSEWHERE])}, found {name!r}")
+        raise ValueError(f"benchmark expects one of {', '.join([*NAMES, *_ELSEWHERE])}, found {name!r}")
     source = _SOURCES[name]
     return IrCollection(
         ir_datasets.load(source.id), name=name, query_text=source.query_text, made_from=source.made_from,
