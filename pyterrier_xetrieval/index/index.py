@@ -93,7 +93,8 @@ class XetrievalIndex(pt.Artifact):
     def indexer(self, *, encoder=None, resume: bool = True, batch_size: int = 256) -> XetrievalIndexer:
         """Adds documents as new shards: ``index = (encoder >> index.indexer()).index(more)``.
 
-        The index stays as it is until the addition is finished; an object that was loaded before goes on without it.
+        The index stays as it is until the addition is finished; an object that was loaded before goes on without it. Load
+        the index again before pyterrier_dr builds a search structure on ``vectors`` or ``folded``, which share a folder.
         """
         return XetrievalIndexer.adding(self, encoder=encoder, resume=resume, batch_size=batch_size)
 
