@@ -16,7 +16,8 @@ def replacing(path, mode: str = "w") -> Iterator[IO]:
     """A new file that takes the place of ``path`` when the block ends, in one step and on the disk.
 
     It is written beside its place, as ``.NAME.….unfinished``, a name that no other process of any machine has. When the
-    block raises, it is removed and ``path`` stays as it was; only a killed process leaves it behind.
+    block raises, it is removed and ``path`` stays as it was; only a killed process leaves it behind. A link stays a link:
+    what it points to is replaced. A device or a pipe has no other content to be replaced: it is written to as it is.
 
     Args:
         path: in a folder that is there.
@@ -27,10 +28,15 @@ def replacing(path, mode: str = "w") -> Iterator[IO]:
         with replacing("codes.npy", "wb") as file:
             np.save(file, codes)
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
+    encoding = None if "b" in mode else "utf-8"
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, mode, encoding=encoding) as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path))
+    unfinished = beside(path)
     try:
-        with open(unfinished, mode, encoding=None if "b" in mode else "utf-8") as file:
+        with open(unfinished, mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -38,6 +44,11 @@ def replacing(path, mode: str = "w") -> Iterator[IO]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def beside(path: Path) -> Path:
+    """Where something is written before it gets the name ``path``."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
 
 
 def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) -> None:

@@ -50,6 +50,34 @@ def test_a_place_that_cannot_be_taken(tmp_path):
     assert os.listdir(tmp_path) == ["folder"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other links and pipes")
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name in ("known", "new"):
+        (tmp_path / name).symlink_to(tmp_path / "there" / name)
+    (tmp_path / "there" / "known").write_text("old")
+    for name in ("known", "new"):
+        with replacing(tmp_path / name) as file:
+            file.write("whole")
+        assert (tmp_path / name).is_symlink() and (tmp_path / "there" / name).read_text() == "whole"
+    assert sorted(os.listdir(tmp_path)) == ["known", "new", "there"] and len(os.listdir(tmp_path / "there")) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other links and pipes")
+def test_pipes_and_devices_are_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with replacing(tmp_path / "pipe") as file:
+        file.write("größer\n")
+    assert os.read(reader, 99) == "größer\n".encode() and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+    (tmp_path / "null").symlink_to(os.devnull)  # the device itself must not be put at risk by a test
+    with replacing(tmp_path / "null", "wb") as file:
+        file.write(b"gone")
+    assert (tmp_path / "null").is_symlink() and (tmp_path / "null").is_char_device()
+    assert sorted(os.listdir(tmp_path)) == ["null", "pipe"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 def test_permissions_follow_the_umask(tmp_path, umask):
