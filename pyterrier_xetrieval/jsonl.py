@@ -16,6 +16,14 @@ except ImportError:  # Windows: two runs that write to one file are not noticed 
     fcntl = None
 
 
+def check_can_be_read_again(path: Path, *, stage: str) -> None:
+    """ValueError for a pipe or a device: it would be empty when it is read a second time."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(
+            f"{stage} expects a file that can be read more than once, found a pipe or device at {path}; store it first"
+        )
+
+
 def records(path: Path) -> Iterator[tuple[str, dict]]:
     """Where it stands and the object of each line of somebody's JSON-lines file (``.gz`` too) that is not blank.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets import beir_folder
-from ..jsonl import records
+from ..jsonl import check_can_be_read_again, records
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CorpusFile:
 
     Raises:
         FileNotFoundError: (when read) nothing at ``path``.
-        ValueError: (when read) a line that is no such object; names the line.
+        ValueError: (when read) a line that is no such object, named; a pipe, since a corpus is read more than once.
 
     Example::
 
@@ -54,6 +54,7 @@ class CorpusFile:
 
 
 def _json_documents(path: Path) -> Iterator[dict]:
+    check_can_be_read_again(path, stage="CorpusFile")
     for where, row in records(path):
         docno = row.get("docno", row.get("_id"))
         if docno is None or not isinstance(row.get("text"), str):
