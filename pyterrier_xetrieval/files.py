@@ -1,9 +1,10 @@
-"""Files that are there whole or not at all, and the file that says what a folder of work was begun with."""
+"""Files and folders that are there whole or not at all, and the file that says what a folder of work was begun with."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +44,34 @@ def replacing(path, mode: str = "w") -> Iterator[IO]:
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def new_folder(path) -> Iterator[Path]:
+    """A new folder that gets the name ``path`` when the block ends, in one step; :func:`replacing` for folders.
+
+    Raises:
+        FileExistsError: something else has come to be at ``path``; it stays.
+
+    Example::
+
+        with new_folder("model") as folder:
+            (folder / "README.md").write_text("…")
+    """
+    path = Path(path)
+    unfinished = beside(path)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        try:
+            unfinished.rename(path)
+        except OSError:
+            if os.path.lexists(path):
+                raise FileExistsError(f"{path} already exists; choose another path or remove it first") from None
+            raise
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
         raise
 
 

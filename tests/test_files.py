@@ -1,11 +1,12 @@
-"""Tests of files that are replaced whole or not at all."""
+"""Tests of files and folders that are replaced whole or not at all."""
 
 import os
 
 import numpy as np
 import pytest
+from conftest import make_model
 
-from pyterrier_xetrieval.files import replacing
+from pyterrier_xetrieval.files import new_folder, replacing
 
 
 @pytest.mark.parametrize("before", [None, "old"])
@@ -99,3 +100,37 @@ def test_two_at_once(tmp_path):
         first.write("first")
         second.write("second")
     assert path.read_text() == "first" and os.listdir(tmp_path) == ["file"]  # the one that ended last
+
+
+def test_a_folder_gets_its_name_when_the_block_ends(tmp_path):
+    path = tmp_path / "in" / "model"
+    with new_folder(str(path)) as folder:
+        (folder / "facts").write_text("all")
+        assert not path.exists() and folder.parent == path.parent
+    assert os.listdir(tmp_path / "in") == ["model"] and (path / "facts").read_text() == "all"
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "other") as folder:
+        (folder / "facts").write_text("half")
+        raise KeyboardInterrupt
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError), new_folder(tmp_path / "file" / "model"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["file", "in"]
+
+
+def test_of_two_that_make_a_folder_the_slower_one_is_told_so(tmp_path):
+    with pytest.raises(FileExistsError, match=f"{tmp_path / 'model'} already exists"), new_folder(tmp_path / "model") as slow:
+        (slow / "facts").write_text("slow")
+        with new_folder(tmp_path / "model") as fast:
+            (fast / "facts").write_text("fast")
+    assert os.listdir(tmp_path) == ["model"] and (tmp_path / "model" / "facts").read_text() == "fast"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_permissions_of_folders_follow_the_umask_too(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        saved = make_model().save(tmp_path / "model").path
+    finally:
+        os.umask(before)
+    assert saved.stat().st_mode & 0o777 == 0o777 & ~umask
