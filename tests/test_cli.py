@@ -15,6 +15,7 @@ from llm_server import real_server, smollm_path
 
 from pyterrier_xetrieval.cli import main
 from pyterrier_xetrieval.cli.params import Features
+from pyterrier_xetrieval.training.corpus import CorpusFile
 from pyterrier_xetrieval.training.teacher import Teacher
 
 COMMANDS = ["teach", "train", "describe", "explain", "evaluate", "demo"]
@@ -135,6 +136,13 @@ def test_bad_lines_are_named_before_anybody_is_asked(tmp_path, server):
     (tmp_path / "folder").mkdir()
     assert "has no corpus.jsonl" in one_line(run("teach", tmp_path / "folder", tmp_path / "out", *server))
     assert not (tmp_path / "out").exists()
+
+
+def test_half_characters_are_replaced_where_a_file_is_read(tmp_path):
+    """They are valid JSON, and neither tokenizers nor pyarrow take them."""
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(rb'{"docno": "a\uDC00", "title": "\ud83d", "text": "\ud83d\ude00 \\ud800 x\ud800"}' + b"\n")
+    assert list(CorpusFile(path)) == [{"docno": "a?", "text": "? \U0001f600 \\ud800 x?"}]
 
 
 def test_bad_options_of_the_language_model(tmp_path, corpus, server, monkeypatch):

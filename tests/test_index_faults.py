@@ -155,6 +155,23 @@ def test_another_corpus_or_other_settings_do_not_resume(model, tmp_path):
     assert len(make_model(random_sae(seed=5)).indexer(other, resume=False, shard_size=8).index(corpus(5, prefix="x"))) == 5
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_vectors_of_another_encoder_do_not_resume(model, tmp_path, dtype):
+    def cut_off():
+        yield from corpus()[:20]
+        raise InterruptedError
+
+    def indexer():
+        return model.indexer(tmp_path / "index", dtype=dtype, **OPTIONS)
+
+    with pytest.raises(InterruptedError):
+        indexer().index(cut_off())
+    told = "resumes .* expects document 'd0' to have the vector stored there"
+    with pytest.raises(ValueError, match=told):
+        indexer().index({**d, "doc_vec": np.roll(d["doc_vec"], 1)} for d in corpus())
+    indexer().index(corpus()).verify()
+
+
 def test_an_addition_that_was_cut_off_can_be_dropped(model, tmp_path):
     index = model.indexer(tmp_path / "i", **OPTIONS).index(corpus()[:10])
 

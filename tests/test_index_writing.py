@@ -29,6 +29,10 @@ def test_any_docno(model, tmp_path, monkeypatch, widths):
     for wrong in ("07", "8", "dd", "d\0", ""):
         with pytest.raises(ValueError, match="does not hold"):
             index.docids(["7", wrong])
+    for docno, told in (("d" * 4097, "at most 4,096 bytes, found 4,097 in 'ddd"), ("d\ud800", "UTF-8 can write"), ("d\0", "NUL")):
+        with pytest.raises(ValueError, match=f"XetrievalIndexer expects docno to .*{told}"):
+            model.indexer(tmp_path / "j").index([{**documents[0], "docno": docno}])
+    assert len(model.indexer(tmp_path / "j").index([{**documents[0], "docno": "é" * 2048}])) == 1
 
 
 def test_a_threshold_dictionary_and_a_document_without_features(tmp_path):
