@@ -66,6 +66,7 @@ class XetrievalKind:
         if not self.file(part).exists():
             indexer = copy.copy(self.indexer)
             indexer.path, indexer.resume = path, True
+            indexer._encodes_again = False  # one run's workers have one encoder
             pipeline_of(self.stages, indexer).index(part.documents())
 
     def join(self, parts: Sequence[Part], path: Path) -> None:

@@ -26,14 +26,15 @@ class XetrievalIndexer(pt.Indexer):
     """Indexes a corpus of any length in bounded memory, shard by shard: ``(encoder >> model.indexer(path)).index(corpus)``.
 
     A run that was cut off goes on from its last finished shard when it is started again with the same corpus and
-    the same vectors (it compares a few); nothing can be loaded from ``path`` before the whole index is finished. The model
+    encoder (it compares a few vectors); nothing can be loaded from ``path`` before the whole index is finished. The model
     is stored with the index.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         path: the index's folder.
-        encoder: adds ``doc_vec``, and then sees only documents that no finished shard holds; None where the pipeline
-            did that already (``encoder >> indexer`` encodes finished documents again when a run is resumed).
+        encoder: adds ``doc_vec``, and then sees only documents that no finished shard holds, and one of those that do, to
+            be known again; None where the pipeline did that already (``encoder >> indexer`` encodes finished documents
+            again when a run is resumed).
         aspects: the views beside the original one (default: all that the model has).
         weights: of the views in the folded vector, as in :class:`~pyterrier_xetrieval.MultiViewScorer`; None for the
             model's own.
@@ -73,6 +74,7 @@ class XetrievalIndexer(pt.Indexer):
         self.batch_size = positive_int(batch_size, "batch_size", stage="XetrievalIndexer")
         self.shard_size = positive_int(shard_size, "shard_size", stage="XetrievalIndexer")
         self._add = False
+        self._encodes_again = encoder is not None  # one document, when it goes on
 
     @classmethod
     def adding(cls, index, *, encoder=None, resume=True, batch_size: int = 256) -> XetrievalIndexer:
@@ -150,7 +152,8 @@ class XetrievalIndexer(pt.Indexer):
                         f"XetrievalIndexer resumes {self.path} and expects document {at - own} of the corpus to be {expected!r}, "
                         f"found {found!r}; index the same corpus, or start over with resume=False"
                     )
-                if compared < 10 and self.encoder is None and document.get("doc_vec") is not None:
+                at_hand = self.encoder is None and document.get("doc_vec") is not None
+                if compared < 10 if at_hand else compared < 1 and self._encodes_again:
                     self._compare(document, vectors[at])
                     compared += 1
 
