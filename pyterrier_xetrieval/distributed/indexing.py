@@ -15,7 +15,7 @@ from pyterrier_dr import FlexIndex
 
 from ..files import replacing, same_as_kept
 from ..index import XetrievalIndexer
-from ..index.docnos import SeenDocnos
+from ..index.docnos import SeenDocnos, check_docno
 from ..index.format import META
 from ..jsonl import appending
 from ..stage import positive_int
@@ -36,8 +36,8 @@ def index_corpus(
 
     The corpus is cut into consecutive parts, a worker indexes each with the pipeline's own stages, and this process
     joins them. Parts and what is known of the job are in ``PATH.parts`` beside the index until it is finished: started
-    again, the job goes on with what is missing there. All machines must see that folder and the corpus's Parquet files
-    at the same paths. Ray's cluster is the one that ``ray.init(…)`` was called for, or this machine.
+    again, the job goes on with what is missing there; documents of parts that are not finished may have been corrected.
+    All machines must see that folder and the corpus's Parquet files at the same paths. Ray's cluster is the one that ``ray.init(…)`` was called for, or this machine.
 
     A text's vector depends in its last bits on the processor and on the number of threads (Ray gives a worker
     ``num_cpus`` of them); "the same" is meant for the same of both.
@@ -92,10 +92,8 @@ def index_corpus(
                     f"{STAGE} expects nothing at {path}, found another index; move it away to go on with the parts in {folder}"
                 )
         else:
-            parts = cut(corpus, size, folder / "corpus", stage=STAGE)
-            if not (folder / "parts.json").exists():
-                _check_docnos(parts)
-            same_as_kept(folder / "parts.json", digest_of(parts), stage=STAGE)
+            parts = cut(corpus, size, folder / "corpus", stage=STAGE, renew=job.renew)
+            _check_parts(parts, folder / "parts.json", job)
             job.prepare()
             missing = [part for part in parts if not job.file(part).exists()]
             n = parts[-1].stop
@@ -122,9 +120,28 @@ def _ends(parts: Sequence[Part]) -> dict:
     return {"documents": parts[-1].stop, "first": next(parts[0].docnos()), "last": last}
 
 
+def _check_parts(parts: Sequence[Part], kept: Path, job) -> None:
+    """ValueError for parts that are not those the job was begun with, but for corrected ones that nothing was made of yet."""
+    found = {part.name: digest_of([part]) for part in parts}
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    if known == found:
+        return
+    for part in parts:
+        if part.name in known and known[part.name] != found[part.name] and not job.renew(part):
+            raise ValueError(
+                f"{STAGE}: {kept.parent} was begun with other documents among {part.start} … {part.stop - 1}, which are indexed; "
+                "give the same corpus, or remove that folder"
+            )
+    if len(known) > len(found):
+        raise ValueError(f"{STAGE}: {kept.parent} was begun with {len(known)} parts, not {len(found)}; remove that folder")
+    _check_docnos(parts)
+    with replacing(kept) as file:
+        json.dump(found, file, indent=1)
+
+
 def _check_docnos(parts: Sequence[Part]) -> None:
-    """ValueError for a docno that two documents have: joining would find it too, after all the work."""
-    docnos = (docno for part in parts for docno in part.docnos())
-    with closing(SeenDocnos(stage="index_corpus")) as seen:
+    """ValueError for a docno that cannot be indexed or that two documents have: it would be found too late, after much work."""
+    docnos = (check_docno(docno, stage=STAGE) for part in parts for docno in part.docnos())
+    with closing(SeenDocnos(stage=STAGE)) as seen:
         while batch := list(islice(docnos, ROWS)):
             seen.add(batch)

@@ -52,6 +52,15 @@ class XetrievalKind:
     def file(self, part: Part) -> Path:
         return self.folder / part.name / META
 
+    def renew(self, part: Part) -> bool:
+        """Drops what was made of the part's documents before they were corrected; False if it is finished."""
+        if self.file(part).exists():
+            return False
+        wait_for_lock(self.folder / part.name / SHARDS)
+        if (self.folder / part.name).exists():
+            shutil.rmtree(self.folder / part.name)
+        return True
+
     def __getstate__(self) -> dict:  # weights come from the shared folder
         indexer = copy.copy(self.indexer)
         device, indexer.model = str(indexer.model.device), None
@@ -112,6 +121,9 @@ class FlexKind:
 
     def file(self, part: Part) -> Path:
         return self.folder / f"{part.name}.npy"
+
+    def renew(self, part: Part) -> bool:
+        return not self.file(part).exists()  # there is nothing unfinished
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "target": None}
