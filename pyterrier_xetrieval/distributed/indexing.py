@@ -37,7 +37,8 @@ def index_corpus(
     The corpus is cut into consecutive parts, a worker indexes each with the pipeline's own stages, and this process
     joins them. Parts and what is known of the job are in ``PATH.parts`` beside the index until it is finished: started
     again, the job goes on with what is missing there; documents of parts that are not finished may have been corrected.
-    All machines must see that folder and the corpus's Parquet files at the same paths. Ray's cluster is the one that ``ray.init(…)`` was called for, or this machine.
+    All machines must see that folder and the corpus's Parquet files at the same paths. Ray's cluster is the one that
+    ``ray.init(…)`` was called for, or this machine.
 
     A text's vector depends in its last bits on the processor and on the number of threads (Ray gives a worker
     ``num_cpus`` of them); "the same" is meant for the same of both.
