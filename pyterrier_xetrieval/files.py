@@ -84,7 +84,7 @@ def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) 
     """Compares the arguments with those kept in a file; where there are none, keeps these, if told so.
 
     Raises:
-        ValueError: they differ; it names all that do.
+        ValueError: they differ; it names all that do. The file is damaged.
     """
     arguments = json.loads(json.dumps(arguments))
     if not path.is_file():
@@ -92,7 +92,12 @@ def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) 
             return
         with replacing(path) as file:
             json.dump(arguments, file, indent=1)
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(kept, dict):
+            raise ValueError(f"expected an object, found {type(kept).__name__}")
+    except ValueError as error:
+        raise ValueError(f"{stage}: {path} is damaged ({error}); remove it") from None
     other = [f"{name}={kept.get(name)!r}, not {value!r}" for name, value in arguments.items() if kept.get(name) != value]
     if other:
         told = "; ".join(other)

@@ -66,10 +66,15 @@ class Documents(Sequence):
     """Documents ``{docno, text}`` by row, from a folder that :meth:`store` filled; none of them is held in memory."""
 
     def __init__(self, folder: Path):
-        self.digest = (folder / "digest").read_text()
-        self._ends = np.load(folder / "ends.npy", mmap_mode="r")
-        with open(folder / "documents.jsonl", "rb") as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            self.digest = (folder / "digest").read_text()
+            self._ends = np.load(folder / "ends.npy", mmap_mode="r")
+            with open(folder / "documents.jsonl", "rb") as file:
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if len(self._bytes) != self._ends[-1]:
+                raise ValueError(f"expected {self._ends[-1]} bytes in documents.jsonl, found {len(self._bytes)}")
+        except (ValueError, EOFError, IndexError, FileNotFoundError) as error:
+            raise ValueError(f"{folder} is damaged, its digest, ends.npy or documents.jsonl ({error}); remove it") from None
 
     def __len__(self) -> int:
         return len(self._ends) - 1
