@@ -16,6 +16,7 @@ from ir_measures import nDCG
 from pyterrier_dr import FlexIndex
 
 from .datasets import PyDocs
+from .files import new_folder
 from .model import Xetrieval
 from .training import feature_samples
 from .vectors import VectorLoader
@@ -74,9 +75,12 @@ class Demo:
     def _index(self, name: str, stage: pt.Transformer, documents) -> FlexIndex:
         path = self.folder / name
         if not (path / "pt_meta.json").exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with pt.io.finalized_directory(str(path)) as unfinished:
-                (stage >> FlexIndex(unfinished, verbose=False).indexer(mode="overwrite")).index(documents())
+            try:
+                with new_folder(path) as unfinished:
+                    (stage >> FlexIndex(str(unfinished), verbose=False).indexer(mode="overwrite")).index(documents())
+            except FileExistsError:
+                if not (path / "pt_meta.json").exists():  # otherwise another demo was faster, with the same vectors
+                    raise
         return FlexIndex(str(path), verbose=False)
 
     def evaluate(self) -> pd.DataFrame:

@@ -158,5 +158,10 @@ def encoder_identity(encoder, uses: Sequence[str], *, stage: str) -> dict:
 
 def check_same_encoder(known: np.ndarray, found: np.ndarray, folder: Path, *, stage: str) -> None:
     """ValueError if a text's vector by this encoder is not the one that is known from its vectors in a folder."""
-    if known.shape != found.shape or not known @ found >= SAME * np.linalg.norm(known) * np.linalg.norm(found):
+    if not same_direction(known, found):
         raise ValueError(f"{stage} found other vectors of this encoder in {folder}: the encoder has changed; remove it")
+
+
+def same_direction(known: np.ndarray, found: np.ndarray) -> bool:
+    """Whether two vectors may be those of one text by one encoder."""
+    return known.shape == found.shape and bool(known @ found >= SAME * np.linalg.norm(known) * np.linalg.norm(found))

@@ -1,9 +1,10 @@
-"""Files that are there whole or not at all, and the file that says what a folder of work was begun with."""
+"""Files and folders that are there whole or not at all, and the file that says what a folder of work was begun with."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ def replacing(path, mode: str = "w") -> Iterator[IO]:
     """A new file that takes the place of ``path`` when the block ends, in one step and on the disk.
 
     It is written beside its place, as ``.NAME.….unfinished``, a name that no other process of any machine has. When the
-    block raises, it is removed and ``path`` stays as it was; only a killed process leaves it behind.
+    block raises, it is removed and ``path`` stays as it was; only a killed process leaves it behind. A link stays a link:
+    what it points to is replaced. A device or a pipe has no other content to be replaced: it is written to as it is.
 
     Args:
         path: in a folder that is there.
@@ -27,10 +29,15 @@ def replacing(path, mode: str = "w") -> Iterator[IO]:
         with replacing("codes.npy", "wb") as file:
             np.save(file, codes)
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
+    encoding = None if "b" in mode else "utf-8"
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, mode, encoding=encoding) as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path))
+    unfinished = beside(path)
     try:
-        with open(unfinished, mode, encoding=None if "b" in mode else "utf-8") as file:
+        with open(unfinished, mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -40,11 +47,44 @@ def replacing(path, mode: str = "w") -> Iterator[IO]:
         raise
 
 
+@contextmanager
+def new_folder(path) -> Iterator[Path]:
+    """A new folder that gets the name ``path`` when the block ends, in one step; :func:`replacing` for folders.
+
+    Raises:
+        FileExistsError: something else has come to be at ``path``; it stays.
+
+    Example::
+
+        with new_folder("model") as folder:
+            (folder / "README.md").write_text("…")
+    """
+    path = Path(path)
+    unfinished = beside(path)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        try:
+            unfinished.rename(path)
+        except OSError:
+            if os.path.lexists(path):
+                raise FileExistsError(f"{path} already exists; choose another path or remove it first") from None
+            raise
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+
+
+def beside(path: Path) -> Path:
+    """Where something is written before it gets the name ``path``."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
+
+
 def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) -> None:
     """Compares the arguments with those kept in a file; where there are none, keeps these, if told so.
 
     Raises:
-        ValueError: they differ; it names all that do.
+        ValueError: they differ; it names all that do. The file is damaged.
     """
     arguments = json.loads(json.dumps(arguments))
     if not path.is_file():
@@ -52,7 +92,12 @@ def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) 
             return
         with replacing(path) as file:
             json.dump(arguments, file, indent=1)
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(kept, dict):
+            raise ValueError(f"expected an object, found {type(kept).__name__}")
+    except ValueError as error:
+        raise ValueError(f"{stage}: {path} is damaged ({error}); remove it") from None
     other = [f"{name}={kept.get(name)!r}, not {value!r}" for name, value in arguments.items() if kept.get(name) != value]
     if other:
         told = "; ".join(other)

@@ -16,6 +16,14 @@ except ImportError:  # Windows: two runs that write to one file are not noticed 
     fcntl = None
 
 
+def check_can_be_read_again(path: Path, *, stage: str) -> None:
+    """ValueError for a pipe or a device: it would be empty when it is read a second time."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError(
+            f"{stage} expects a file that can be read more than once, found a pipe or device at {path}; store it first"
+        )
+
+
 def records(path: Path) -> Iterator[tuple[str, dict]]:
     """Where it stands and the object of each line of somebody's JSON-lines file (``.gz`` too) that is not blank.
 
@@ -37,6 +45,8 @@ def _object(line: bytes, where: str) -> dict:
         row = json.loads(line)
     except ValueError as error:  # no JSON, or no UTF-8
         raise ValueError(f"{where} is no JSON: {error}") from None
+    if b"\\ud" in line or b"\\uD" in line:  # half of a character, which neither tokenizers nor UTF-8 take, becomes "?"
+        row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
     if not isinstance(row, dict):
         raise ValueError(f"{where} expects an object, found {str(row)[:80]}")
     return row

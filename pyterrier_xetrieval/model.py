@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from . import __version__
 from .encoder import load_encoder
 from .explainer import SAEExplainer
+from .files import new_folder
 from .internalizer import Internalizer, ReasoningInternalizer
 from .intervention import FeatureIntervention
 from .labels import FeatureLabels
@@ -131,24 +132,23 @@ class Xetrieval(pt.Artifact):
         path = Path(path).expanduser().absolute()
         if path.exists():
             raise FileExistsError(f"{path} already exists; choose another path or remove it first")
-        path.parent.mkdir(parents=True, exist_ok=True)
         states = {
             INTERNALIZERS: {f"{a}.{name}": w for a, m in self.internalizers.items() for name, w in m.state_dict().items()},
             SAE: self.sae.state_dict(),
         }
-        with pt.io.finalized_directory(str(path)) as folder:
+        with new_folder(path) as folder:
             for name, state in states.items():
                 tensors = {key: w.to("cpu", getattr(torch, dtype)).contiguous() for key, w in state.items()}
                 if bad := [key for key, w in tensors.items() if not w.isfinite().all()]:
                     raise ValueError(f"Xetrieval.save expects weights that {dtype} can hold, found others in {bad[0]}")
-                save_file(tensors, f"{folder}/{name}")
-                os.chmod(f"{folder}/{name}", 0o644)  # safetensors writes for the owner alone
-            self.labels.write(f"{folder}/{LABELS}")
+                save_file(tensors, folder / name)
+                os.chmod(folder / name, 0o644)  # safetensors writes for the owner alone
+            self.labels.write(folder / LABELS)
             if card:
-                Path(folder, "README.md").write_text(card, encoding="utf-8")
-            sums = {name: _sha256(f"{folder}/{name}") for name in states}
+                (folder / "README.md").write_text(card, encoding="utf-8")
+            sums = {name: _sha256(folder / name) for name in states}
             meta = {**self.meta, "dtype": dtype, "sha256": sums}
-            Path(folder, META).write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            (folder / META).write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return type(self)(str(path), device=str(self.device))
 
     @property

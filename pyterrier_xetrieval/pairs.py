@@ -12,7 +12,7 @@ import pandas as pd
 import pyterrier as pt
 
 from .files import replacing
-from .jsonl import records
+from .jsonl import check_can_be_read_again, records
 from .model import Xetrieval
 
 RELEASED_KEYS = ("query_id", "doc_id", "shared_features", "per_view_shared_features", "feature_explanations")
@@ -37,7 +37,7 @@ def explain_file(
 
     Args:
         model: the model.
-        source: pairs as :func:`read_pairs` reads them.
+        source: pairs as :func:`read_pairs` reads them; read twice, therefore no pipe.
         target: one line per pair with the released program's keys; replaced in one step when all pairs are done.
         encoder: a pyterrier_dr bi-encoder, or None for the model's own.
         attribution: also write ``score``, ``parts`` and ``features`` of :meth:`Explanation.to_dict`.
@@ -45,8 +45,10 @@ def explain_file(
         chunk: pairs held in memory at once.
 
     Raises:
-        ValueError: a bad line in ``source``, no pairs at all, or ``target`` is ``source``; it is then left as it was.
+        ValueError: a bad line in ``source``, no pairs at all, a pipe, or ``target`` is ``source``; it is then left as it was.
+        RuntimeError: ``source`` changed while it was read; ``target`` is left as it was too.
     """
+    check_can_be_read_again(Path(source), stage="explain_file")
     if os.path.exists(target) and os.path.samefile(source, target):
         raise ValueError(f"explain_file expects another file than {source} to write to")
     encoder = model.encoder() if encoder is None else encoder
@@ -55,13 +57,18 @@ def explain_file(
     if not total:
         raise ValueError(f"{source} holds no pairs")
     with replacing(target) as out, pt.tqdm(total=total, desc="explain", unit="pair") as bar:
-        pairs = read_pairs(source)
+        pairs, done = read_pairs(source), 0
         while batch := list(islice(pairs, chunk)):
             for pair, explanation in zip(batch, explain(_encoded(encoder, batch))["explanation"]):
                 record = explanation.to_dict() | {key: pair.get(key) for key in ("query_id", "doc_id")}
                 keys = record if attribution else RELEASED_KEYS
                 out.write(json.dumps({key: record[key] for key in keys}, ensure_ascii=False) + "\n")
             bar.update(len(batch))
+            done += len(batch)
+        if done != total:
+            raise RuntimeError(
+                f"explain_file counted {total} pairs in {source} and then found {done}; start again when it is whole"
+            )
     return total
 
 

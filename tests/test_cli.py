@@ -3,18 +3,21 @@
 import gzip
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from llm_server import real_server, smollm_path
+from llm_server import Proxy, real_server, smollm_path
 
 from pyterrier_xetrieval.cli import main
 from pyterrier_xetrieval.cli.params import Features
+from pyterrier_xetrieval.training.corpus import CorpusFile
 from pyterrier_xetrieval.training.teacher import Teacher
 
 COMMANDS = ["teach", "train", "describe", "explain", "evaluate", "demo"]
@@ -137,6 +140,13 @@ def test_bad_lines_are_named_before_anybody_is_asked(tmp_path, server):
     assert not (tmp_path / "out").exists()
 
 
+def test_half_characters_are_replaced_where_a_file_is_read(tmp_path):
+    """They are valid JSON, and neither tokenizers nor pyarrow take them."""
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(rb'{"docno": "a\uDC00", "title": "\ud83d", "text": "\ud83d\ude00 \\ud800 x\ud800"}' + b"\n")
+    assert list(CorpusFile(path)) == [{"docno": "a?", "text": "? \U0001f600 \\ud800 x?"}]
+
+
 def test_bad_options_of_the_language_model(tmp_path, corpus, server, monkeypatch):
     out = tmp_path / "out.jsonl"
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -178,6 +188,44 @@ def test_bad_models_datasets_and_tables(tmp_path, corpus, server):
 
 def test_ranges_of_features():
     assert Features().convert("17,20-22,21", None, None) == [17, 20, 21, 22]
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, corpus, server):
+    out = tmp_path / ("x" * 250)  # itself a name that would do, but not that of the file beside it
+    for command in (["explain", corpus, out], ["teach", corpus, out, *server], ["describe", tmp_path, corpus, out, *server]):
+        assert f"cannot write to {tmp_path}: File name too long" in one_line(run(*command))
+    (tmp_path / "link").symlink_to(tmp_path / "gone" / "out")
+    assert f"cannot write to {tmp_path}: No such file" in one_line(run("explain", corpus, tmp_path / "link"))
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.jsonl", "link"}
+
+
+COMMAND = [sys.executable, "-m", "pyterrier_xetrieval.cli"]
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM]])
+def test_a_server_that_hangs_holds_nobody_up(tmp_path, corpus, signals):
+    with Proxy(delay=300) as proxy:
+        options = ["--model", "m", "--base-url", proxy.url, "--workers", "2"]
+        child = subprocess.Popen([*COMMAND, "teach", corpus, tmp_path / "out.jsonl", *options], stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 120
+        while len(proxy.seen) < 2 and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child.send_signal(signals[0])
+        if len(signals) == 2:
+            assert any(line.startswith("waiting for 2 requests; Ctrl-C again stops now") for line in child.stderr)
+            child.send_signal(signals[1])
+        assert child.wait(timeout=20) == -signals[-1]
+        child.stderr.close()
+
+
+def test_what_is_ended_by_sigterm_leaves_no_unfinished_file(tmp_path):
+    pairs = write(tmp_path / "pairs.jsonl", *({"query": "x", "doc": f"Number {i}."} for i in range(20_000)))
+    child = subprocess.Popen([*COMMAND, "explain", pairs, tmp_path / "out.jsonl"], stderr=subprocess.PIPE, text=True)
+    assert any("explain: " in line for line in child.stderr)  # the bar, when it is redrawn
+    assert len(list(tmp_path.iterdir())) == 2
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=60) == -signal.SIGTERM and list(tmp_path.iterdir()) == [pairs]
+    child.stderr.close()
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path, corpus, server, monkeypatch):

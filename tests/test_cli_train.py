@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from llm_server import Proxy
 from pyterrier_dr import FlexIndex
 from test_cli import lines, one_line, real_server, run, write
 from test_own_model import reverse, short_documents
@@ -130,6 +131,19 @@ def test_describe_and_score_by_a_real_model(made, folder):
     before = (folder / "hypotheses.jsonl").read_bytes()
     assert run(*arguments, "--features", chosen).exit_code == 0
     assert (folder / "hypotheses.jsonl").read_bytes() == before
+
+
+def test_describe_exits_with_1_if_hypotheses_are_missing(made, folder, tmp_path):
+    work = folder / "made.work"
+    counts = feature_samples(Xetrieval(folder / "made"), FlexIndex(str(work / "corpus.flex"), verbose=False).np_vecs()).counts
+    one, two = np.flatnonzero(counts)[:2]
+    with Proxy(["", "", "", "words", "", "", "", "more words"]) as proxy:
+        arguments = ["describe", folder / "made", folder, tmp_path / "out.jsonl", "--model", "m", "--base-url", proxy.url]
+        arguments += ["--work", work, "--workers", 1, "--features", f"{one},{two}"]
+        for code, described in ((1, 1), (1, 1), (0, 2)):
+            done = run(*arguments)
+            assert done.exit_code == code and len(lines(tmp_path / "out.jsonl")) == described, done.output
+            assert ("1 answer(s) are missing" in done.stderr) == bool(code)
 
 
 def test_describe_refuses_the_vectors_of_another_encoder(made, folder, tmp_path):

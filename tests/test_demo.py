@@ -7,10 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyterrier as pt
 import pytest
 from click.testing import CliRunner
 
 from pyterrier_xetrieval.cli import main
+from pyterrier_xetrieval.demo import Demo
 
 COMMAND = [str(Path(sys.executable).with_name("pyterrier-xetrieval"))]
 
@@ -66,3 +69,15 @@ def test_second_run_reuses_the_vectors_and_asks_something_else(first, home):
 def test_bad_options_exit_with_2_and_one_clear_line(arguments):
     done = CliRunner().invoke(main, ["demo", *arguments])
     assert done.exit_code == 2 and done.output.count("Error") == 1 and isinstance(done.exception, SystemExit)
+
+
+def test_a_slower_demo_takes_the_vectors_of_a_faster_one(tmp_path):
+    job, documents = Demo(None, None, tmp_path), [{"docno": d, "doc_vec": np.ones(2, np.float32)} for d in "abc"]
+    job.folder = tmp_path / "pydocs"
+
+    def meanwhile():
+        Demo._index(job, "v.flex", pt.Transformer.identity(), lambda: documents)
+        return documents
+
+    assert len(job._index("v.flex", pt.Transformer.identity(), meanwhile)) == 3
+    assert os.listdir(tmp_path / "pydocs") == ["v.flex"]

@@ -1,11 +1,12 @@
-"""Tests of files that are replaced whole or not at all."""
+"""Tests of files and folders that are replaced whole or not at all."""
 
 import os
 
 import numpy as np
 import pytest
+from conftest import make_model
 
-from pyterrier_xetrieval.files import replacing
+from pyterrier_xetrieval.files import new_folder, replacing
 
 
 @pytest.mark.parametrize("before", [None, "old"])
@@ -50,6 +51,34 @@ def test_a_place_that_cannot_be_taken(tmp_path):
     assert os.listdir(tmp_path) == ["folder"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other links and pipes")
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name in ("known", "new"):
+        (tmp_path / name).symlink_to(tmp_path / "there" / name)
+    (tmp_path / "there" / "known").write_text("old")
+    for name in ("known", "new"):
+        with replacing(tmp_path / name) as file:
+            file.write("whole")
+        assert (tmp_path / name).is_symlink() and (tmp_path / "there" / name).read_text() == "whole"
+    assert sorted(os.listdir(tmp_path)) == ["known", "new", "there"] and len(os.listdir(tmp_path / "there")) == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other links and pipes")
+def test_pipes_and_devices_are_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with replacing(tmp_path / "pipe") as file:
+        file.write("größer\n")
+    assert os.read(reader, 99) == "größer\n".encode() and (tmp_path / "pipe").is_fifo()
+    os.close(reader)
+    (tmp_path / "null").symlink_to(os.devnull)  # the device itself must not be put at risk by a test
+    with replacing(tmp_path / "null", "wb") as file:
+        file.write(b"gone")
+    assert (tmp_path / "null").is_symlink() and (tmp_path / "null").is_char_device()
+    assert sorted(os.listdir(tmp_path)) == ["null", "pipe"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 def test_permissions_follow_the_umask(tmp_path, umask):
@@ -71,3 +100,37 @@ def test_two_at_once(tmp_path):
         first.write("first")
         second.write("second")
     assert path.read_text() == "first" and os.listdir(tmp_path) == ["file"]  # the one that ended last
+
+
+def test_a_folder_gets_its_name_when_the_block_ends(tmp_path):
+    path = tmp_path / "in" / "model"
+    with new_folder(str(path)) as folder:
+        (folder / "facts").write_text("all")
+        assert not path.exists() and folder.parent == path.parent
+    assert os.listdir(tmp_path / "in") == ["model"] and (path / "facts").read_text() == "all"
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "other") as folder:
+        (folder / "facts").write_text("half")
+        raise KeyboardInterrupt
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError), new_folder(tmp_path / "file" / "model"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["file", "in"]
+
+
+def test_of_two_that_make_a_folder_the_slower_one_is_told_so(tmp_path):
+    with pytest.raises(FileExistsError, match=f"{tmp_path / 'model'} already exists"), new_folder(tmp_path / "model") as slow:
+        (slow / "facts").write_text("slow")
+        with new_folder(tmp_path / "model") as fast:
+            (fast / "facts").write_text("fast")
+    assert os.listdir(tmp_path) == ["model"] and (tmp_path / "model" / "facts").read_text() == "fast"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_permissions_of_folders_follow_the_umask_too(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        saved = make_model().save(tmp_path / "model").path
+    finally:
+        os.umask(before)
+    assert saved.stat().st_mode & 0o777 == 0o777 & ~umask

@@ -5,6 +5,7 @@ import resource
 import signal
 
 import numpy as np
+import pyterrier as pt
 import pytest
 import torch
 from conftest import make_model, random_sae
@@ -153,6 +154,39 @@ def test_another_corpus_or_other_settings_do_not_resume(model, tmp_path):
     with pytest.raises(RuntimeError):
         model.indexer(other, **OPTIONS).index(cut_off(corpus()[:20]))
     assert len(make_model(random_sae(seed=5)).indexer(other, resume=False, shard_size=8).index(corpus(5, prefix="x"))) == 5
+
+
+class Encodes(pt.Transformer):
+    """Vectors by docno, and which documents they were asked for."""
+
+    def __init__(self, seed=0):
+        self.seed, self.asked = seed, []
+
+    def transform(self, inp):
+        self.asked += inp["docno"].tolist()
+        vectors = {d["docno"]: np.roll(d["doc_vec"], self.seed) for d in corpus()}
+        return inp.assign(doc_vec=inp["docno"].map(vectors))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_vectors_of_another_encoder_do_not_resume(model, tmp_path, dtype):
+    def cut_off():
+        yield from corpus()[:20]
+        raise InterruptedError
+
+    def indexer(encoder=None):
+        return model.indexer(tmp_path / "index", encoder=encoder, dtype=dtype, **OPTIONS)
+
+    with pytest.raises(InterruptedError):
+        indexer().index(cut_off())
+    told = "resumes .* expects document 'd0' to have the vector stored there"
+    with pytest.raises(ValueError, match=told):
+        indexer().index({**d, "doc_vec": np.roll(d["doc_vec"], 1)} for d in corpus())
+    with pytest.raises(ValueError, match=told):
+        indexer(Encodes(seed=1)).index(corpus())
+    same = Encodes()
+    indexer(same).index(corpus()).verify()
+    assert same.asked == ["d0", *(f"d{i}" for i in range(15, 40))]  # one of the finished shard, and the others
 
 
 def test_an_addition_that_was_cut_off_can_be_dropped(model, tmp_path):

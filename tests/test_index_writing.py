@@ -29,6 +29,10 @@ def test_any_docno(model, tmp_path, monkeypatch, widths):
     for wrong in ("07", "8", "dd", "d\0", ""):
         with pytest.raises(ValueError, match="does not hold"):
             index.docids(["7", wrong])
+    for docno, told in (("d" * 4097, "at most 4,096 bytes, found 4,097 in 'ddd"), ("d\ud800", "UTF-8 can write"), ("d\0", "NUL")):
+        with pytest.raises(ValueError, match=f"XetrievalIndexer expects docno to .*{told}"):
+            model.indexer(tmp_path / "j").index([{**documents[0], "docno": docno}])
+    assert len(model.indexer(tmp_path / "j").index([{**documents[0], "docno": "é" * 2048}])) == 1
 
 
 def test_a_threshold_dictionary_and_a_document_without_features(tmp_path):
@@ -155,7 +159,7 @@ def test_the_encoder_sees_new_documents_alone(model, tmp_path):
         model.indexer(tmp_path / "i", encoder=Lookup(22), shard_size=15, batch_size=4).index(texts)
     rest = Lookup(40)
     index = model.indexer(tmp_path / "i", encoder=rest, shard_size=15, batch_size=4).index(texts)
-    assert len(index) == 40 and rest.asked == list(vectors)[15:]
+    assert len(index) == 40 and rest.asked == ["d0", *list(vectors)[15:]]  # and one by which the encoder is known again
     again = (Lookup(40) >> model.indexer(tmp_path / "piped", shard_size=15, batch_size=4)).index(texts)
     assert content(again.path) == content(index.path)
 

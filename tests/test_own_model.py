@@ -243,6 +243,34 @@ def write(path, *lines):
     return path
 
 
+@pytest.mark.parametrize("size", [0, 10, 400])
+def test_damaged_work_files_are_named(made, folder, tmp_path, size):
+    work = tmp_path / "work"
+    for name in (
+        "arguments.json",
+        "encoder.json",
+        "documents/ends.npy",
+        "documents/documents.jsonl",
+        "internalizers.pt",
+        "sae.pt",
+    ):
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(folder / "made.work", work)
+        with open(work / name, "r+b") as file:
+            file.truncate(min(size, (work / name).stat().st_size - 1))
+        named = work / "documents" if name.startswith("documents") else work / name
+        with pytest.raises(ValueError, match=f"{named}.* remove it"):
+            train_model(folder / "corpus.jsonl", folder / "reasoning.jsonl", MiniLM(), tmp_path / "out", work=work, **OPTIONS)
+        shutil.rmtree(named) if named.is_dir() else named.unlink()  # as told: it is made again
+    made_again = train_model(
+        folder / "corpus.jsonl", folder / "reasoning.jsonl", MiniLM(), tmp_path / "out", work=work, **OPTIONS
+    )
+    assert made_again.meta["sha256"] == made.meta["sha256"]
+    with pytest.raises(ValueError, match="arguments.json is damaged .expected an object, found list.; remove it"):
+        (work / "arguments.json").write_text("[]")
+        train_model(folder / "corpus.jsonl", folder / "reasoning.jsonl", MiniLM(), tmp_path / "new", work=work, **OPTIONS)
+
+
 def test_bad_input_is_named_before_anything_is_written(made, folder, tmp_path):
     corpus = folder / "corpus.jsonl"
     one, work = {"_id": "str.split", "aspect": "qa", "text": "x"}, warm(folder, "bad.work")

@@ -1,9 +1,13 @@
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
 
+from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.cli import main
+from pyterrier_xetrieval.pairs import explain_file
+from pyterrier_xetrieval.training.corpus import CorpusFile
 
 PAIRS = [
     {"query_id": "q1", "doc_id": "d1", "query": "sort a list", "doc": "Return a new sorted list from the iterable."},
@@ -68,3 +72,26 @@ def test_bad_paths_exit_with_2(pairs, tmp_path):
     assert done.exit_code == 2 and "no Xetrieval artifact" in done.output
     (tmp_path / "empty.jsonl").write_text("\n")
     assert "holds no pairs" in run(tmp_path / "empty.jsonl", tmp_path / "out.jsonl").output
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="shells here give pipes no path")
+def test_a_pipe_is_refused_because_it_can_be_read_only_once(pairs, tmp_path):
+    (tmp_path / "out.jsonl").write_text("old")
+    reader, writer = os.pipe()  # as of: explain <(head -5 pairs.jsonl) out.jsonl
+    os.write(writer, pairs.read_bytes())
+    os.close(writer)
+    done = run(f"/dev/fd/{reader}", tmp_path / "out.jsonl")
+    assert done.exit_code == 2 and "expects a file that can be read more than once" in done.output, done.output
+    assert (tmp_path / "out.jsonl").read_text() == "old"
+    with pytest.raises(ValueError, match="CorpusFile expects a file that can be read more than once"):
+        list(CorpusFile(f"/dev/fd/{reader}"))
+    os.close(reader)
+
+
+def test_pairs_that_go_missing_while_they_are_read(pairs, tmp_path, monkeypatch):
+    (tmp_path / "out.jsonl").write_text("old")
+    passes = iter([PAIRS, PAIRS[:1]])
+    monkeypatch.setattr("pyterrier_xetrieval.pairs.read_pairs", lambda path: iter(next(passes)))
+    with pytest.raises(RuntimeError, match="counted 3 pairs in .* and then found 1"):
+        explain_file(Xetrieval.default(), pairs, tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_text() == "old"

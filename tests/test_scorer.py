@@ -52,6 +52,19 @@ def test_views_edited_per_row_are_folded_per_row(model, results):
     np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("retriever", ["faiss_hnsw_retriever", "faiss_ivf_retriever"])
+def test_what_faiss_built_is_opened_again(tmp_path, retriever):
+    """As in a later process, where none of it is in memory any more."""
+    vectors, path = unit(np.random.default_rng(0), 200, 16), str(tmp_path / "i.flex")
+    FlexIndex(path, verbose=False).index({"docno": f"d{i}", "doc_vec": v} for i, v in enumerate(vectors))
+    topics = pd.DataFrame({"qid": ["q"], "query_vec": [vectors[7]]})
+    options = {"n_list": 4} if "ivf" in retriever else {}
+    built, opened = (
+        getattr(FlexIndex(path, verbose=False), retriever)(num_results=5, **options)(topics) for _ in ("once", "again")
+    )
+    assert opened.docno.tolist() == built.docno.tolist() and built.docno[0] == "d7"
+
+
 RETRIEVERS = ["np_retriever", "torch_retriever", "faiss_flat_retriever", "faiss_hnsw_retriever", "faiss_ivf_retriever"]
 
 

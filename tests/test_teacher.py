@@ -136,6 +136,27 @@ Teacher(llm, prompts=prompts).write(documents, out)
 """
 
 
+def test_answers_of_other_shapes_end_no_run(out):
+    """As servers send them that take the protocol lightly; the client hands on whatever it is."""
+    bodies = [completion("unused") for _ in range(7)]
+    odd = [[{"type": "text", "text": "Rab"}, {"type": "image_url"}, {"text": "bits"}, 7], {"text": "x"}, 7, [], None]
+    for body, content in zip(bodies, odd):
+        body["choices"][0]["message"]["content"] = content
+    bodies[5]["usage"], bodies[5]["choices"][0]["finish_reason"] = {"prompt_tokens": "10", "completion_tokens": None}, {"a": 1}
+    bodies[6] |= {"choices": {"0": "x"}, "usage": "free"}
+    with Proxy([json.dumps(body).encode() for body in bodies]) as proxy:
+        answers = proxy.llm().generate(["?"] * 7)
+    assert [answer.text for answer in answers] == ["Rabbits", "", "", "", "", "unused", ""]
+    problems = [answer.problem for answer in answers]
+    assert problems[1:3] == ["the answer is dict, not a text: {'text': 'x'}", "the answer is int, not a text: 7"]
+    assert "not a chat completion" in problems[6] and [p is None for p in problems] == [1, 0, 0, 1, 1, 1, 0]
+    assert answers[0][1:4] == (10, 20, "stop") and answers[5][1:4] == (None, None, None)
+    with Proxy([json.dumps(body).encode() for body in [*bodies[1:3], bodies[6], bodies[5]]]) as proxy:
+        teacher = Teacher(proxy.llm(workers=1), prompts={"topic": SHORT["topic"]}, attempts=4, price=(1, 1))
+        assert teacher.write(DOCS[:1], out).written == 1  # after three that are in the file of failures
+    assert len(lines(out.with_suffix(".failures.jsonl"))) == 3 and lines(out)[0]["text"] == "unused"
+
+
 def test_killed_in_the_middle_and_started_again(out):
     documents = [{"docno": f"d{i}", "text": f"Number {i}."} for i in range(5)]
     with Proxy(delay=0.2) as proxy:

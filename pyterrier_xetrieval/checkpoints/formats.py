@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pyterrier as pt
-
+from ..files import new_folder
 from ..sae import SparseAutoencoder
 from . import dictionary_learning, saelens, sparsify
 
@@ -78,9 +77,8 @@ def write_sae(sae: SparseAutoencoder, path, *, format: str) -> Path:
     path = Path(path).expanduser().absolute()
     if path.exists():
         raise FileExistsError(f"{path} already exists; choose another path or remove it first")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pt.io.finalized_directory(str(path)) as folder:
-        FORMATS[format].write(sae, Path(folder))
-        for file in Path(folder).iterdir():
+    with new_folder(path) as folder:
+        FORMATS[format].write(sae, folder)
+        for file in folder.iterdir():
             file.chmod(0o644)  # safetensors writes for the owner alone
     return path

@@ -52,8 +52,10 @@ def describe(model, corpus, out, llm, device, table, features, score, work, seed
     The column detection is the share of right answers; 0.5 is chance. The answers are in OUT's .detection.jsonl.
 
     Every answer is in its file as soon as it has come back, and the vectors are kept. After an interruption the same
-    command goes on. Answers of another model, corpus or seed under the same name are refused.
+    command goes on. Answers of another model, corpus or seed under the same name are refused. The exit code is 1 if
+    hypotheses are missing at the end.
     """
+    from ..jsonl import json_lines
     from ..labels import FeatureLabels
     from ..training import describe as describe_features
     from ..training import detection_scores, feature_samples
@@ -80,3 +82,6 @@ def describe(model, corpus, out, llm, device, table, features, score, work, seed
             "no described feature is active in 50 documents and silent in enough others: none was scored"
         )  # fmt: skip
         click.echo(f"{answers}: {told}")
+    wanted = samples.counts.nonzero()[0].tolist() if features is None else features
+    if set(wanted) - {row["feature"] for _, row in json_lines(out)}:
+        click.get_current_context().exit(1)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from .signals import ending_in_order
+
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
@@ -35,7 +37,7 @@ class Command(click.Command):
             raise click.UsageError(f"{_line(error.format_message())} (see {name} --help)") from None
 
     def invoke(self, ctx):
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), ending_in_order():
             warnings.showwarning = _show_warning
             try:
                 return super().invoke(ctx)

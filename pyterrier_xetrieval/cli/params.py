@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import click
+
+from ..files import beside
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -32,7 +35,7 @@ DEVICE = click.option("--device", type=Device(), help='Where the models compute,
 
 
 class NewPath(click.Path):
-    """A file or folder to write, in a folder that exists."""
+    """A file or folder to write, in a folder that exists and takes files: better refused now than after the work."""
 
     def __init__(self, *, folder: bool = False):
         super().__init__(file_okay=not folder, dir_okay=folder, writable=True, path_type=Path)
@@ -41,6 +44,13 @@ class NewPath(click.Path):
         path = super().convert(value, param, ctx)
         if not path.absolute().parent.is_dir():
             self.fail(f"folder {path.parent} does not exist", param, ctx)
+        if not path.exists() or path.is_file():  # a device or a pipe is written to as it is
+            trial = beside(Path(os.path.realpath(path)))
+            try:
+                trial.touch()
+                trial.unlink()
+            except OSError as error:
+                self.fail(f"cannot write to {path.parent}: {error.strerror}", param, ctx)
         return path
 
 

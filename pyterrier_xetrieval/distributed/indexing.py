@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import copy
+import json
 import math
 import shutil
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pyterrier as pt
 from pyterrier_dr import FlexIndex
 
 from ..files import replacing, same_as_kept
-from ..index import XetrievalIndex, XetrievalIndexer, merge
-from ..index.docnos import SeenDocnos
-from ..index.format import META, MODEL, SHARDS
+from ..index import XetrievalIndexer
+from ..index.docnos import SeenDocnos, check_docno
+from ..index.format import META
 from ..jsonl import appending
-from ..model import Xetrieval
 from ..stage import positive_int
 from .cluster import Workforce, require_ray, run_parts
-from .folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files, wait_for_lock
+from .folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
+from .kinds import STAGE, FlexKind, XetrievalKind
 from .parts import ROWS, Part, cut, digest_of
 
-STAGE = "index_corpus"
+JOINED = "joined.json"  # in a job's folder: what the index at its path will be known by
 
 
 def index_corpus(
@@ -38,8 +36,9 @@ def index_corpus(
 
     The corpus is cut into consecutive parts, a worker indexes each with the pipeline's own stages, and this process
     joins them. Parts and what is known of the job are in ``PATH.parts`` beside the index until it is finished: started
-    again, the job goes on with what is missing there. All machines must see that folder and the corpus's Parquet files
-    at the same paths. Ray's cluster is the one that ``ray.init(…)`` was called for, or this machine.
+    again, the job goes on with what is missing there; documents of parts that are not finished may have been corrected.
+    All machines must see that folder and the corpus's Parquet files at the same paths. Ray's cluster is the one that
+    ``ray.init(…)`` was called for, or this machine.
 
     A text's vector depends in its last bits on the processor and on the number of threads (Ray gives a worker
     ``num_cpus`` of them); "the same" is meant for the same of both.
@@ -76,11 +75,11 @@ def index_corpus(
     *stages, target = pipeline if isinstance(pipeline, pt.Compose) else [pipeline]
     if not isinstance(target, (XetrievalIndexer, FlexIndex)) or getattr(target, "_add", False):
         raise ValueError(f"{STAGE} expects a pipeline that ends in model.indexer(path) or a FlexIndex, found {target!r}")
-    kind = _Xetrieval if isinstance(target, XetrievalIndexer) else _Flex
-    path = Path(target.path if kind is _Xetrieval else target.index_path).expanduser().absolute()
+    kind = XetrievalKind if isinstance(target, XetrievalIndexer) else FlexKind
+    path = Path(target.path if kind is XetrievalKind else target.index_path).expanduser().absolute()
     folder = path.with_name(f"{path.name}.parts")
     size = positive_int(part_size, "part_size", stage=STAGE)
-    unit = math.lcm(_batch(stages), target.shard_size if kind is _Xetrieval else 1)
+    unit = math.lcm(_batch(stages), target.shard_size if kind is XetrievalKind else 1)
     size = -(-size // unit) * unit  # no batch and no shard across parts
     check_free(folder, path, stage=STAGE)
     with appending(folder / LOCK):
@@ -88,11 +87,14 @@ def index_corpus(
         shared_token(folder)
         job = kind(folder / "done", tuple(stages), target)
         same_as_kept(folder / JOB, {**job.facts(), "part_size": size}, stage=STAGE)
-        if not (path / META).exists():  # otherwise the last run was cut off as it ended
-            parts = cut(corpus, size, folder / "corpus", stage=STAGE)
-            if not (folder / "parts.json").exists():
-                _check_docnos(parts)
-            same_as_kept(folder / "parts.json", digest_of(parts), stage=STAGE)
+        if (path / META).exists():  # the last run was cut off as it ended, or somebody else was here
+            if not (folder / JOINED).exists() or not job.is_at(path, json.loads((folder / JOINED).read_text())):
+                raise FileExistsError(
+                    f"{STAGE} expects nothing at {path}, found another index; move it away to go on with the parts in {folder}"
+                )
+        else:
+            parts = cut(corpus, size, folder / "corpus", stage=STAGE, renew=job.renew)
+            _check_parts(parts, folder / "parts.json", job)
             job.prepare()
             missing = [part for part in parts if not job.file(part).exists()]
             n = parts[-1].stop
@@ -100,6 +102,8 @@ def index_corpus(
                 for i, _ in run_parts(job, missing, folder, cluster, stage=STAGE):
                     bar.update(len(missing[i]))
             wait_for_files(map(job.file, parts), stage=STAGE)
+            with replacing(folder / JOINED) as file:
+                json.dump(_ends(parts), file)
             job.join(parts, path)
         gone = put_away(folder)
     shutil.rmtree(gone)
@@ -112,142 +116,33 @@ def _batch(stages: Sequence) -> int:
     return max([100, *sizes]) if stages else 1
 
 
+def _ends(parts: Sequence[Part]) -> dict:
+    *_, last = parts[-1].docnos()
+    return {"documents": parts[-1].stop, "first": next(parts[0].docnos()), "last": last}
+
+
+def _check_parts(parts: Sequence[Part], kept: Path, job) -> None:
+    """ValueError for parts that are not those the job was begun with, but for corrected ones that nothing was made of yet."""
+    found = {part.name: digest_of([part]) for part in parts}
+    known = json.loads(kept.read_text()) if kept.exists() else {}
+    if known == found:
+        return
+    for part in parts:
+        if part.name in known and known[part.name] != found[part.name] and not job.renew(part):
+            raise ValueError(
+                f"{STAGE}: {kept.parent} was begun with other documents among {part.start} … {part.stop - 1}, which are indexed; "
+                "give the same corpus, or remove that folder"
+            )
+    if len(known) > len(found):
+        raise ValueError(f"{STAGE}: {kept.parent} was begun with {len(known)} parts, not {len(found)}; remove that folder")
+    _check_docnos(parts)
+    with replacing(kept) as file:
+        json.dump(found, file, indent=1)
+
+
 def _check_docnos(parts: Sequence[Part]) -> None:
-    """ValueError for a docno that two documents have: joining would find it too, after all the work."""
-    docnos = (docno for part in parts for docno in part.docnos())
-    with closing(SeenDocnos(stage="index_corpus")) as seen:
+    """ValueError for a docno that cannot be indexed or that two documents have: it would be found too late, after much work."""
+    docnos = (check_docno(docno, stage=STAGE) for part in parts for docno in part.docnos())
+    with closing(SeenDocnos(stage=STAGE)) as seen:
         while batch := list(islice(docnos, ROWS)):
             seen.add(batch)
-
-
-def pipeline_of(stages: Sequence, sink):
-    return pt.Compose(*stages, sink) if stages else sink
-
-
-def shared_model(model: Xetrieval, folder: Path) -> None:
-    """Keeps the model where workers find it, in the type that an index would keep it in."""
-    if not folder.exists():
-        model.save(folder, dtype=model.stored_dtype)
-
-
-@dataclass
-class _Xetrieval:
-    """Parts as indexes of their own; joined by :func:`pyterrier_xetrieval.index.merge`."""
-
-    folder: Path
-    stages: tuple
-    indexer: XetrievalIndexer
-
-    def facts(self) -> dict:
-        stages = [*self.stages, *([self.indexer.encoder] if self.indexer.encoder is not None else [])]
-        return {"kind": "xetrieval", **self.indexer.settings(), "stages": list(map(_name, stages))}
-
-    def prepare(self) -> None:
-        self.folder.mkdir(exist_ok=True)
-        shared_model(self.indexer.model, self.folder.parent / MODEL)
-
-    def file(self, part: Part) -> Path:
-        return self.folder / part.name / META
-
-    def __getstate__(self) -> dict:  # weights come from the shared folder
-        indexer = copy.copy(self.indexer)
-        device, indexer.model = str(indexer.model.device), None
-        return {"folder": self.folder, "stages": self.stages, "indexer": indexer, "device": device}
-
-    def start(self) -> None:
-        self.indexer.model = Xetrieval(self.folder.parent / MODEL, device=self.device)
-
-    def run(self, part: Part) -> None:
-        path = self.folder / part.name
-        wait_for_lock(path / SHARDS)
-        if not self.file(part).exists():
-            indexer = copy.copy(self.indexer)
-            indexer.path, indexer.resume = path, True
-            pipeline_of(self.stages, indexer).index(part.documents())
-
-    def join(self, parts: Sequence[Part], path: Path) -> None:
-        merge(_Opened([self.folder / part.name for part in parts]), path)
-
-    def open(self, path: Path) -> XetrievalIndex:
-        return XetrievalIndex(path, device=str(self.indexer.model.device))
-
-
-class _Opened(Sequence):
-    """Indexes, each opened when it is asked for: memory maps of thousands at once are more than a process may have."""
-
-    def __init__(self, paths: list[Path]):
-        self.paths = paths
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, i):
-        return XetrievalIndex(self.paths[i])
-
-
-@dataclass
-class _Flex:
-    """Parts as matrices; joined by the FlexIndex's own indexing."""
-
-    folder: Path
-    stages: tuple
-    target: FlexIndex | None
-
-    def facts(self) -> dict:
-        return {"kind": "flex", "stages": list(map(_name, self.stages))}
-
-    def prepare(self) -> None:
-        self.folder.mkdir(exist_ok=True)
-
-    def file(self, part: Part) -> Path:
-        return self.folder / f"{part.name}.npy"
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "target": None}
-
-    def start(self) -> None:
-        pass
-
-    def run(self, part: Part) -> None:
-        if not self.file(part).exists():
-            pipeline_of(self.stages, _Matrix(self.file(part), len(part))).index(part.documents())
-
-    def join(self, parts: Sequence[Part], path: Path) -> None:
-        partial = path.with_name(f".{path.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        FlexIndex(str(partial), verbose=False).index(
-            {"docno": docno, "doc_vec": vector}
-            for part in parts
-            for docno, vector in zip(part.docnos(), np.load(self.file(part), mmap_mode="r"), strict=True)
-        )
-        partial.rename(path)
-
-    def open(self, path: Path) -> FlexIndex:
-        return FlexIndex(str(path), sim_fn=self.target.sim_fn, verbose=self.target.verbose)
-
-
-class _Matrix(pt.Indexer):
-    """Writes ``doc_vec`` of ``n`` documents as a float32 matrix, all or nothing."""
-
-    def __init__(self, path: Path, n: int):
-        self.path, self.n = path, n
-
-    def index(self, inp):
-        rows, matrix = 0, None
-        with replacing(self.path, "wb") as file:
-            for document in inp:
-                vector = np.asarray(document["doc_vec"])
-                if matrix is None:
-                    matrix = np.lib.format.open_memmap(file.name, "w+", "<f4", (self.n, *vector.shape))
-                if vector.shape != matrix.shape[1:] or rows == self.n or vector.ndim != 1:
-                    raise ValueError(f"{STAGE} expects one vector of one dimension for each document, found {vector.shape}")
-                matrix[rows], rows = vector, rows + 1
-            if rows != self.n:
-                raise ValueError(f"{STAGE} expects a doc_vec for each of {self.n} documents, found {rows}")
-            matrix.flush()
-
-
-def _name(stage) -> str:
-    """What a stage is known by when a job is gone on with; a memory address would be another one each time."""
-    name = repr(stage)
-    return type(stage).__qualname__ if " object at 0x" in name else name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -111,13 +111,14 @@ def documents_of(corpus) -> Iterator[dict]:
         yield document
 
 
-def cut(corpus, size: int, folder: Path, *, stage: str) -> list[Part]:
+def cut(corpus, size: int, folder: Path, *, stage: str, renew: Callable[[Part], bool] = lambda part: False) -> list[Part]:
     """Cuts a corpus into parts of ``size`` documents.
 
     Parquet files stay where they are, which must be the same path on all machines; anything else is copied to Parquet
     files in ``folder``, a part each. A copy that was cut off goes on behind its last whole part.
 
     Args:
+        renew: told of a part of the copy whose documents are others now; whether it may be copied again.
         corpus: a Parquet file or a folder of them; a path as :class:`~pyterrier_xetrieval.training.CorpusFile` reads it;
             a dataset of PyTerrier or ir_datasets; a frame; an iterable of dicts, or a function that returns one.
 
@@ -126,9 +127,9 @@ def cut(corpus, size: int, folder: Path, *, stage: str) -> list[Part]:
         ValueError: no documents, one without docno, fields that differ; another corpus than that of the copy.
     """
     files = parquet_files(corpus) if isinstance(corpus, (str, Path)) else []
-    return (
-        _ranges([file.expanduser().absolute() for file in files], size, stage) if files else _copied(corpus, size, folder, stage)
-    )
+    if files:
+        return _ranges([file.expanduser().absolute() for file in files], size, stage)
+    return _copied(corpus, size, folder, stage, renew)
 
 
 def digest_of(parts: list[Part]) -> dict:
@@ -164,23 +165,30 @@ def _ranges(files: list[Path], size: int, stage: str) -> list[Part]:
     return parts
 
 
-def _copied(corpus, size: int, folder: Path, stage: str) -> list[Part]:
-    parts, documents = [], documents_of(corpus)
+def _copied(corpus, size: int, folder: Path, stage: str, renew) -> list[Part]:
+    parts, documents, known = [], documents_of(corpus), {}
     with appending(folder / "corpus.jsonl") as log:
-        known = [row for _, row in json_lines(folder / "corpus.jsonl")]
+        for _, row in json_lines(folder / "corpus.jsonl"):
+            known[row["part"]] = row  # the last one counts
+
+        def note(row: dict) -> None:
+            write_line(log, row)
+            os.fsync(log.fileno())
+
         while batch := list(islice(documents, size)):
             part = Part(len(parts), len(parts) * size, len(parts) * size + len(batch), ())
             file = folder / f"{part.name}.parquet"
-            entry = {"documents": len(batch), "sha256": _digest(batch, part.start, stage)}
-            if part.number >= len(known):
+            entry = {"part": part.number, "documents": len(batch), "sha256": _digest(batch, part.start, stage)}
+            if known.get(part.number) != entry:
+                if part.number in known:
+                    if not renew(part):
+                        raise ValueError(
+                            f"{stage} expects the corpus that {folder} was begun with, found other documents among {part.start} … "
+                            f"{part.stop - 1}; give the same corpus, or remove that folder"
+                        )
+                    note({"part": part.number})  # of no corpus, until its file is whole again
                 _write(batch, file, part.start, stage)
-                write_line(log, entry)
-                os.fsync(log.fileno())
-            elif known[part.number] != entry:
-                raise ValueError(
-                    f"{stage} expects the corpus that {folder} was begun with, found other documents among {part.start} … "
-                    f"{part.stop - 1}; give the same corpus, or remove that folder"
-                )
+                note(entry)
             parts.append(Part(part.number, part.start, part.stop, ((str(file), 0, len(batch)),)))
     if len(parts) < len(known):
         raise ValueError(
@@ -195,7 +203,7 @@ def _digest(batch: list[dict], start: int, stage: str) -> str:
     digest = hashlib.sha256()
     for at, document in enumerate(batch, start):
         docno = document.get("docno") if isinstance(document, dict) else None
-        if not isinstance(docno, str):
+        if not isinstance(docno, str) or not docno:
             raise ValueError(f"{stage} expects documents with a string as docno, found {str(document)[:80]} (document {at})")
         for name, value in sorted(document.items()):
             digest.update(f"{name}\0".encode() + (value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()))

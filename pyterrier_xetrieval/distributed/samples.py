@@ -21,7 +21,7 @@ from ..stage import positive_int, threshold_of
 from ..training import samples as single
 from .cluster import Workforce, require_ray, run_parts
 from .folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
-from .indexing import shared_model
+from .kinds import shared_model
 
 STAGE = "feature_samples"
 

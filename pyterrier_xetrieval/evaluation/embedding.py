@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -19,7 +17,7 @@ from pyterrier_dr import FlexIndex
 from ..datasets import beir_folder
 from ..datasets.base import excluded_of, name_of
 from ..encoder import check_same_encoder, encoder_identity
-from ..files import replacing
+from ..files import new_folder, replacing
 from ..texts import StoredTexts, TextWriter
 from ..vectors import read_unit_vectors
 from .collection import EmbeddedCollection
@@ -187,17 +185,12 @@ def _identity(encoder) -> list[str]:
 
 def _write(folder: Path, fill: Callable[[Path], None]) -> None:
     """Fills a new folder and gives it its name when it is finished."""
-    new = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.unfinished")
-    new.mkdir(parents=True)
     try:
-        fill(new)
-        try:
-            new.rename(folder)
-        except OSError:
-            if not (folder / FACTS).is_file():  # otherwise another run was faster
-                raise FileExistsError(f"embed found {folder}, which it did not write; move it away") from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        with new_folder(folder) as new:
+            fill(new)
+    except FileExistsError:
+        if not (folder / FACTS).is_file():  # otherwise another run was faster
+            raise FileExistsError(f"embed found {folder}, which it did not write; move it away") from None
 
 
 def _open_vectors(index: Path) -> np.ndarray:

@@ -12,9 +12,23 @@ from npids.utils import FileManager
 
 from .format import DOCUMENT, Layout
 
+MAX_BYTES = 4096  # of a docno: numpy keeps lists of them as wide as the longest
 _BLOCK = 1 << 16  # docnos in one block of equal width, at most
 _WIDTHS = 1 << 23  # bytes of a block, which is as wide as its longest docno
 _AT_ONCE = 1 << 22  # entries of the inverse lookup sorted in one pass: about 100 MB
+
+
+def check_docno(docno, *, stage: str) -> str:
+    """The docno; ValueError for one that cannot be stored, or would make the lookup of the whole index as wide as itself."""
+    if not isinstance(docno, str) or not docno or "\0" in docno:
+        raise ValueError(f"{stage} expects docno to be a string that is not empty and has no NUL, found {str(docno)[:80]!r}")
+    try:
+        size = len(docno.encode())
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{stage} expects docno to be text that UTF-8 can write, found {docno[:80]!r}: {error.reason}") from None
+    if size > MAX_BYTES:
+        raise ValueError(f"{stage} expects docno to have at most {MAX_BYTES:,} bytes, found {size:,} in {docno[:80]!r}…")
+    return docno
 
 
 class SeenDocnos:

@@ -8,29 +8,33 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 
 from .. import __version__
+from ..encoder import same_direction
 from ..stage import Stage, positive_int
 from ..vectors import stack_unique
-from .docnos import SeenDocnos, read_docnos
+from .docnos import SeenDocnos, check_docno, read_docnos
 from .encoding import encode_documents, fingerprint
-from .format import MATRIX, MAX_VIEWS, META, VERSION, Layout
+from .format import MATRIX, MAX_VIEWS, META, VECTORS, VERSION, Layout
 from .writer import ShardWriter
 
 
 class XetrievalIndexer(pt.Indexer):
     """Indexes a corpus of any length in bounded memory, shard by shard: ``(encoder >> model.indexer(path)).index(corpus)``.
 
-    A run that was cut off goes on from its last finished shard when it is started again with the same corpus; nothing
-    can be loaded from ``path`` before the whole index is finished. The model is stored with the index.
+    A run that was cut off goes on from its last finished shard when it is started again with the same corpus and
+    encoder (it compares a few vectors); nothing can be loaded from ``path`` before the whole index is finished. The model
+    is stored with the index.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         path: the index's folder.
-        encoder: adds ``doc_vec``, and then sees only documents that no finished shard holds; None where the pipeline
-            did that already (``encoder >> indexer`` encodes finished documents again when a run is resumed).
+        encoder: adds ``doc_vec``, and then sees only documents that no finished shard holds, and one of those that do, to
+            be known again; None where the pipeline did that already (``encoder >> indexer`` encodes finished documents
+            again when a run is resumed).
         aspects: the views beside the original one (default: all that the model has).
         weights: of the views in the folded vector, as in :class:`~pyterrier_xetrieval.MultiViewScorer`; None for the
             model's own.
@@ -43,7 +47,8 @@ class XetrievalIndexer(pt.Indexer):
 
     Raises:
         ValueError: a document without ``docno`` or ``doc_vec``, a docno twice, vectors of another dimension, NaN or
-            infinite; no documents; a corpus that does not begin with the documents of the finished shards.
+            infinite; no documents; a corpus that does not begin with the documents of the finished shards, or not with
+            their vectors.
         FileExistsError: a finished index or something else at ``path``, or another writer.
 
     Example::
@@ -69,6 +74,7 @@ class XetrievalIndexer(pt.Indexer):
         self.batch_size = positive_int(batch_size, "batch_size", stage="XetrievalIndexer")
         self.shard_size = positive_int(shard_size, "shard_size", stage="XetrievalIndexer")
         self._add = False
+        self._encodes_again = encoder is not None  # one document, when it goes on
 
     @classmethod
     def adding(cls, index, *, encoder=None, resume=True, batch_size: int = 256) -> XetrievalIndexer:
@@ -113,7 +119,7 @@ class XetrievalIndexer(pt.Indexer):
             with closing(SeenDocnos(stage="XetrievalIndexer")) as seen:
                 self._skip(documents, seen, base)
                 while batch := list(islice(documents, min(self.batch_size, writer.room))):
-                    docnos = list(map(_docno, batch))
+                    docnos = [check_docno(document.get("docno"), stage="XetrievalIndexer") for document in batch]
                     seen.add(docnos)
                     writer.append(self._encoded(docnos, batch))
             writer.finish(self._meta())
@@ -135,6 +141,7 @@ class XetrievalIndexer(pt.Indexer):
         """Takes the documents of finished shards of this run from the corpus; all docnos so far count as seen."""
         layout = Layout(self.path)
         own = int(layout.starts[base or 0])  # where this run began
+        vectors, compared = layout[f"{VECTORS}/{MATRIX[self.dtype]}"] if len(layout) > own else None, 0
         for start, docnos in read_docnos(layout, 10_000):
             seen.add(docnos)
             for at, expected in enumerate(docnos[max(0, own - start) :], max(start, own)):
@@ -145,8 +152,28 @@ class XetrievalIndexer(pt.Indexer):
                         f"XetrievalIndexer resumes {self.path} and expects document {at - own} of the corpus to be {expected!r}, "
                         f"found {found!r}; index the same corpus, or start over with resume=False"
                     )
+                at_hand = self.encoder is None and document.get("doc_vec") is not None
+                if compared < 10 if at_hand else compared < 1 and self._encodes_again:
+                    self._compare(document, vectors[at])
+                    compared += 1
+
+    def _compare(self, document: dict, stored) -> None:
+        """ValueError if a finished document now has another vector: rows of two encoders would be in one index."""
+        (found,), known = self._vectors([document["docno"]], [document]), stored.astype(np.float32)
+        if not same_direction(known, found):
+            raise ValueError(
+                f"XetrievalIndexer resumes {self.path} and expects document {document['docno']!r} to have the vector stored there, "
+                "found another one; index with the same encoder, or start over with resume=False"
+            )
 
     def _encoded(self, docnos: list[str], batch: list[dict]):
+        return encode_documents(
+            self.model, docnos, self._vectors(docnos, batch), aspects=self.aspects, weights=self.weights, refit=self.refit,
+            dtype=self.dtype, batch_size=self.batch_size,
+        )  # fmt: skip
+
+    def _vectors(self, docnos: list[str], batch: list[dict]) -> np.ndarray:
+        """float32 ``[n, m]``: from the encoder, or as the documents bring them."""
         frame = pd.DataFrame(batch) if self.encoder is not None else pd.DataFrame({"docno": docnos})
         if self.encoder is not None:
             frame = self.encoder(frame)
@@ -161,10 +188,7 @@ class XetrievalIndexer(pt.Indexer):
                 raise ValueError(f"XetrievalIndexer expects doc_vec, found none in document {missing[0]!r}; encode first")
             frame["doc_vec"] = pd.Series([document["doc_vec"] for document in batch], dtype=object)
         z, rows = stack_unique(frame, "doc_vec", dim=self.model.dim, stage=self)
-        return encode_documents(
-            self.model, docnos, z[rows], aspects=self.aspects, weights=self.weights, refit=self.refit, dtype=self.dtype,
-            batch_size=self.batch_size,
-        )  # fmt: skip
+        return z[rows]
 
     def _meta(self) -> dict:
         from .index import XetrievalIndex
@@ -179,10 +203,3 @@ class XetrievalIndexer(pt.Indexer):
 def _chain(first, rest):
     yield first
     yield from rest
-
-
-def _docno(document: dict) -> str:
-    docno = document.get("docno")
-    if not isinstance(docno, str) or not docno or "\0" in docno:
-        raise ValueError(f"XetrievalIndexer expects docno to be a string that is not empty and has no NUL, found {docno!r}")
-    return docno

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets import beir_folder
-from ..jsonl import records
+from ..jsonl import check_can_be_read_again, records
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class CorpusFile:
 
     Raises:
         FileNotFoundError: (when read) nothing at ``path``.
-        ValueError: (when read) a line that is no such object; names the line.
+        ValueError: (when read) a line that is no such object, named; a pipe, since a corpus is read more than once.
 
     Example::
 
@@ -54,6 +54,7 @@ class CorpusFile:
 
 
 def _json_documents(path: Path) -> Iterator[dict]:
+    check_can_be_read_again(path, stage="CorpusFile")
     for where, row in records(path):
         docno = row.get("docno", row.get("_id"))
         if docno is None or not isinstance(row.get("text"), str):
@@ -65,10 +66,15 @@ class Documents(Sequence):
     """Documents ``{docno, text}`` by row, from a folder that :meth:`store` filled; none of them is held in memory."""
 
     def __init__(self, folder: Path):
-        self.digest = (folder / "digest").read_text()
-        self._ends = np.load(folder / "ends.npy", mmap_mode="r")
-        with open(folder / "documents.jsonl", "rb") as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            self.digest = (folder / "digest").read_text()
+            self._ends = np.load(folder / "ends.npy", mmap_mode="r")
+            with open(folder / "documents.jsonl", "rb") as file:
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if len(self._bytes) != self._ends[-1]:
+                raise ValueError(f"expected {self._ends[-1]} bytes in documents.jsonl, found {len(self._bytes)}")
+        except (ValueError, EOFError, IndexError, FileNotFoundError) as error:
+            raise ValueError(f"{folder} is damaged, its digest, ends.npy or documents.jsonl ({error}); remove it") from None
 
     def __len__(self) -> int:
         return len(self._ends) - 1

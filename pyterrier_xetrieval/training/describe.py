@@ -18,6 +18,7 @@ import pyterrier as pt
 
 from ..jsonl import appending, json_lines, write_line
 from ..labels import FeatureLabels
+from .flight import land
 from .llm import FunctionLLM, LanguageModel, TeacherError
 from .prompts import check_template, digest, fill, shortened, without_reasoning
 from .samples import FeatureSamples
@@ -178,7 +179,9 @@ def ask(
                     flying.append(workers.submit(_answer, llm, batch, read, attempts))
                 if not flying:
                     break
-                for question, row, problems in flying.popleft().result():
+                answered = flying[0].result()
+                flying.popleft()
+                for question, row, problems in answered:
                     for problem in problems:
                         with appending(failures) as file:
                             write_line(file, {**question.key, **problem, "model": llm.name})
@@ -193,8 +196,10 @@ def ask(
                         write_line(out, row)
                     rows.extend([] if row is None else [row])
                     bar.update()
-        finally:
-            workers.shutdown(wait=True, cancel_futures=True)
+        except BaseException as error:
+            land(workers, flying, error)
+            raise
+        land(workers, flying)
     if len(rows) < total:
         missing = f"{total - len(rows)} answer(s) are missing"
         warnings.warn(f"{missing}, see {failures}; the same call asks for them again", stacklevel=3)

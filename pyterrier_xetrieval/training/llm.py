@@ -146,14 +146,22 @@ class EndpointLLM(Options):
     def _read(self, body) -> Answer:
         try:
             choice = body.choices[0]
-            text = choice.message.content or ""
+            content = choice.message.content
             finish = choice.finish_reason
-            usage = body.usage
-        except (AttributeError, IndexError, TypeError):
+        except (AttributeError, IndexError, KeyError, TypeError):
             return Answer("", problem=self._line(f"not a chat completion: {body}"))
-        counts = (getattr(usage, "prompt_tokens", None), getattr(usage, "completion_tokens", None))
+        usage = getattr(body, "usage", None)
+        counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
+        counts = [count if type(count) is int else None for count in counts]  # the client takes whatever a server sends
+        finish = finish if isinstance(finish, str) else None
+        if isinstance(content, list):  # parts, of which those with a text are the answer
+            texts = [part.get("text") for part in content if isinstance(part, dict)]
+            content = "".join(text for text in texts if isinstance(text, str))
+        if content is not None and not isinstance(content, str):
+            found = self._line(f"the answer is {type(content).__name__}, not a text: {content}")
+            return Answer("", *counts, finish=finish, problem=found)
         problem = "stopped by the content filter" if finish == "content_filter" else None
-        return Answer(text, *counts, finish=finish, problem=problem)
+        return Answer(content or "", *counts, finish=finish, problem=problem)
 
     def _line(self, text: str) -> str:
         """One line of at most 300 characters, without the key, should the server have repeated it."""

@@ -181,11 +181,16 @@ def _internalizers(texts, encoded: EncodedCorpus, encoder, work: Path, arguments
         states = {aspect: module.state_dict() for aspect, module in modules.items()}
         with replacing(path, "wb") as file:
             torch.save({"states": states, "history": history, "facts": facts}, file)
-    kept, modules = torch.load(path, weights_only=True), {}
-    for aspect, state in kept.pop("states").items():
-        modules[aspect] = Internalizer(dim, arguments["hidden"])
-        modules[aspect].load_state_dict(state)
-        modules[aspect].eval()
+    modules = {}
+    try:
+        kept = torch.load(path, weights_only=True)
+        for aspect, state in kept.pop("states").items():
+            modules[aspect] = Internalizer(dim, arguments["hidden"]).eval()
+            modules[aspect].load_state_dict(state)
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # there is nothing else that reading a damaged file may not raise
+        raise ValueError(f"{STAGE} expects {path} to hold its internalizers; it is damaged, remove it") from error
     return modules, kept
 
 

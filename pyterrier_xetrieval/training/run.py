@@ -137,7 +137,7 @@ class Run:
         except (OSError, MemoryError):
             raise
         except Exception as error:  # there is nothing else that reading a foreign file may not raise
-            message = f"train_sae expects {self.checkpoint} to be a checkpoint of its own; name another file"
+            message = f"train_sae expects {self.checkpoint} to be a checkpoint of its own; remove it or name another file"
             raise ValueError(message) from error
         other = {
             n: (value, state["arguments"].get(n)) for n, value in self.arguments.items() if value != state["arguments"].get(n)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..jsonl import appending, write_line
+from .flight import land
 from .llm import Answer, TeacherError
 from .prompts import digest, without_reasoning
 
@@ -50,19 +51,19 @@ class Run:
 
     def ask_all(self, tasks: Iterator[Task]) -> None:
         llm = self.teacher.llm
-        running = set()
-        with ThreadPoolExecutor(llm.workers, thread_name_prefix="teacher") as pool:
-            try:
-                while batch := list(islice(tasks, llm.batch_size)):
-                    running.add(pool.submit(self.ask, batch))
-                    if len(running) >= 2 * llm.workers:
-                        running = self.settle(running)
-                while running:
+        running, pool = set(), ThreadPoolExecutor(llm.workers, thread_name_prefix="teacher")
+        try:
+            while batch := list(islice(tasks, llm.batch_size)):
+                running.add(pool.submit(self.ask, batch))
+                if len(running) >= 2 * llm.workers:
                     running = self.settle(running)
-            except BaseException:  # what is in flight may come home; nothing new is sent
-                self.stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+            while running:
+                running = self.settle(running)
+        except BaseException as error:  # what is in flight may come home; nothing new is sent
+            self.stop.set()
+            land(pool, running, error)
+            raise
+        land(pool, running)
 
     @staticmethod
     def settle(running: set) -> set:
