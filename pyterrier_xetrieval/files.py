@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and the file that says what a folder of work was begun with."""
+"""Files and folders that are there whole or not at all, and those that say what a folder is or was begun with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+import pyterrier as pt
 
 
 @contextmanager
@@ -102,3 +104,30 @@ def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) 
     if other:
         told = "; ".join(other)
         raise ValueError(f"{stage}: {path.parent} was begun with {told}; name another work folder or remove that one")
+
+
+def artifact_facts(path: Path, kind: type[pt.Artifact], needed: set[str]) -> dict:
+    """What ``pt_meta.json`` says of the artifact in a folder.
+
+    Args:
+        path: the folder; kind: the class of artifact that it must be; needed: keys that it must have.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no JSON object, another kind of artifact, a key missing.
+    """
+    file = path / "pt_meta.json"
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except NotADirectoryError as error:
+        raise FileNotFoundError(str(error)) from None
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from None
+    if not isinstance(facts, dict):
+        raise ValueError(f"{file} is damaged: expected a JSON object, found {type(facts).__name__}")
+    found, expected = f"{facts.get('type')}.{facts.get('format')}", f"{kind.ARTIFACT_TYPE}.{kind.ARTIFACT_FORMAT}"
+    if found != expected:
+        raise ValueError(f"{path} is a {found} artifact, not {expected}")
+    if missing := needed - set(facts):
+        raise ValueError(f"{file} is damaged: {', '.join(sorted(missing))} missing")
+    return facts

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from . import __version__
 from .encoder import load_encoder
 from .explainer import SAEExplainer
-from .files import new_folder
+from .files import artifact_facts, new_folder
 from .internalizer import Internalizer, ReasoningInternalizer
 from .intervention import FeatureIntervention
 from .labels import FeatureLabels
@@ -256,20 +256,9 @@ class Xetrieval(pt.Artifact):
 
     def _read_meta(self) -> dict:
         try:
-            meta = json.loads((self.path / META).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
+            return artifact_facts(self.path, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
+        except FileNotFoundError:
             raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {META} is missing") from None
-        except (ValueError, UnicodeDecodeError) as error:
-            raise ValueError(f"{self.path / META} is damaged: {error}") from None
-        if not isinstance(meta, dict):
-            raise ValueError(f"{self.path / META} is damaged: expected a JSON object, found {type(meta).__name__}")
-        found = f"{meta.get('type')}.{meta.get('format')}"
-        if found != f"{self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}":
-            raise ValueError(f"{self.path} is a {found} artifact, not {self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}")
-        missing = {"encoder", "dim", "aspects", "weights", "sae", "sha256"} - set(meta)
-        if missing:
-            raise ValueError(f"{self.path / META} is damaged: {', '.join(sorted(missing))} missing")
-        return meta
 
     def _read_weights(self, name: str) -> dict[str, torch.Tensor]:
         found, expected = _sha256(self.path / name), self.meta["sha256"][name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import pyterrier as pt
 import torch
 from pyterrier_dr import FlexIndex
 
+from ..files import artifact_facts
 from ..model import Xetrieval
 from ..vectors import VectorLoader
 from .explain import IndexExplainer, features_of
@@ -180,18 +180,10 @@ class XetrievalIndex(pt.Artifact):
 
     def _read_meta(self) -> dict:
         try:
-            meta = json.loads((self.path / META).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
+            meta = artifact_facts(self.path, XetrievalIndex, {"version", "documents", "shards", "shards_bytes", "sha256"})
+        except FileNotFoundError:
             state = "an unfinished index; start its indexing again" if (self.path / SHARDS).exists() else "nothing"
             raise FileNotFoundError(f"no finished XetrievalIndex at {self.path}: {META} is missing (found {state})") from None
-        except ValueError as error:
-            raise ValueError(f"{self.path / META} is damaged: {error}") from None
-        found = f"{meta.get('type')}.{meta.get('format')}" if isinstance(meta, dict) else type(meta).__name__
-        if found != f"{self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}":
-            raise ValueError(f"{self.path} is a {found} artifact, not {self.ARTIFACT_TYPE}.{self.ARTIFACT_FORMAT}")
-        missing = {"version", "documents", "shards", "shards_bytes", "sha256"} - set(meta)
-        if missing:
-            raise ValueError(f"{self.path / META} is damaged: {', '.join(sorted(missing))} missing")
         if meta["version"] != VERSION:
             raise ValueError(f"{self.path} has layout {meta['version']}, this version of the package reads layout {VERSION}")
         return meta
