@@ -6,8 +6,8 @@ from conftest import identity_sae, make_model, random_sae, unit
 from pyterrier_xetrieval.evaluation.bootstrap import estimate
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
-from pyterrier_xetrieval.evaluation.erasure import equal_sizes, erasure
-from pyterrier_xetrieval.evaluation.pairs import contrast_pairs, ranked_pairs, relevant_pairs, sample_pairs
+from pyterrier_xetrieval.evaluation.erasure import erasure
+from pyterrier_xetrieval.evaluation.pairs import contrast_pairs, equal_sizes, ranked_pairs, relevant_pairs, sample_pairs
 
 
 def make_collection(docs, queries, judged, excluded=None, **options) -> EmbeddedCollection:

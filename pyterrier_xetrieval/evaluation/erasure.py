@@ -11,7 +11,7 @@ from ..sae import SparseAutoencoder
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
 from .dictionaries import baseline
-from .pairs import NUM_RESULTS, cosines, explain_pairs, sample_pairs, view_modules
+from .pairs import NUM_RESULTS, cosines, equal_sizes, explain_pairs, sample_pairs, view_modules
 
 MODES = ("erase", "keep_only")
 COMPARED = ("untrained", "direct")  # other dictionaries' sets, compared with the overlap at equal size as well
@@ -121,12 +121,6 @@ def _changes(model, collection, raw_sae, aspects, num_results, per_query, seed, 
             frames.append(one[size > 0])
     columns = ["qid", "docno", "pairs", "set", "mode", "size", "before", "after", "change"]
     return pd.concat(frames, ignore_index=True)[columns]
-
-
-def equal_sizes(a, b, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The sets ``a[i]`` and ``b[i]`` of each pair, both cut to the size of the smaller; a random part of the larger stays."""
-    sizes = [min(len(x), len(y)) for x, y in zip(a, b, strict=True)]
-    return tuple([own[rng.permutation(len(own))[:size]] for own, size in zip(sets, sizes)] for sets in (a, b))
 
 
 def random_directions(sae: SparseAutoencoder, seed: int) -> SparseAutoencoder:

@@ -159,6 +159,12 @@ def view_modules(model, aspects, *, stage: str) -> dict[str, Internalizer]:
     return {aspect: model.internalizers[aspect] for aspect in model.check_aspects(aspects, stage=stage)}
 
 
+def equal_sizes(a, b, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The sets ``a[i]`` and ``b[i]`` of each pair, both cut to the size of the smaller; a random part of the larger stays."""
+    sizes = [min(len(x), len(y)) for x, y in zip(a, b, strict=True)]
+    return tuple([own[rng.permutation(len(own))[:size]] for own, size in zip(sets, sizes)] for sets in (a, b))
+
+
 def cosines(q: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Cosine of each row of ``q`` with that of ``z``, float64 ``[n]``; 0 where either is zero."""
     q, z = q.astype(np.float64), z.astype(np.float64)
