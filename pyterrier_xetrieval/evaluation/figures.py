@@ -47,9 +47,10 @@ def dots(panels: Mapping[str, Mapping[str, pd.DataFrame]], label: str | Mapping[
         zero: draw a line at 0.
     """
     names = list(dict.fromkeys(name for series in panels.values() for frame in series.values() for name in frame.index))
-    figure = Figure(figsize=(max(6.5, 3.6 * len(panels)), 1.6 + 0.3 * len(names)), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     kinds = list(dict.fromkeys(kind for series in panels.values() for kind in series))
+    height = max(0.3, 0.07 * len(kinds))  # of a row
+    figure = Figure(figsize=(max(6.5, 3.6 * len(panels)), 1.6 + height * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (title, series) in zip(axes, panels.items(), strict=True):
         for kind, frame in series.items():
             i, style = kinds.index(kind), STYLES[kinds.index(kind)]
