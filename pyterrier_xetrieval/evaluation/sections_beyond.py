@@ -59,7 +59,11 @@ def _no_training(gain, left) -> str:
     sizes = [
         " and ".join(spread(gain[curve, order].value, "{:+.3f}") for curve in null) for order in ("untrained", "contribution")
     ]
-    arithmetic = " So it takes no training for an order by contribution to be faithful." if min(beats) > n / 2 else ""
+    arithmetic = ""
+    if min(beats) > n / 2:
+        parts = (100 * gain[curve, "untrained"].value / gain[curve, "contribution"].value for curve in null)
+        parts = " and ".join(spread(part, "{:.0f}%") for part in parts)
+        arithmetic = f" So an order by contribution beats chance without any training, by {parts} of the model's margin."
     return (
         "The features that an untrained dictionary of the same size and sparsity shares, in order of contribution, beat its own random orders "
         f"on {beats[0]} of {n} by deletion and {beats[1]} by insertion, with areas of {sizes[0]} against random (the model's: {sizes[1]}).{arithmetic} "
