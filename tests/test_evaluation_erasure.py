@@ -131,7 +131,7 @@ class TestErasure:
         model, raw, collection = make_model(), random_sae(seed=5), random_collection()
         frame = erasure(model, collection, raw_sae=raw, num_results=10, per_pair=True)
         cut = {"untrained_cut", "overlap_cut_untrained", "direct_cut", "overlap_cut_direct"}
-        plain = {"overlap", "untrained", "direct", "non_overlap", "random_features", "random_directions"}
+        plain = {"overlap", "overlap_original", "untrained", "direct", "non_overlap", "random_features", "random_directions"}
         assert set(frame["set"]) == plain | cut
         null, checked = untrained(model.sae), 0
         frame = frame[frame["set"].isin(plain)]
@@ -141,6 +141,7 @@ class TestErasure:
             overlap, of_null = (set.union(*(active(s, q) & active(s, v) for v in views)) for s in (model.sae, null))
             sets = {
                 "overlap": (model.sae, overlap),
+                "overlap_original": (model.sae, active(model.sae, q) & active(model.sae, z)),
                 "untrained": (null, of_null),
                 "non_overlap": (model.sae, active(model.sae, z) - overlap),
                 "direct": (raw, active(raw, q) & active(raw, z)),

@@ -312,15 +312,16 @@ class TestPage:
             return file
 
         page = render(part(folder, tmp_path / "known", "erasure", change=known), tmp_path / "page")["results.md"].decode()
-        assert "the shared features (44 features) lowers that of relevant documents among the top 32 by 0.500, and" in page
+        assert "the shared features, 44 of them, lowers that of relevant documents among the top 32 by 0.500, and" in page
         assert (
-            "shared features (21 features) are selected in the same way, lowers the cosine by 0.200: 40% of the model's" in page
+            "sparsity, 21 of them, are selected in the same way, and erasing them lowers the cosine by 0.200: 40% of the model's"
+            in page
         )
-        assert "(20 features), the drops are 0.400 and 0.100: 25% takes no training" in page
+        assert "20 features, the drops are 0.400 and 0.100: 25% takes no training" in page
         assert "larger on 1 of 1 collections, at equal size on 0 of 1" in page
         assert "direct decomposition is left out" in page
         row = next(line for line in page.splitlines() if line.startswith("| one | 44.0 |"))
-        assert row.startswith("| one | 44.0 | 21.0 | 20.0 | -0.400 [-0.600, -0.050] | -0.100 [")
+        assert row.startswith("| one | 44.0 | 30.0 | 21.0 |") and "| 20.0 | -0.400 [-0.600, -0.050] | -0.100 [" in row
 
     def test_means_are_given_without_collections_of_training_text_too(self, folder, whole, tmp_path):
         def renamed(name, file):
@@ -336,7 +337,7 @@ class TestPage:
             row["value"] = -0.111 if row["measure"] == "change" else row["value"]
         (results / "erasure.two.json").write_text(json.dumps(file))
         page = render(results, tmp_path / "both")["results.md"].decode()
-        assert ", 0.111 without msmarco_dl21, and that of other results" in page
+        assert "; 0.111 without msmarco_dl21), and that of other results" in page
 
     def test_steering_is_judged_in_both_readings(self, folder, tmp_path):
         def one_reading(name, file):

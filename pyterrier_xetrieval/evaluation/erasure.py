@@ -25,11 +25,12 @@ def erasure(
     """Erases feature sets from documents, or keeps only them, and reports the change of the cosine with the query.
 
     Eq. 21-26: the query stays, only the original document embedding is edited, by ridge projection (λ = 1e-6), and
-    brought back to its length. Six kinds of sets:
+    brought back to its length. Seven kinds of sets:
 
     - ``overlap``: ``S_x``, features shared by the query and any view of the document (Eq. 23);
     - ``untrained``: the ``S_x`` of a dictionary of the same size and sparsity that has seen no data. The null that counts:
       its features are selected as the overlap's are, to be active in query and document, and the following ones are not;
+    - ``overlap_original``: those of the overlap that are active in the original embedding too, not in internalised views alone;
     - ``direct``: features that a dictionary trained on raw embeddings finds in query and document (Eq. 21);
     - ``non_overlap``: features active on the document's original embedding, less the overlap;
     - ``random_features``: as many as the overlap has, drawn from the whole dictionary, for each pair anew. Not only
@@ -92,6 +93,7 @@ def _changes(model, collection, raw_sae, aspects, num_results, per_query, seed, 
     null = baseline(model, collection.docs, seed=seed)
     sets = {
         "overlap": (model.sae, explained.sets),
+        "overlap_original": (model.sae, explained.original_sets),
         "untrained": (null, explain_pairs(null, collection, pairs, **options).sets),
         "non_overlap": (model.sae, explained.own_features(dict_size)),
         "random_features": (model.sae, random),

@@ -58,6 +58,13 @@ class ExplainedPairs:
         """The shared features ``O(q,d)`` (Eq. 15, 23) of each pair, largest contribution first."""
         return split(self.parts.features, self.parts.offsets)
 
+    @property
+    def original_sets(self) -> list[np.ndarray]:
+        """Those of :attr:`sets` that are active in the original document embedding, not in internalised views alone."""
+        original = self.parts.document_activation[:, 0] > 0
+        counts = np.bincount(self.owner[original], minlength=len(self.q))
+        return split(self.parts.features[original], np.concatenate([[0], np.cumsum(counts)]))
+
     def own_features(self, dict_size: int) -> list[np.ndarray]:
         """The features active on the original document embedding that the pair does not share (App. C's control)."""
         pair, slot = np.nonzero(self.codes.activations[self.rows] > 0)

@@ -168,7 +168,7 @@ def counterfactual(results: Results):
         [
             "## How few features keep a document among the results",
             f"Shared features are erased from the best document of a query until ten others score above it, then those that were not needed are put back. "
-            f"That succeeds for {spread(leave, '{:.0f}%')}{unseen(leave, '{:.0f}%')} of the documents, with {spread(first, '{:.1f}')}{unseen(first, '{:.1f}')} features "
+            f"That succeeds for {unseen(leave, '{:.0f}%')} of the documents, with {unseen(first, '{:.1f}')} features "
             f"in order of contribution and {spread(size['random'].value, '{:.1f}')} in random order; fewer than in random order on "
             f"{results.count(below(fewer), len(fewer))} (interval of the difference). The sizes are upper bounds of the smallest set.",
             _untrained(t, possible, size, listed),
@@ -194,7 +194,7 @@ def _untrained(t: pd.DataFrame, possible, size, listed) -> str:
     share = 100 * possible["untrained"].value
     return (
         "The fair comparison is with an untrained dictionary of the same size and sparsity, whose shared features are selected in the same way: "
-        f"erasing them takes {spread(share, '{:.0f}%')}{unseen(share, '{:.0f}%')} of the documents out. It shares {spread(listed['untrained'].value, '{:.0f}')} "
+        f"erasing them takes {unseen(share, '{:.0f}%')} of the documents out. It shares {spread(listed['untrained'].value, '{:.0f}')} "
         f"features, the model {spread(listed['contribution'].value, '{:.0f}')}; both cut at random to equal size ({spread(equal['equal_listed'], '{:.0f}')} features) "
         f"and erased whole, the untrained dictionary's take out {spread(100 * equal['equal'], '{:.0f}%')}, the model's {spread(100 * equal['equal_overlap'], '{:.0f}%')}. "
         f"Where it succeeds it takes {spread(size['untrained'].value, '{:.1f}')} features in order of contribution, more than the model's on the same documents on "

@@ -30,7 +30,7 @@ def erasure(results: Results):
         [
             "## Figure 7: erasing features, and keeping only them",
             f"Change of the cosine of query and document when a set of features is erased from the document's original embedding. Erasing the "
-            f"shared features ({_size(erased, 'overlap')}) lowers that of relevant documents among the top 32 by {spread(drop, '{:.3f}')}"
+            f"shared features, {_size(erased, 'overlap')} of them, lowers that of relevant documents among the top 32 by "
             f"{unseen(drop, '{:.3f}')}, and that of other results by {spread(-false, '{:.3f}')}; the paper's drops reach about 0.07.",
             _untrained(erased, change),
             _direct(results, erased, change),
@@ -54,10 +54,10 @@ def _untrained(erased, change) -> str:
     difference = {s: pick(erased, set=s, measure="overlap_minus_set") for s in ("untrained", "untrained_cut")}
     return (
         "The fair comparison: shared features are selected to be active in query and document, and point to both for that alone. "
-        f"An untrained dictionary of the same size and sparsity, whose shared features ({_size(erased, 'untrained')}) are selected in the "
-        f"same way, lowers the cosine by {spread(other, '{:.3f}')}{unseen(other, '{:.3f}')}: {spread(100 * other / drop, '{:.0f}%')} of the "
+        f"Those of an untrained dictionary of the same size and sparsity, {_size(erased, 'untrained')} of them, are selected in the same way, "
+        f"and erasing them lowers the cosine by {unseen(other, '{:.3f}')}: {spread(100 * other / drop, '{:.0f}%')} of the "
         "model's drop takes no training. Part of the rest is that the trained dictionary shares more features. At equal size, the larger of each pair's "
-        f"two sets cut at random to that of the smaller ({_size(erased, 'untrained_cut')}), the drops are "
+        f"two sets cut at random to that of the smaller, {_size(erased, 'untrained_cut')} features, the drops are "
         f"{spread(at_equal['overlap_cut_untrained'], '{:.3f}')} and {spread(at_equal['untrained_cut'], '{:.3f}')}: "
         f"{spread(100 * at_equal['untrained_cut'] / at_equal['overlap_cut_untrained'], '{:.0f}%')} takes no training. (At random, "
         "because keeping the largest contributions would select by what is measured, in favour of the side with more to choose from.) "
@@ -72,12 +72,15 @@ def _direct(results: Results, erased, change) -> str:
         return "The paper's direct decomposition is left out: it takes a dictionary trained on raw vectors alone."
     at_equal = {s: -pick(erased, set=s, measure="change").value for s in ("overlap_cut_direct", "direct_cut")}
     difference = {s: pick(erased, set=s, measure="overlap_minus_set") for s in ("direct", "direct_cut")}
+    alone = pick(erased, set="overlap_original", measure="change").value
     text = (
-        f"The paper's direct decomposition, features that a dictionary of raw vectors shares ({_size(erased, 'direct')}), lowers it by "
+        f"The paper's direct decomposition, the {_size(erased, 'direct')} features that a dictionary of raw vectors shares, lowers it by "
         f"{spread(-change['direct'].value, '{:.3f}')}, less than the model's on {_of(difference['direct'])} collections and more on "
-        f"{above(difference['direct'])}. At equal size, cut in the same way ({_size(erased, 'direct_cut')}), the model's drop is "
+        f"{above(difference['direct'])}. At equal size, cut in the same way to {_size(erased, 'direct_cut')} features, the model's drop is "
         f"{spread(at_equal['overlap_cut_direct'], '{:.3f}')} and the raw dictionary's {spread(at_equal['direct_cut'], '{:.3f}')}: the model's is larger "
-        f"on {_of(difference['direct_cut'])} and smaller on {above(difference['direct_cut'])}."
+        f"on {_of(difference['direct_cut'])} and smaller on {above(difference['direct_cut'])}. "
+        f"Of the model's shared features {_size(erased, 'overlap_original')} are active in the edited embedding itself, not in internalised views alone; "
+        f"erasing these alone lowers the cosine by {spread(-alone, '{:.3f}')}, {spread(100 * alone / change['overlap'].value, '{:.0f}%')} of the whole drop."
     )
     notes = [f["facts"]["raw_sae"]["note"] for f in results.files if "note" in f["facts"].get("raw_sae", {})]
     return f"{text} {notes[0]}" if notes else text
@@ -86,9 +89,10 @@ def _direct(results: Results, erased, change) -> str:
 def _equal_table(erased, sets) -> str:
     """Sizes of the sets, and drops at equal size."""
     compared = [s for s in ("untrained", "direct") if s in sets]
-    columns = {_words(s): (pick(erased, set=s, measure="size"), 1, False) for s in ("overlap", *compared)}
+    columns = {_words(s): (pick(erased, set=s, measure="size"), 1, False) for s in ("overlap", "overlap_original", *compared)}
+    columns["overlap original, change"] = pick(erased, set="overlap_original", measure="change"), 3, True
     for s in compared:
-        columns[f"equal: {s} and overlap"] = pick(erased, set=f"{s}_cut", measure="size"), 1, False
+        columns[f"at equal size with {s}"] = pick(erased, set=f"{s}_cut", measure="size"), 1, False
         columns[f"overlap, as {s}"] = pick(erased, set=f"overlap_cut_{s}", measure="change"), 3, True
         columns[f"{s}, equal"] = pick(erased, set=f"{s}_cut", measure="change"), 3, True
     names = columns["overlap"][0].index
@@ -104,7 +108,7 @@ def _cell(frame, name, digits, signed) -> str:
 
 
 def _size(erased, name: str) -> str:
-    return f"{spread(pick(erased, set=name, measure='size').value, '{:.0f}')} features"
+    return spread(pick(erased, set=name, measure="size").value, "{:.0f}")
 
 
 def _of(difference) -> str:
@@ -129,7 +133,9 @@ def steering(results: Results):
             "key": times(pick(plain, "alpha", collection=name, set="key"), 100),
             "key, at the original length": times(pick(at_length, "alpha", collection=name, set="key"), 100),
             "non key as active": times(pick(plain, "alpha", collection=name, set="non_key_as_active"), 100),
-            "non key": times(pick(plain, "alpha", collection=name, set="non_key"), 100),
+            "non key as active, at the original length": times(
+                pick(at_length, "alpha", collection=name, set="non_key_as_active"), 100
+            ),
         }
         for name in names
     }
