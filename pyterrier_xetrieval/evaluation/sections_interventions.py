@@ -73,17 +73,19 @@ def _direct(results: Results, erased, change) -> str:
     at_equal = {s: -pick(erased, set=s, measure="change").value for s in ("overlap_cut_direct", "direct_cut")}
     difference = {s: pick(erased, set=s, measure="overlap_minus_set") for s in ("direct", "direct_cut")}
     alone = pick(erased, set="overlap_original", measure="change").value
+    original = (
+        f"Of the model's shared features {_size(erased, 'overlap_original')} are active in the edited embedding itself, not in internalised views alone; "
+        f"erasing these alone lowers the cosine by {spread(-alone, '{:.3f}')}, {spread(100 * alone / change['overlap'].value, '{:.0f}%')} of the whole drop."
+    )
     text = (
         f"The paper's direct decomposition, the {_size(erased, 'direct')} features that a dictionary of raw vectors shares, lowers it by "
         f"{spread(-change['direct'].value, '{:.3f}')}, less than the model's on {_of(difference['direct'])} collections and more on "
         f"{above(difference['direct'])}. At equal size, cut in the same way to {_size(erased, 'direct_cut')} features, the model's drop is "
         f"{spread(at_equal['overlap_cut_direct'], '{:.3f}')} and the raw dictionary's {spread(at_equal['direct_cut'], '{:.3f}')}: the model's is larger "
-        f"on {_of(difference['direct_cut'])} and smaller on {above(difference['direct_cut'])}. "
-        f"Of the model's shared features {_size(erased, 'overlap_original')} are active in the edited embedding itself, not in internalised views alone; "
-        f"erasing these alone lowers the cosine by {spread(-alone, '{:.3f}')}, {spread(100 * alone / change['overlap'].value, '{:.0f}%')} of the whole drop."
+        f"on {_of(difference['direct_cut'])} and smaller on {above(difference['direct_cut'])}."
     )
     notes = [f["facts"]["raw_sae"]["note"] for f in results.files if "note" in f["facts"].get("raw_sae", {})]
-    return f"{text} {notes[0]}" if notes else text
+    return " ".join([text, *notes[:1], original])
 
 
 def _equal_table(erased, sets) -> str:
