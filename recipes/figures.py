@@ -47,14 +47,16 @@ def dots(panels: Mapping[str, Mapping[str, pd.DataFrame]], label: str | Mapping[
         zero: draw a line at 0.
     """
     names = list(dict.fromkeys(name for series in panels.values() for frame in series.values() for name in frame.index))
-    figure = Figure(figsize=(max(6.5, 3.6 * len(panels)), 1.6 + 0.3 * len(names)), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     kinds = list(dict.fromkeys(kind for series in panels.values() for kind in series))
+    height = 0.3 if len(kinds) < 5 else 0.08 * len(kinds)  # of a row
+    step = min(0.16, 0.7 / len(kinds))  # what is compared in a row stays nearer to its middle than to the next row
+    figure = Figure(figsize=(max(6.5, 3.6 * len(panels)), 1.6 + height * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (title, series) in zip(axes, panels.items(), strict=True):
         for kind, frame in series.items():
             i, style = kinds.index(kind), STYLES[kinds.index(kind)]
             frame = frame.reindex(names)
-            y = np.arange(len(names)) + 0.16 * (i - (len(kinds) - 1) / 2)
+            y = np.arange(len(names)) + step * (i - (len(kinds) - 1) / 2)
             spread = _spread(frame)
             ax.errorbar(frame["value"], y, xerr=spread, fmt=style["marker"], color=style["color"], ms=4, lw=1, label=kind)
         if zero:

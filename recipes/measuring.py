@@ -149,7 +149,9 @@ def weights_of(model) -> dict:
 def question_options(question: str, weights: Sequence[float]) -> dict:
     """What is set for the page."""
     of_views = {"weights": list(weights)}
-    options = {"retrieval": of_views, "latency": {**of_views, "sizes": list(LATENCY_SIZES)}}.get(question, {})
+    options = {
+        "retrieval": of_views, "latency": {**of_views, "sizes": list(LATENCY_SIZES)}, "stability": {"other_rank": 2}
+    }.get(question, {})  # fmt: skip
     return {**options, "max_queries": MAX_QUERIES} if question in PAIRWISE else options
 
 

@@ -71,7 +71,8 @@ class Run:
                     given = self._given(question, collection, texts, compared)
                     return measure_one(question, self.model, collection, options, given)
 
-                self.answer(self.out / f"{question}.{name}.json", key, table)
+                about = {} if compared is None else {"raw_sae": compared.meta.get("training", {})}
+                self.answer(self.out / f"{question}.{name}.json", key, table, about=about)
 
     def cot(self, names: Sequence[str], gguf: Path) -> None:
         """Times the CoT reasoner with a local language model, on the largest collection."""
@@ -116,8 +117,11 @@ class Run:
             given["explicit"] = explicit_views(texts, collection.docnos, self.model.aspects, self.sources.encoder)
         return given
 
-    def answer(self, path: Path, key: Mapping, table: Callable[[], pd.DataFrame], *, more: str = "") -> None:
-        """Writes the file unless it is there with the same key; ``more`` ends the command that repeats it."""
+    def answer(
+        self, path: Path, key: Mapping, table: Callable[[], pd.DataFrame], *, more: str = "", about: Mapping | None = None
+    ) -> None:  # fmt: skip
+        """Writes the file unless it is there with the same key; ``more`` ends the command that repeats it, ``about`` are
+        facts beside the usual ones."""
         if known(path, key):
             click.echo(f"{path.name}: kept")
             return
@@ -129,6 +133,7 @@ class Run:
             "date": datetime.now(UTC).date().isoformat(), "seconds": seconds,
             "own_weights": list(self.model.check_weights(None, self.model.aspects, stage="measure")),
             "command": f"{self.command} {more or '--questions ' + key['question']}",
+            **(about or {}),
         }  # fmt: skip
         write_result(path, key, facts, found.drop(columns="collection", errors="ignore"))
         click.echo(f"{path.name}: {seconds} s")

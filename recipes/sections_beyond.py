@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from . import figures
-from .tables import Results, above, below, figure_link, interval, markdown, percent, pick, spread
+from .tables import Results, above, below, figure_link, interval, markdown, percent, pick, spread, times, unseen
 
 ORDERS = ("contribution", "activation", "random")
+NULL = ("untrained", "untrained_random")  # an untrained dictionary's shared features, by contribution and at random
 
 
 def curves(results: Results):
@@ -18,8 +19,11 @@ def curves(results: Results):
     n = len(gain["deletion", "contribution"])
     mean = t[t["measure"] == "relative_score"].groupby(["curve", "order", "fraction"])["value"].agg(["mean", "min", "max"])
     mean.columns = ["value", "low", "high"]
-    panels = {c: {o: mean.loc[c, o] for o in ORDERS} for c in ("deletion", "insertion")}
-    spots = {c: {o: gain[c, o] for o in ("contribution", "activation")} for c in ("deletion", "insertion")}
+    panels = {c: {o.replace("_", ", "): mean.loc[c, o] for o in (*ORDERS, *NULL)} for c in ("deletion", "insertion")}
+    gain |= {(c, "untrained"): pick(area, curve=c, order="untrained") for c in ("deletion", "insertion")}
+    spots = {c: {o: gain[c, o] for o in ("contribution", "activation", "untrained")} for c in ("deletion", "insertion")}
+    whole = t[(t["measure"] == "relative_score") & (t["curve"] == "deletion") & (t["fraction"] == 1)]
+    left = {order: 100 * pick(whole, order=order).value for order in ("contribution", "untrained")}
     differ = {c: gain[c, "contribution"].value - gain[c, "activation"].value for c in spots}
     rows = [
         [name, *(interval(frame.loc[name], 3, signed=True) for frame in gain.values())]
@@ -33,6 +37,7 @@ def curves(results: Results):
             f"deletion area is below that of a random order on {results.count(below(gain['deletion', 'contribution']), n)}, the insertion area above it on "
             f"{above(gain['insertion', 'contribution'])} (interval of the difference). Order by contribution beats order by activation in the mean on "
             f"{int((differ['deletion'] < 0).sum())} of {n} by deletion and {int((differ['insertion'] > 0).sum())} by insertion.",
+            _no_training(gain, left),
             markdown(["area − random", *(f"{c}, {o}" for c, o in gain)], rows),
             figure_link("curves", "Deletion and insertion curves"),
             "Mean of the collections; bands from the lowest to the highest.",
@@ -46,17 +51,41 @@ def curves(results: Results):
     return text, drawn
 
 
+def _no_training(gain, left) -> str:
+    """What an untrained dictionary's order and features do."""
+    null = {curve: gain[curve, "untrained"] for curve in ("deletion", "insertion")}
+    beats = below(null["deletion"]), above(null["insertion"])
+    n = len(null["deletion"])
+    sizes = [
+        " and ".join(spread(gain[curve, order].value, "{:+.3f}") for curve in null) for order in ("untrained", "contribution")
+    ]
+    arithmetic = ""
+    if min(beats) > n / 2:
+        parts = (100 * gain[curve, "untrained"].value / gain[curve, "contribution"].value for curve in null)
+        parts = " and ".join(spread(part, "{:.0f}%") for part in parts)
+        arithmetic = f" So an order by contribution beats chance without any training, by {parts} of the model's margin."
+    return (
+        "The features that an untrained dictionary of the same size and sparsity shares, in order of contribution, beat its own random orders "
+        f"on {beats[0]} of {n} by deletion and {beats[1]} by insertion, with areas of {sizes[0]} against random (the model's: {sizes[1]}).{arithmetic} "
+        f"With all shared features erased {spread(left['contribution'], '{:.0f}%')} of the cosine is left, with all of the untrained dictionary's "
+        f"{spread(left['untrained'], '{:.0f}%')}."
+    )
+
+
 def shares(results: Results):
     """What a score is made of."""
     t = results.frames["shares"]
     parts = {"shared": "shared features", "other": "other features", "bias": "bias", "residual": "not explained"}
     mean = {part: pick(t, part=part, measure="mean") for part in parts}
     low, high = (pick(t, part="residual", measure=q).value for q in ("q05", "q95"))
+    null = {part: 100 * pick(t, part=part, measure="untrained").value for part in parts}
+    listed, only, carried = (pick(t, part="shared", measure=m).value for m in ("listed", "view_only", "view_only_share"))
     frame = pd.DataFrame({title: mean[part].value for part, title in parts.items()})
     rows = [
-        [name, *(interval(mean[p].loc[name], 1, 100) for p in parts), f"{percent(low[name])} to {percent(high[name])}"]
+        [name, *(interval(mean[p].loc[name], 1, 100) for p in parts), f"{percent(low[name])} to {percent(high[name])}",
+         f"{null['shared'][name]:.1f}", f"{null['residual'][name]:.1f}"]
         for name in frame.index
-    ]
+    ]  # fmt: skip
     text = "\n\n".join(
         [
             "## What a score is made of",
@@ -64,7 +93,11 @@ def shares(results: Results):
             f"the bias {spread(100 * mean['bias'].value, '{:.0f}%')}, and {spread(100 * mean['residual'].value, '{:.0f}%')} is not explained by the dictionary. "
             f"Shared features are the largest part on {results.count(int((frame.idxmax(axis=1) == parts['shared']).sum()), len(frame))}. A part of one score "
             "can be negative; the four add up to 100.",
-            markdown(["collection", *parts.values(), "not explained, 5% to 95% of pairs"], rows),
+            f"An untrained dictionary of the same size and sparsity, its coefficients refitted alike, gives its own shared features {spread(null['shared'], '{:.0f}%')} "
+            f"and leaves {spread(null['residual'], '{:.0f}%')} unexplained.",
+            f"Explained with all views, the multi-view score has {spread(listed, '{:.0f}')} shared features; {spread(only, '{:.1f}')} of them, {spread(100 * only / listed, '{:.0f}%')}, are "
+            f"inactive in the document's original embedding, where the internalised views alone put them, and carry {spread(100 * carried, '{:.1f}%')} of that score.",
+            markdown(["collection", *parts.values(), "not explained, 5% to 95% of pairs", "untrained: shared", "not explained"], rows),
             figure_link("shares", "Parts of the score"),
         ]
     )  # fmt: skip
@@ -76,7 +109,7 @@ def stability(results: Results):
     t = results.frames["stability"]
     kinds = {}
     for change, amount in t[["change", "amount"]].drop_duplicates().itertuples(index=False):
-        kinds[f"noise, cosine {amount:g}" if change == "noise" else f"{100 * amount:.0f}% of words left out"] = change, amount
+        kinds[_change(change, amount)] = change, amount
     panels = {
         measure: {k: pick(t, change=c, amount=a, measure=measure) for k, (c, a) in kinds.items()}
         for measure in ("jaccard", "correlation")
@@ -85,8 +118,13 @@ def stability(results: Results):
         f"{kind}: {spread(panels['jaccard'][kind].value, '{:.2f}')} and {spread(panels['correlation'][kind].value, '{:.2f}')}"
         for kind in kinds
     )
-    words = pick(t, change="words", measure="cosine").value
+    words, other = (pick(t, change=change, measure="cosine").value for change in ("words", "documents"))
     moved = f" Leaving out words moves the embedding to a cosine of {spread(words, '{:.3f}')}." if len(words) else ""
+    if len(other):
+        moved += (
+            f" The floor is not 0: two different documents of the same query, at a cosine of {spread(other, '{:.2f}')}, agree as much as said last, "
+            "since both are near the query."
+        )
     names = panels["jaccard"][next(iter(kinds))].index
     rows = [
         [name, *(interval(panels["jaccard"][k].loc[name], 2) if name in panels["jaccard"][k].index else "" for k in kinds)]
@@ -103,34 +141,66 @@ def stability(results: Results):
     return text, {"stability": figures.dots(panels, {"jaccard": "Jaccard similarity", "correlation": "Pearson correlation"})}
 
 
+def _change(change: str, amount: float) -> str:
+    if change == "documents":
+        return f"different documents, ranks 1 and {amount:g}"
+    return f"noise, cosine {amount:g}" if change == "noise" else f"{100 * amount:.0f}% of words left out"
+
+
 def counterfactual(results: Results):
     """How few features keep a document among the results."""
     t = results.frames["counterfactual"]
-    size, possible, control = ({o: pick(t, order=o, measure=m) for o in ORDERS} for m in ("pruned", "possible", "control"))
+    orders = (*ORDERS, "untrained")
+    size, possible, control, listed = (
+        {o: pick(t, order=o, measure=m) for o in orders} for m in ("pruned", "possible", "control", "listed")
+    )
     fewer = pick(t, order="contribution", measure="pruned_minus_random")
     median = pick(t, order="contribution", measure="pruned_q50").value
+    leave, first = 100 * possible["contribution"].value, size["contribution"].value
     rows = [
-        [name, percent(possible["contribution"].value[name], 0), *(interval(size[o].loc[name], 1) if name in size[o].index else "" for o in ORDERS),
-         f"{median[name]:.0f}" if name in median.index else "", percent(control["contribution"].value[name], 0) if name in control["contribution"].index else ""]
+        [name, percent(possible["contribution"].value[name], 0), *(_mean(size[o], name) for o in ORDERS),
+         f"{median[name]:.0f}" if name in median.index else "", percent(control["contribution"].value[name], 0) if name in control["contribution"].index else "",
+         percent(possible["untrained"].value[name], 0), _mean(size["untrained"], name)]
         for name in possible["contribution"].index
     ]  # fmt: skip
+    header = ["collection", "possible (%)", *(f"features, by {o}" if o != "random" else "features, random order" for o in ORDERS)]
     text = "\n\n".join(
         [
             "## How few features keep a document among the results",
             f"Shared features are erased from the best document of a query until ten others score above it, then those that were not needed are put back. "
-            f"That succeeds for {spread(100 * possible['contribution'].value, '{:.0f}%')} of the documents, with {spread(size['contribution'].value, '{:.1f}')} features "
+            f"That succeeds for {unseen(leave, '{:.0f}%')} of the documents, with {unseen(first, '{:.1f}')} features "
             f"in order of contribution and {spread(size['random'].value, '{:.1f}')} in random order; fewer than in random order on "
-            f"{results.count(below(fewer), len(fewer))} (interval of the difference). As many features of the document that the query does not share do it for "
-            f"{spread(100 * control['contribution'].value, '{:.0f}%')} of these documents. The sizes are upper bounds of the smallest set.",
-            markdown(["collection", "possible (%)", *(f"features, by {o}" if o != "random" else "features, random order" for o in ORDERS), "median", "control (%)"], rows),
-            figure_link("counterfactual", "Features to erase, and the control"),
+            f"{results.count(below(fewer), len(fewer))} (interval of the difference). The sizes are upper bounds of the smallest set.",
+            _untrained(t, possible, size, listed),
+            f"As many features of the document that the query does not share do it for {spread(100 * control['contribution'].value, '{:.0f}%')} of these documents; "
+            "these are not selected to point to the query, so that they tell little.",
+            markdown([*header, "median", "not shared (%)", "untrained: possible (%)", "features"], rows),
+            figure_link("counterfactual", "Features to erase, and the documents that leave"),
         ]
     )  # fmt: skip
+    left = {**{o: possible[o] for o in ("contribution", "untrained")}, "as many that are not shared": control["contribution"]}
     panels = {
         "features that have to go": size,
-        "as many that are not shared": {
-            o: control[o].assign(**{c: 100 * control[o][c] for c in ("value", "low", "high")}) for o in ORDERS
-        },
+        "documents that leave": {o: times(frame, 100) for o, frame in left.items()},
     }
-    labels = {"features that have to go": "features (mean)", "as many that are not shared": "take the document out (%)"}
+    labels = {"features that have to go": "features (mean)", "documents that leave": "share of the documents (%)"}
     return text, {"counterfactual": figures.dots(panels, labels)}
+
+
+def _untrained(t: pd.DataFrame, possible, size, listed) -> str:
+    """What the shared features of an untrained dictionary do."""
+    equal = {m: pick(t, order="untrained", measure=m).value for m in ("equal_listed", "equal", "equal_overlap")}
+    more = pick(t, order="untrained", measure="pruned_minus_contribution")
+    share = 100 * possible["untrained"].value
+    return (
+        "The fair comparison is with an untrained dictionary of the same size and sparsity, whose shared features are selected in the same way: "
+        f"erasing them takes {unseen(share, '{:.0f}%')} of the documents out. It shares {spread(listed['untrained'].value, '{:.0f}')} "
+        f"features, the model {spread(listed['contribution'].value, '{:.0f}')}; both cut at random to equal size ({spread(equal['equal_listed'], '{:.0f}')} features) "
+        f"and erased whole, the untrained dictionary's take out {spread(100 * equal['equal'], '{:.0f}%')}, the model's {spread(100 * equal['equal_overlap'], '{:.0f}%')}. "
+        f"Where it succeeds it takes {spread(size['untrained'].value, '{:.1f}')} features in order of contribution, more than the model's on the same documents on "
+        f"{above(more)} of {len(more)} (interval of the difference) and fewer on {below(more)}."
+    )
+
+
+def _mean(frame: pd.DataFrame, name: str) -> str:
+    return interval(frame.loc[name], 1) if name in frame.index else ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from . import figures
-from .tables import Results, above, below, figure_link, interval, markdown, pick, spread, times
+from .tables import Results, above, below, figure_link, interval, markdown, pick, spread, times, unseen
 
-SETS = ("overlap", "direct", "non_overlap", "random_features", "random_directions")
+SETS = ("overlap", "untrained", "direct", "non_overlap", "random_features", "random_directions")
 KINDS = ("key", "non_key", "non_key_as_active")
+READINGS = {"": "by dot product", "_at_length": "at the original length"}
 
 
 def erasure(results: Results):
@@ -16,79 +17,178 @@ def erasure(results: Results):
     for mode in ("erase", "keep_only"):
         for pairs in ("true positive", "false positive"):
             part = t[(t["mode"] == mode) & (t["pairs"] == pairs)]
-            panels[f"{mode.replace('_', ' ')}, {pairs}s"] = {
-                s.replace("_", " "): pick(part, set=s, measure="change") for s in sets
-            }
+            panels[f"{mode.replace('_', ' ')}, {pairs}s"] = {_words(s): pick(part, set=s, measure="change") for s in sets}
     erased = t[(t["mode"] == "erase") & (t["pairs"] == "true positive")]
     change = {s: pick(erased, set=s, measure="change") for s in sets}
-    than = {s: pick(erased, set=s, measure="overlap_minus_set") for s in sets if s != "overlap"}
-    compared = ", ".join(f"{s.replace('_', ' ')} on {below(frame)} of {len(frame)}" for s, frame in than.items())
     false = pick(t[(t["mode"] == "erase") & (t["pairs"] == "false positive")], set="overlap", measure="change").value
-    sizes = pick(erased, set="overlap", measure="size").value
     rows = [
         [name, *(interval(change[s].loc[name], 3, signed=True) if name in change[s].index else "" for s in sets)]
         for name in change["overlap"].index
     ]
-    direct = (
-        ""
-        if "direct" in sets
-        else " The paper's direct decomposition is left out: it takes a dictionary trained on raw vectors alone."
-    )
+    drop = -change["overlap"].value
     text = "\n\n".join(
         [
             "## Figure 7: erasing features, and keeping only them",
             f"Change of the cosine of query and document when a set of features is erased from the document's original embedding. Erasing the "
-            f"shared features (on average {spread(sizes, '{:.0f}')} of them) lowers that of relevant documents among the top 32 by "
-            f"{spread(-change['overlap'].value, '{:.3f}')}, and that of other results by {spread(-false, '{:.3f}')}; the paper's drops reach about 0.07. "
-            f"On relevant documents the drop is more than that of these sets (interval of the difference, pair by pair): {compared}. "
-            f"As many random directions lower it by {spread(-change['random_directions'].value, '{:.3f}')}. Erasing the document's own features that the query "
-            f"does not share often raises the cosine in the paper; here it does on {results.count(above(change['non_overlap']), len(change['non_overlap']))}, "
-            f"and lowers it on {below(change['non_overlap'])}.{direct}",
-            markdown(["erased, relevant documents", *(s.replace("_", " ") for s in sets)], rows),
+            f"shared features, {_size(erased, 'overlap')} of them, lowers that of relevant documents among the top 32 by "
+            f"{unseen(drop, '{:.3f}')}, and that of other results by {spread(-false, '{:.3f}')}; the paper's drops reach about 0.07.",
+            _untrained(erased, change),
+            _direct(results, erased, change),
+            "Sets that are not selected to be active in both are too easy to beat, and tell little: erasing the document's own features that "
+            f"the query does not share lowers the cosine by {spread(-change['non_overlap'].value, '{:.3f}')}, as many random features as there "
+            f"are shared ones by {spread(-change['random_features'].value, '{:.3f}')}, as many random directions by "
+            f"{spread(-change['random_directions'].value, '{:.3f}')}. In the paper erasing features that are not shared often raises the cosine; "
+            f"here it does on {results.count(above(change['non_overlap']), len(change['non_overlap']))}, and lowers it on {below(change['non_overlap'])}.",
+            markdown(["erased, relevant documents", *map(_words, sets)], rows),
+            _equal_table(erased, sets),
             figure_link("figure7", "Change of the cosine by set, mode and kind of pair"),
         ]
     )  # fmt: skip
     return text, {"figure7": figures.dots(panels, "change of the cosine", zero=True)}
 
 
+def _untrained(erased, change) -> str:
+    """How much of the drop takes no training."""
+    other, drop = -change["untrained"].value, -change["overlap"].value
+    at_equal = {s: -pick(erased, set=s, measure="change").value for s in ("overlap_cut_untrained", "untrained_cut")}
+    difference = {s: pick(erased, set=s, measure="overlap_minus_set") for s in ("untrained", "untrained_cut")}
+    return (
+        "The fair comparison: shared features are selected to be active in query and document, and point to both for that alone. "
+        f"Those of an untrained dictionary of the same size and sparsity, {_size(erased, 'untrained')} of them, are selected in the same way, "
+        f"and erasing them lowers the cosine by {unseen(other, '{:.3f}')}: {spread(100 * other / drop, '{:.0f}%')} of the "
+        "model's drop takes no training. Part of the rest is that the trained dictionary shares more features. At equal size, the larger of each pair's "
+        f"two sets cut at random to that of the smaller, {_size(erased, 'untrained_cut')} features, the drops are "
+        f"{spread(at_equal['overlap_cut_untrained'], '{:.3f}')} and {spread(at_equal['untrained_cut'], '{:.3f}')}: "
+        f"{spread(100 * at_equal['untrained_cut'] / at_equal['overlap_cut_untrained'], '{:.0f}%')} takes no training. (At random, "
+        "because keeping the largest contributions would select by what is measured, in favour of the side with more to choose from.) "
+        f"The model's drop is the larger on {_of(difference['untrained'])} collections, at equal size on {_of(difference['untrained_cut'])} "
+        "(interval of the difference, pair by pair)."
+    )
+
+
+def _direct(results: Results, erased, change) -> str:
+    """The paper's comparison with a dictionary of raw vectors."""
+    if "direct" not in change:
+        return "The paper's direct decomposition is left out: it takes a dictionary trained on raw vectors alone."
+    at_equal = {s: -pick(erased, set=s, measure="change").value for s in ("overlap_cut_direct", "direct_cut")}
+    difference = {s: pick(erased, set=s, measure="overlap_minus_set") for s in ("direct", "direct_cut")}
+    alone = pick(erased, set="overlap_original", measure="change").value
+    original = (
+        f"Of the model's shared features {_size(erased, 'overlap_original')} are active in the edited embedding itself, not in internalised views alone; "
+        f"erasing these alone lowers the cosine by {spread(-alone, '{:.3f}')}, {spread(100 * alone / change['overlap'].value, '{:.0f}%')} of the whole drop."
+    )
+    text = (
+        f"The paper's direct decomposition, the {_size(erased, 'direct')} features that a dictionary of raw vectors shares, lowers it by "
+        f"{spread(-change['direct'].value, '{:.3f}')}, less than the model's on {_of(difference['direct'])} collections and more on "
+        f"{above(difference['direct'])}. At equal size, cut in the same way to {_size(erased, 'direct_cut')} features, the model's drop is "
+        f"{spread(at_equal['overlap_cut_direct'], '{:.3f}')} and the raw dictionary's {spread(at_equal['direct_cut'], '{:.3f}')}: the model's is larger "
+        f"on {_of(difference['direct_cut'])} and smaller on {above(difference['direct_cut'])}."
+    )
+    notes = [f["facts"]["raw_sae"]["note"] for f in results.files if "note" in f["facts"].get("raw_sae", {})]
+    return " ".join([text, *notes[:1], original])
+
+
+def _equal_table(erased, sets) -> str:
+    """Sizes of the sets, and drops at equal size."""
+    compared = [s for s in ("untrained", "direct") if s in sets]
+    columns = {_words(s): (pick(erased, set=s, measure="size"), 1, False) for s in ("overlap", "overlap_original", *compared)}
+    columns["overlap original, change"] = pick(erased, set="overlap_original", measure="change"), 3, True
+    for s in compared:
+        columns[f"at equal size with {s}"] = pick(erased, set=f"{s}_cut", measure="size"), 1, False
+        columns[f"overlap, as {s}"] = pick(erased, set=f"overlap_cut_{s}", measure="change"), 3, True
+        columns[f"{s}, equal"] = pick(erased, set=f"{s}_cut", measure="change"), 3, True
+    names = columns["overlap"][0].index
+    rows = [[name, *(_cell(frame, name, digits, signed) for frame, digits, signed in columns.values())] for name in names]
+    return markdown(["features, and change at equal size", *columns], rows)
+
+
+def _cell(frame, name, digits, signed) -> str:
+    """The interval of a change, a size without one."""
+    if name not in frame.index:
+        return ""
+    return interval(frame.loc[name], digits, signed=signed) if signed else f"{frame.value[name]:.{digits}f}"
+
+
+def _size(erased, name: str) -> str:
+    return spread(pick(erased, set=name, measure="size").value, "{:.0f}")
+
+
+def _of(difference) -> str:
+    """On how many collections the overlap lowers the cosine by more, interval off 0."""
+    return f"{below(difference)} of {len(difference)}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def steering(results: Results):
     """Fig. 8."""
     t = results.frames["steering"]
-    change = t[(t["measure"] == "change") & (t["split"] == "unseen")]
-    top, bottom = change["alpha"].max(), change["alpha"].min()
-    names, by = list(change["collection"].unique()), {}
-    for kind in KINDS:
-        for alpha in (bottom, top):
-            by[kind, alpha] = pick(change, set=kind, alpha=alpha)
-    up, down, n = by["key", top], by["key", bottom], len(names)
-    best = change[(change["set"] == "key") & (change["alpha"] > 1)].groupby("collection")["value"].max()
-    alike = by["non_key_as_active", bottom].value.reindex(down.index)
-    raised = by["non_key_as_active", top].value.reindex(up.index)
-    means = "; ".join(
-        f"{kind.replace('_', ' ')} {' and '.join(f'{100 * by[kind, alpha].value.mean():+.1f}' for alpha in (bottom, top))}"
-        for kind in KINDS
-    )
+    t = t[t["split"] == "unseen"]
+    readings = {name: t[t["measure"] == f"change{suffix}"] for suffix, name in READINGS.items()}
+    plain, at_length = readings.values()
+    top, bottom = plain["alpha"].max(), plain["alpha"].min()
+    names = list(plain["collection"].unique())
     panels = {
-        name: {kind.replace("_", " "): times(pick(change, "alpha", collection=name, set=kind), 100) for kind in KINDS}
+        name: {
+            "key": times(pick(plain, "alpha", collection=name, set="key"), 100),
+            "key, at the original length": times(pick(at_length, "alpha", collection=name, set="key"), 100),
+            "non key as active": times(pick(plain, "alpha", collection=name, set="non_key_as_active"), 100),
+            "non key as active, at the original length": times(
+                pick(at_length, "alpha", collection=name, set="non_key_as_active"), 100
+            ),
+        }
         for name in names
     }
-    held = "holds" if above(up) > n / 2 else "does not hold on most collections here"
-    rows = [
-        [name, *(interval(by[kind, alpha].loc[name], 1, 100, signed=True) for kind in KINDS for alpha in (bottom, top))]
-        for name in names
-    ]
+    tables = []
+    for name, change in readings.items():
+        by = {(kind, alpha): pick(change, set=kind, alpha=alpha) for kind in KINDS for alpha in (bottom, top)}
+        header = [f"collection, {name}", *(f"{_words(k)}, α = {a:g}" for k, a in by)]
+        tables.append(
+            markdown(header, [[n, *(interval(frame.loc[n], 1, 100, signed=True) for frame in by.values())] for n in names])
+        )
     text = "\n\n".join(
         [
             "## Figure 8: turning key features down and up",
-            f"Change of nDCG@10, in points, when up to 256 features are scaled by α in all documents; key features are chosen on one half of the queries and "
-            f"measured on the other. The paper's claim that α > 1 on key features raises nDCG {held} at α = {top:g}: it rises on "
-            f"{results.count(above(up), n)} and falls on {below(up)} (intervals off 0); the mean change is {100 * up.value.mean():+.1f} points, and "
-            f"{100 * best.mean():+.1f} at each collection's best α > 1, which is chosen after the fact. At α = {bottom:g} it falls on {below(down)} of {n}. "
-            f"Mean changes at α = {bottom:g} and {top:g}: {means}. At α = {bottom:g} key features cost more than others that are active on as many documents "
-            f"on {results.count(int((down.value < alike).sum()), n)}, at α = {top:g} on {int((up.value < raised).sum())}; features chosen at random are active "
-            "more rarely, so that scaling them moves the vectors less whatever they mean.",
-            markdown(["collection", *(f"{k.replace('_', ' ')}, α = {a:g}" for k in KINDS for a in (bottom, top))], rows),
+            "Change of nDCG@10, in points, when up to 256 features are scaled by α in all documents; key features are chosen on one half of the queries and "
+            "measured on the other. Two readings, because scaling changes a document's length and the dot product ranks by that too: the edited "
+            "documents as they are, and brought back to their length, as in Figure 7. "
+            f"By dot product: {_claim(results, plain, top, bottom)}",
+            f"At the original length: {_claim(results, at_length, top, bottom)}{_neither(plain, at_length, top)}",
+            "Features chosen at random are active more rarely, so that scaling them moves the vectors less whatever they mean.",
+            *tables,
             figure_link("figure8", "Change of nDCG@10 against α"),
         ]
     )  # fmt: skip
     return text, {"figure8": figures.lines(panels, "α", "change of nDCG@10 (points)")}
+
+
+def _claim(results: Results, change, top: float, bottom: float) -> str:
+    """What becomes of the paper's claim in one reading."""
+    by = {(kind, alpha): pick(change, set=kind, alpha=alpha) for kind in KINDS for alpha in (bottom, top)}
+    up, down = by["key", top], by["key", bottom]
+    n = len(up)
+    best = change[(change["set"] == "key") & (change["alpha"] > 1)].groupby("collection")["value"].max()
+    alike = {alpha: by["non_key_as_active", alpha].value.reindex(up.index) for alpha in (bottom, top)}
+    means = "; ".join(
+        f"{_words(kind)} {' and '.join(f'{100 * by[kind, alpha].value.mean():+.1f}' for alpha in (bottom, top))}"
+        for kind in KINDS
+    )
+    held = "holds" if _holds(up) else "does not hold on most collections here"
+    return (
+        f"the paper's claim that α > 1 on key features raises nDCG {held} at α = {top:g}: it rises on {results.count(above(up), n)} and falls on "
+        f"{below(up)} (intervals off 0); the mean change is {100 * up.value.mean():+.1f} points, and {100 * best.mean():+.1f} at each collection's best "
+        f"α > 1, which is chosen after the fact. At α = {bottom:g} it falls on {below(down)} of {n}. Mean changes at α = {bottom:g} and {top:g}: {means}. "
+        f"At α = {bottom:g} key features cost more than others that are active on as many documents on "
+        f"{results.count(int((down.value < alike[bottom]).sum()), n)}, at α = {top:g} on {int((up.value < alike[top]).sum())}."
+    )  # fmt: skip
+
+
+def _holds(up) -> bool:
+    return above(up) > len(up) / 2
+
+
+def _neither(plain, at_length, top: float) -> str:
+    kept = [_holds(pick(change, set="key", alpha=top)) for change in (plain, at_length)]
+    return "" if any(kept) else f" So the paper's gain at α > 1 appears in neither reading at α = {top:g}."

@@ -9,6 +9,7 @@ from . import figures
 from .tables import Results, figure_link, interval, markdown, pick
 
 HYPOTHESES, KEYWORDS = "hypotheses", "keywords"
+MOST = 0.5  # a judge that says the same of all texts of more features than this measures nothing
 
 
 def judged(results: Results):
@@ -44,7 +45,16 @@ def _controls(own: pd.DataFrame, options: dict) -> str:
     control = own[own["sae"] == "control"]
     true, wrong = _one(control, "detection", labels="true"), _one(control, "hits", labels="wrong")
     told, chance = _one(control, "mono_semanticity"), 1 / (options["n_intruders"] + 1)
-    able = "It can judge such labels." if true["low"] > 0.5 else "That is no better than chance: what follows means nothing."
+    same = own[(own["measure"] == "constant") & (own["sae"] == "explainer") & (own["labels"] == HYPOTHESES)]["value"].max()
+    if true["low"] <= 0.5:
+        able = "That is no better than chance: what follows means nothing."
+    elif same > MOST:
+        able = (
+            f"So it can judge plain topics, but of {same:.0%} of the explainer's features it said the same of all texts: whether labels "
+            "of real features fit is not measurable with this judge."
+        )
+    else:
+        able = "It can judge such labels."
     intruders = f"It names the intruder among {options['n_intruders'] + 1} such texts for {told['value']:.2f} of the topics (chance {chance:.2f})"
     if told["low"] > chance:
         semantic = own[(own["measure"] == "mono_semanticity") & (own["sae"] != "control")]

@@ -155,7 +155,8 @@ def _equal(t: pd.DataFrame, reasoned: pd.DataFrame, kinds: list[str]) -> str:
     half = 100 * ((change["high"] - change["low"]) / 2).mean()
     gain = 100 * (reasoned["kept_unit"] - reasoned["kept"])
     return (
-        f"At {at:.0f} active features, read off between each kind's points: {'; '.join(said)}.{topk} Each was trained once and "
+        f"At {at:.0f} active features, read off between each kind's points, with the encoders' own coefficients (not refitted), one "
+        f"learning rate and one seed: {'; '.join(said)}.{topk} Each was trained once and "
         f"differences between kinds are not tested; for scale, the 95% interval of one dictionary's loss of {NDCG} on one "
         f"collection is ±{half:.1f} points on average. A penalty shortens reconstructions; scaling rebuilt documents to length 1 "
         f"changes the share of {NDCG} kept by {gain.min():+.1f} to {gain.max():+.1f} points."

@@ -5,8 +5,9 @@ from conftest import identity_sae, make_model, random_sae, unit
 
 from pyterrier_xetrieval.evaluation.bootstrap import estimate
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
+from pyterrier_xetrieval.evaluation.dictionaries import untrained
 from pyterrier_xetrieval.evaluation.erasure import erasure
-from pyterrier_xetrieval.evaluation.pairs import contrast_pairs, ranked_pairs, relevant_pairs, sample_pairs
+from pyterrier_xetrieval.evaluation.pairs import contrast_pairs, equal_sizes, ranked_pairs, relevant_pairs, sample_pairs
 
 
 def make_collection(docs, queries, judged, excluded=None, **options) -> EmbeddedCollection:
@@ -115,7 +116,7 @@ class TestErasure:
         q, d = [0.5**0.5, 0.5**0.5, 0, 0, 0, 0], [0.6, 0, 0.8, 0, 0, 0]
         collection = make_collection([d, [0, 0.1, 0, 0.9, 0, 0]], [q], [{0: 1}])
         frame = erasure(make_model(identity_sae()), collection, aspects=(), per_pair=True)
-        frame = frame[frame["docno"] == "d0"].set_index(["set", "mode"])
+        frame = frame[(frame["docno"] == "d0") & (frame["set"] != "untrained")].set_index(["set", "mode"])
         before = 0.6 * 0.5**0.5
         assert frame["before"].to_numpy() == pytest.approx(before)
         after = frame["after"]
@@ -129,14 +130,19 @@ class TestErasure:
     def test_against_the_printed_equations(self):
         model, raw, collection = make_model(), random_sae(seed=5), random_collection()
         frame = erasure(model, collection, raw_sae=raw, num_results=10, per_pair=True)
-        assert set(frame["set"]) == {"overlap", "direct", "non_overlap", "random_features", "random_directions"}
-        checked = 0
+        cut = {"untrained_cut", "overlap_cut_untrained", "direct_cut", "overlap_cut_direct"}
+        plain = {"overlap", "overlap_original", "untrained", "direct", "non_overlap", "random_features", "random_directions"}
+        assert set(frame["set"]) == plain | cut
+        null, checked = untrained(model.sae), 0
+        frame = frame[frame["set"].isin(plain)]
         for row in frame.itertuples():
             q, z = collection.queries[int(row.qid[1:])], collection.docs[int(row.docno[1:])]
             views = [z, *(m(torch.from_numpy(z[None]))[0].numpy() for m in model.internalizers.values())]
-            overlap = set.union(*(active(model.sae, q) & active(model.sae, v) for v in views))
+            overlap, of_null = (set.union(*(active(s, q) & active(s, v) for v in views)) for s in (model.sae, null))
             sets = {
                 "overlap": (model.sae, overlap),
+                "overlap_original": (model.sae, active(model.sae, q) & active(model.sae, z)),
+                "untrained": (null, of_null),
                 "non_overlap": (model.sae, active(model.sae, z) - overlap),
                 "direct": (raw, active(raw, q) & active(raw, z)),
             }
@@ -148,6 +154,41 @@ class TestErasure:
             assert row.change == pytest.approx(slow_change(dictionary, q, z, features, row.mode), abs=2e-5)
             checked += 1
         assert checked > 200
+
+    def test_at_equal_size_the_larger_set_is_cut(self):
+        """Of each pair's two sets as many features stay as the smaller has: those of that set, a part of the other."""
+        model, raw, collection = make_model(), random_sae(seed=5, k=9), random_collection()
+        frame = erasure(model, collection, raw_sae=raw, num_results=10, per_pair=True)
+        frame = frame.set_index(["set", "qid", "docno", "mode"]).sort_index()
+        cut = whole = 0
+        for name in ("untrained", "direct"):
+            for key, row in frame.loc[f"{name}_cut"].iterrows():
+                sizes = [frame.loc[(s, *key), "size"].item() for s in ("overlap", name)]
+                other = frame.loc[(f"overlap_cut_{name}", *key)]
+                assert row["size"] == other["size"] == min(sizes) > 0
+                for kept, full, size in ((other, "overlap", sizes[0]), (row, name, sizes[1])):
+                    if size == min(sizes):
+                        assert kept["change"] == pytest.approx(frame.loc[(full, *key), "change"], abs=1e-6)
+                        whole += 1
+                    else:
+                        cut += 1
+        assert cut > 50 and whole > 50
+
+    def test_sets_of_equal_size(self):
+        a, b = equal_sizes([np.arange(5), np.arange(2)], [np.arange(10, 12), np.arange(10, 16)], np.random.default_rng(0))
+        assert [len(x) for x in a] == [len(x) for x in b] == [2, 2]
+        assert set(a[0]) < set(range(5)) and set(b[0]) == {10, 11} and set(a[1]) == {0, 1} and set(b[1]) < set(range(10, 16))
+
+    def test_features_of_an_untrained_dictionary_shared_by_both_move_the_cosine_more_than_any(self):
+        """Selected to be active in query and document, they point to both, random as they are: what random sets miss."""
+        rng = np.random.default_rng(0)
+        docs = unit(rng, 60, 64)
+        near = docs[:12] + 0.8 * unit(rng, 12, 64)
+        collection = make_collection(docs, near / np.linalg.norm(near, axis=1, keepdims=True), [{i: 1} for i in range(12)])
+        table = erasure(make_model(random_sae(64, 512, 24)), collection, num_results=10, aspects=())
+        own = table[(table["mode"] == "erase") & (table["pairs"] == "true positive") & (table["measure"] == "change")]
+        change = own.set_index("set")["value"]
+        assert change["untrained"] < 2 * change["random_directions"] < 0
 
     def test_random_directions_lose_their_share_of_the_dimensions(self):
         """Projecting out s of m random directions takes s/m of any dot product on average."""
@@ -170,9 +211,11 @@ class TestErasure:
             assert row.low <= row.value <= row.high
         wide = frame.pivot_table(index=["qid", "docno", "mode", "pairs"], columns="set", values="change").reset_index()
         wide["difference"] = wide["overlap"] - wide["non_overlap"]
-        row = table[(table["measure"] == "overlap_minus_set") & (table["set"] == "non_overlap")].iloc[0]
-        own = wide[(wide["mode"] == row["mode"]) & (wide["pairs"] == row["pairs"])]["difference"].dropna()
-        assert (row["value"], row["n"]) == (pytest.approx(own.mean()), len(own))
+        wide["at_equal_size"] = wide["overlap_cut_untrained"] - wide["untrained_cut"]
+        for name, column in (("non_overlap", "difference"), ("untrained_cut", "at_equal_size")):
+            row = table[(table["measure"] == "overlap_minus_set") & (table["set"] == name)].iloc[0]
+            own = wide[(wide["mode"] == row["mode"]) & (wide["pairs"] == row["pairs"])][column].dropna()
+            assert (row["value"], row["n"]) == (pytest.approx(own.mean()), len(own))
         again = erasure(model, collection, num_results=10, seed=3)
         assert again.equals(table)
 

@@ -6,8 +6,9 @@ from conftest import identity_sae, make_model, random_sae
 from test_evaluation_erasure import active, make_collection, random_collection, slow_change, slow_cosine
 
 from pyterrier_xetrieval.evaluation.counterfactual import _pruned, counterfactual
+from pyterrier_xetrieval.evaluation.dictionaries import untrained, with_sae
 from pyterrier_xetrieval.evaluation.faithfulness import faithfulness_curves, score_shares
-from pyterrier_xetrieval.evaluation.pairs import explain_pairs, ranked_pairs
+from pyterrier_xetrieval.evaluation.pairs import equal_sizes, explain_pairs, ranked_pairs
 from pyterrier_xetrieval.evaluation.stability import add_noise, drop_words, stability
 from pyterrier_xetrieval.explainer import SAEExplainer
 
@@ -78,6 +79,32 @@ class TestCurves:
         q, z = collection.queries[int(nothing.qid[1:])], collection.docs[int(nothing.docno[1:])]
         assert nothing.relative_score == pytest.approx(slow_cosine(q, model.sae.b_dec.numpy()) / slow_cosine(q, z), abs=1e-5)
 
+    def test_an_untrained_dictionary_by_the_printed_equations(self, model):
+        """Its own shared features, by contribution; its area is compared with that of its own random orders."""
+        collection = random_collection()
+        null, options = untrained(model.sae), {"steps": 4, "draws": 2}
+        frame = faithfulness_curves(model, collection, per_pair=True, **options)
+        pairs = ranked_pairs(collection, num_results=1)
+        sets = explain_pairs(null, collection, pairs, refit=True).sets
+        own = frame[(frame["order"] == "untrained") & (frame["curve"] == "deletion")].set_index(["qid", "fraction"])
+        checked = 0
+        for q, d, features in zip(pairs.queries, pairs.docs, sets):
+            if not len(features):
+                assert f"q{q}" not in own.index
+                continue
+            query, z = collection.queries[q], collection.docs[d]
+            for fraction in (0.5, 1.0):
+                change = slow_change(null, query, z, features[: int(np.ceil(fraction * len(features)))], "erase")
+                expected = 1 + change / slow_cosine(query, z)
+                assert own.loc[(f"q{q}", fraction), "relative_score"] == pytest.approx(expected, abs=1e-4)
+                checked += 1
+        assert checked > 10
+        table = faithfulness_curves(model, collection, **options).set_index(["curve", "order", "measure"])["value"].sort_index()
+        for curve in ("deletion", "insertion"):
+            areas = [table[curve, order, "area"].item() for order in ("untrained", "untrained_random")]
+            assert table[curve, "untrained", "area_minus_random"].item() == pytest.approx(areas[0] - areas[1])
+            assert (curve, "untrained_random", "area_minus_random") not in table.index
+
     def test_pairs_that_share_nothing_are_left_out(self, orthogonal):
         collection = make_collection([D, [0, 0, 0, 0, 0, 1]], [Q, [0, 0, 0, 1, 0, 0.0]], [{0: 1}, {1: 1}])
         frame = faithfulness_curves(orthogonal, collection, per_pair=True)
@@ -115,6 +142,32 @@ class TestShares:
         frame = score_shares(model, collection, aspects=None, per_pair=True)
         assert table[:, "mean"].sum() == pytest.approx(1, abs=1e-5)
         assert table["residual", "q50"] == pytest.approx(frame["residual"].median())
+        assert table[:, "untrained"].sum() == pytest.approx(1, abs=1e-5)
+
+    def test_an_untrained_dictionary_shares_what_an_explainer_of_it_lists(self, model):
+        collection = random_collection()
+        own = with_sae(model, untrained(model.sae))
+        table = score_shares(model, collection).set_index(["part", "measure"])["value"]
+        lent = score_shares(own, collection).set_index(["part", "measure"])["value"]
+        for part in ("shared", "other", "bias", "residual"):
+            assert table[part, "untrained"] == pytest.approx(lent[part, "mean"], abs=1e-6)
+
+    def test_features_of_the_views_alone_by_counting(self, model):
+        """Active in query and an internalised view, not in the document's original embedding."""
+        collection = random_collection()
+        table = score_shares(model, collection).set_index(["part", "measure"])["value"]
+        pairs, found = ranked_pairs(collection, num_results=1), []
+        listed = explain_pairs(model.sae, collection, pairs, internalizers=model.internalizers, refit=True)
+        for i, (q, d) in enumerate(zip(pairs.queries, pairs.docs)):
+            original = active(model.sae, collection.docs[d])
+            span = listed.parts.listed(i)
+            only = [j not in original for j in listed.parts.features[span].tolist()]
+            assert set(listed.parts.features[span].tolist()) <= active(model.sae, collection.queries[q])
+            found.append([len(only), sum(only), listed.parts.contribution[span][only].sum() / listed.parts.score[i]])
+        found = np.array(found)[listed.parts.score > 0]
+        assert table["shared", "listed"] == pytest.approx(found[:, 0].mean())
+        assert 0 < table["shared", "view_only"] == pytest.approx(found[:, 1].mean())
+        assert table["shared", "view_only_share"] == pytest.approx(found[:, 2].mean(), abs=1e-5)
 
 
 class TestCounterfactual:
@@ -188,6 +241,32 @@ class TestCounterfactual:
         random = frame[frame["order"] == "random"].groupby(["qid", "docno"])["pruned"].mean()
         difference = own.set_index(["qid", "docno"])["pruned"] - random
         assert table["contribution", "pruned_minus_random"] == pytest.approx(difference.mean())
+
+    def test_an_untrained_dictionary_and_sets_of_equal_size(self, model):
+        collection, options = random_collection(), {"cutoff": 4, "num_results": 2, "draws": 1}
+        frame = counterfactual(model, collection, per_pair=True, **options)
+        own = frame[frame["order"] == "untrained"].set_index(["qid", "docno"])
+        pairs, null = ranked_pairs(collection, num_results=2), untrained(model.sae)
+        explained = [explain_pairs(s, collection, pairs, refit=True).sets for s in (model.sae, null)]
+        cut = equal_sizes(*explained, np.random.default_rng([0, 1]))
+        alone = self.alone(with_sae(model, null), collection, options)
+        for i, (q, d) in enumerate(zip(pairs.queries, pairs.docs)):
+            row, others = own.loc[(f"q{q}", f"d{d}")], np.delete(collection.docs @ collection.queries[q], d)
+            assert row["listed"] == len(explained[1][i]) and row["equal_listed"] == min(len(e[i]) for e in explained)
+            for name, sae, sets in (("equal_overlap", model.sae, cut[0]), ("equal", null, cut[1])):
+                score = self.scores(make_model(sae), collection, (q, d), list(sets[i]))
+                assert row[name] == ((others > score).sum() >= 4)
+            assert row[["greedy", "pruned"]].tolist() == pytest.approx(alone.loc[(f"q{q}", f"d{d}")].tolist(), nan_ok=True)
+        table = counterfactual(model, collection, **options).set_index(["order", "measure"])["value"]
+        assert table["untrained", "equal"] == pytest.approx(own["equal"].astype(float).mean())
+        assert ("contribution", "equal") not in table.index
+        first = frame[frame["order"] == "contribution"].set_index(["qid", "docno"])["pruned"]
+        assert table["untrained", "pruned_minus_contribution"] == pytest.approx((own["pruned"] - first).mean())
+
+    def alone(self, model, collection, options):
+        """Sizes of a model that has this dictionary as its own."""
+        frame = counterfactual(model, collection, per_pair=True, **options)
+        return frame[frame["order"] == "contribution"].set_index(["qid", "docno"])[["greedy", "pruned"]]
 
     def test_refused(self, model):
         with pytest.raises(ValueError, match="num_results <= cutoff"):
@@ -266,6 +345,33 @@ class TestStability:
         collection = random_collection(texts=lambda rows: ["a b c"] * len(rows))
         for own, encoder in ((collection, None), (random_collection(), WordVectors())):
             assert set(stability(model, own, encoder=encoder)["change"]) == {"noise"}
+
+    def test_the_floor_is_another_document_of_the_same_query(self, model):
+        collection = random_collection()
+        frame = stability(model, collection, cosines_to_original=[0.9], other_rank=2, per_pair=True)
+        own = frame[frame["change"] == "documents"].set_index("qid")
+        order = np.argsort(-(collection.queries @ collection.docs.T), axis=1)
+        compared = 0
+        for q, (first, second) in enumerate(order[:, :2]):
+            row, of_query = own.loc[f"q{q}"], active(model.sae, collection.queries[q])
+            sets = [of_query & active(model.sae, collection.docs[d]) for d in (first, second)]
+            assert row["docno"] == f"d{first}" and row["amount"] == 2
+            assert row["cosine"] == pytest.approx(slow_cosine(collection.docs[first], collection.docs[second]), abs=1e-6)
+            if set.union(*sets):
+                assert row["jaccard"] == pytest.approx(len(set.intersection(*sets)) / len(set.union(*sets)))
+                compared += 1
+        assert compared > 5 and len(own) == 12
+
+    def test_a_copy_of_the_best_document_is_no_other_document(self, model):
+        docs = random_collection().docs.copy()
+        queries = docs[[0, 1]]
+        docs[2] = docs[0]  # of the first query's best
+        collection = make_collection(docs, queries, [{0: 1}, {1: 1}])
+        frame = stability(model, collection, cosines_to_original=[1.0], other_rank=2, per_pair=True)
+        own = frame[frame["change"] == "documents"]
+        assert own["qid"].tolist() == ["q0", "q1"] and (own["cosine"] < 0.99).all()
+        with pytest.raises(ValueError, match="other_rank"):
+            stability(model, collection, other_rank=0)
 
     def test_less_noise_is_closer(self):
         table = stability(make_model(random_sae(k=12)), random_collection(200, 60), cosines_to_original=[0.999, 0.9, 0.5])

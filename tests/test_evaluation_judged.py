@@ -180,6 +180,22 @@ def test_the_section_says_what_the_numbers_say(world, tmp_path):
     assert f"| 2 | {WORDS[2]} | 1.00 | {WORDS[3]} | 0." in good
 
 
+def test_a_judge_that_answers_alike_measures_nothing(world, tmp_path):
+    """It tells the made-up topics apart, but says yes to all texts of a real feature."""
+    topics = {text for texts in TOPICS.values() for text in texts}
+
+    def alike(prompt):
+        return careful(prompt) if any(text in prompt for text in topics) else agreeable(prompt)
+
+    options = {"llm": "alike", "source": "other", "n_features": 4, **SIZES}
+    table = ask(world, alike, tmp_path / "answers")
+    key = {"model": {}, "seed": 0, "question": "judged", "collection": "planted", "options": options}
+    write_result(tmp_path / "judged.planted.json", key, FACTS, table)
+    text, _ = section(Results.read(tmp_path))
+    assert "100% of the explainer's features it said the same of all texts" in text
+    assert "not measurable with this judge" in text and "It can judge such labels" not in text
+
+
 class TestCommand:
     @pytest.fixture
     def data(self, tmp_path):

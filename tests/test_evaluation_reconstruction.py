@@ -144,6 +144,12 @@ def test_a_dictionary_that_is_lent_stays_trainable():
     assert torch.equal(lent.sae.w_dec, sae.w_dec) and lent.aspects == model.aspects and with_sae(model, model.sae) is model
 
 
+def test_a_lent_dictionary_leaves_the_weights_of_the_views():
+    model = make_model()
+    own = Xetrieval.from_parts(internalizers=model.internalizers, sae=model.sae, encoder=model.meta["encoder"], weights=0.2)
+    assert with_sae(own, random_sae(seed=9)).meta["weights"] == own.meta["weights"] == dict.fromkeys(own.aspects, 0.2)
+
+
 def by_words(prompt: str) -> str:
     """Tells the intruder as a careful reader would: the text without the word that all others hold."""
     texts = dict(re.findall(r"^(\d+)\. (.*)$", prompt, re.M))

@@ -195,6 +195,28 @@ class TestCommand:
         dense = next(row for row in file["rows"] if row["enhancement"] == "none")
         assert dense["value"] < 0.9 and dense["n"] == 6  # a query's own id comes first and is not relevant
 
+    def test_a_raw_dictionary_is_described_by_the_answers_it_is_part_of(self, data, tmp_path):
+        model = Xetrieval.default()
+        facts = {"training": {"steps": 7, "note": "trained on few vectors"}}
+        raw = Xetrieval.from_parts(internalizers={}, sae=model.sae, encoder=model.meta["encoder"], facts=facts)
+        raw.save(tmp_path / "raw")
+        arguments = [
+            "measure",
+            "--data",
+            str(data),
+            "--vectors",
+            str(data),
+            "--collections",
+            "few",
+            "--out",
+            str(tmp_path / "out"),
+        ]
+        more = ["--raw-sae", str(tmp_path / "raw"), "--questions", "erasure", "--questions", "shares"]
+        assert CliRunner().invoke(main, [*arguments, *more], catch_exceptions=False).exit_code == 0
+        files = {q: json.loads((tmp_path / "out" / f"{q}.few.json").read_text()) for q in ("erasure", "shares")}
+        assert files["erasure"]["facts"]["raw_sae"] == facts["training"] and "raw_sae" not in files["shares"]["facts"]
+        assert "trained on few vectors" in render(tmp_path / "out", tmp_path / "page")["results.md"].decode()
+
     def test_weights_chosen_elsewhere(self, data, tmp_path):
         for name in ("few", "few.q"):
             (data / f"{name.replace('few', 'other')}.f16.npy").write_bytes((data / f"{name}.f16.npy").read_bytes())
@@ -275,6 +297,74 @@ class TestPage:
 
         page = render(part(folder, tmp_path / "up", "steering", change=raised), tmp_path / "page")["results.md"].decode()
         assert "raises nDCG holds at α = 2: it rises on 2 of 2 collections and falls on 0" in page
+
+    def test_what_takes_no_training_is_said_beside_the_drop(self, folder, tmp_path):
+        changes = {"overlap": -0.5, "untrained": -0.2, "overlap_cut_untrained": -0.4, "untrained_cut": -0.1}
+
+        def known(name, file):
+            for row in file["rows"]:
+                if row["measure"] == "change" and row["set"] in changes:
+                    row.update(value=changes[row["set"]], low=-0.6, high=-0.05)
+                elif row["measure"] == "size":
+                    row.update(value={"overlap": 44, "untrained": 21, "untrained_cut": 20}.get(row["set"], 30))
+                elif row["measure"] == "overlap_minus_set":
+                    row.update(low=-0.4, high=-0.2 if row["set"] == "untrained" else 0.1)
+            return file
+
+        page = render(part(folder, tmp_path / "known", "erasure", change=known), tmp_path / "page")["results.md"].decode()
+        assert "the shared features, 44 of them, lowers that of relevant documents among the top 32 by 0.500, and" in page
+        assert (
+            "sparsity, 21 of them, are selected in the same way, and erasing them lowers the cosine by 0.200: 40% of the model's"
+            in page
+        )
+        assert "20 features, the drops are 0.400 and 0.100: 25% takes no training" in page
+        assert "larger on 1 of 1 collections, at equal size on 0 of 1" in page
+        assert "direct decomposition is left out" in page
+        row = next(line for line in page.splitlines() if line.startswith("| one | 44.0 |"))
+        assert row.startswith("| one | 44.0 | 30.0 | 21.0 |") and "| 20.0 | -0.400 [-0.600, -0.050] | -0.100 [" in row
+
+    def test_means_are_given_without_collections_of_training_text_too(self, folder, whole, tmp_path):
+        def renamed(name, file):
+            file["key"]["collection"] = {"one": "msmarco_dl21"}.get(file["key"]["collection"], file["key"]["collection"])
+            return file
+
+        results = part(folder, tmp_path / "named", "erasure", change=renamed)
+        alone = render(results, tmp_path / "alone")["results.md"].decode()
+        assert "without msmarco_dl21" not in alone and "without msmarco_dl21" not in whole["results.md"].decode()
+        file = json.loads((results / "erasure.one.json").read_text())
+        file["key"]["collection"] = "two"
+        for row in file["rows"]:
+            row["value"] = -0.111 if row["measure"] == "change" else row["value"]
+        (results / "erasure.two.json").write_text(json.dumps(file))
+        page = render(results, tmp_path / "both")["results.md"].decode()
+        assert "; 0.111 without msmarco_dl21), and that of other results" in page
+
+    def test_steering_is_judged_in_both_readings(self, folder, tmp_path):
+        def one_reading(name, file):
+            for row in file["rows"]:
+                if row["set"] == "key" and row["alpha"] == 2 and row["measure"].startswith("change"):
+                    sign = 1 if row["measure"] == "change" else -1
+                    row.update(value=sign * 0.02, low=sign * 0.02 - 0.01, high=sign * 0.02 + 0.01)
+            return file
+
+        page = render(part(folder, tmp_path / "up", "steering", change=one_reading), tmp_path / "page")["results.md"].decode()
+        plain, at_length = (
+            next(line for line in page.splitlines() if line.startswith(s)) for s in ("Change of nDCG", "At the orig")
+        )
+        assert "holds at α = 2: it rises on 2 of 2 collections and falls on 0" in plain
+        assert "does not hold on most collections here at α = 2: it rises on 0 of 2 collections and falls on 2" in at_length
+        assert "appears in neither" not in page
+
+    def test_the_floor_of_stability_is_said(self, large, folder, tmp_path):
+        results = part(folder, tmp_path / "results", "stability")
+        table = evaluation.stability(large, toy("one"), other_rank=2).drop(columns="collection")
+        file = json.loads((results / "stability.one.json").read_text())
+        write_result(results / "stability.one.json", file["key"], FACTS, table)
+        page = render(results, tmp_path / "page")["results.md"].decode()
+        assert (
+            "different documents, ranks 1 and 2: 0." in page
+            and "two different documents of the same query, at a cosine of" in page
+        )
 
     @pytest.mark.parametrize("missing, figure", [("latency", "figure6"), ("shares", "shares"), ("stability", "stability")])
     def test_without_its_files_a_section_is_left_out(self, missing, figure, folder, whole, tmp_path):

@@ -10,6 +10,7 @@ from pyterrier_xetrieval.evaluation.steering import (
     _document_counts,
     _edit,
     _feature_sets,
+    length_factors,
     relevance_utility,
     steered_ndcg,
     steered_scores,
@@ -49,6 +50,31 @@ def test_scores_are_those_of_the_edited_vectors(sae, sides, alpha):
     assert scores.numpy() == pytest.approx(direct, abs=1e-5)
     found = steered_ndcg(collection, shift, [alpha], batch_size=5)
     assert found[0] == pytest.approx(ndcg(collection, rank(vectors["queries"], vectors["docs"], 10)[0]))
+
+
+@pytest.mark.parametrize("sides", [("docs",), ("queries",), ("docs", "queries")])
+def test_at_their_length_documents_are_ranked_by_cosine(sae, sides):
+    rng = np.random.default_rng(5)
+    collection = random_collection()
+    docs = (collection.docs * rng.uniform(0.5, 2, (40, 1))).astype(np.float32)
+    collection = make_collection(docs, collection.queries, collection.judged)
+    shift, alphas = edits(sae, collection, sides), [0.0, 0.6, 1.0, 2.0]
+    free, restored = (steered_ndcg(collection, shift, alphas, at_length=a, batch_size=5) for a in (False, True))
+    for alpha, found in zip(alphas, restored):
+        scaled = {s: getattr(collection, s) + (alpha - 1) * shift.get(s, np.float32(0)) for s in ("docs", "queries")}
+        lengths = np.linalg.norm(docs, axis=1, keepdims=True) / np.linalg.norm(scaled["docs"], axis=1, keepdims=True)
+        expected = rank(scaled["queries"], (scaled["docs"] * lengths).astype(np.float32), 10)[0]
+        assert found == pytest.approx(ndcg(collection, expected))
+    assert np.array_equal(free[2], restored[2])
+    assert np.array_equal(free, restored) == ("docs" not in sides)
+
+
+def test_the_length_factor_of_no_edit_is_one(sae):
+    docs = torch.from_numpy(random_collection().docs * np.float32(3))
+    shift = torch.randn(docs.shape, generator=torch.Generator().manual_seed(0))
+    (one, doubled) = length_factors(docs, shift, [1.0, 2.0])
+    assert (one == 1).all()
+    assert doubled.numpy() == pytest.approx((docs.norm(dim=1) / (docs + shift).norm(dim=1)).numpy(), rel=1e-5)
 
 
 def test_excluded_documents_stay_out(sae):
@@ -112,6 +138,19 @@ def test_key_features_carry_the_ranking(toy):
     assert (table["n"] == 8).all() and (table["collection"] == "toy").all()
 
 
+def test_a_gain_of_length_alone_is_gone_at_the_original_length():
+    """Documents that are longer for the key feature overtake by dot product at α = 2; their directions do not change."""
+    docs = np.zeros((24, 6))
+    docs[:2, 0] = 0.5  # relevant, and nothing but the key feature
+    docs[2:, 0], docs[2:, 1] = 0.0, 0.6
+    queries = np.tile([[0.7, 0.7, 0, 0, 0, 0]], (8, 1))
+    collection = make_collection(docs, queries, [{0: 1, 1: 1}] * 8)
+    table = steering(make_model(identity_sae()), collection, num_features=1, alphas=[1.0, 2.0], draws=1)
+    found = table[(table["set"] == "key") & (table["split"] == "unseen") & (table["alpha"] == 2)].set_index("measure")["value"]
+    assert found["nDCG@10"] == 1 and found["change"] == 1
+    assert found["nDCG@10_at_length"] == 0 and found["change_at_length"] == 0
+
+
 def test_halves_are_kept_apart(sae):
     """What was chosen on one half is measured on it for ``same`` and on the other for ``unseen``; every query in both."""
     collection = random_collection()
@@ -145,6 +184,13 @@ def test_halves_are_kept_apart(sae):
 def test_refused(sae, options, message):
     with pytest.raises(ValueError, match=message):
         steering(make_model(sae), random_collection(), **options)
+
+
+def test_no_feature_of_positive_utility_is_said_to_be_none(sae):
+    with pytest.raises(ValueError, match="found none of positive RUS"):
+        _feature_sets(np.array([0, -1, 0]), np.array([3, 2, 1]), 2, 1, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="2 key features and 1 others"):
+        _feature_sets(np.array([2, 1, 0]), np.array([3, 2, 1]), 2, 1, np.random.default_rng(0))
 
 
 def test_one_query_cannot_be_halved(sae):

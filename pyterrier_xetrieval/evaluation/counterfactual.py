@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
@@ -9,10 +11,13 @@ from ..intervention import intervene
 from ..stage import positive_int
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, rank
+from .dictionaries import baseline
 from .faithfulness import feature_orders
-from .pairs import explain_pairs, ranked_pairs, view_modules
+from .pairs import equal_sizes, explain_pairs, ranked_pairs, view_modules
 
 QUANTILES = (0.25, 0.5, 0.75, 0.95)
+MEASURES = ("possible", "greedy", "pruned", "control", "listed")
+EQUAL = ("equal_listed", "equal", "equal_overlap")
 
 
 def counterfactual(
@@ -27,8 +32,10 @@ def counterfactual(
     all would take a search over all subsets.
 
     Orders compared: by ``contribution``, by ``activation`` in the original document embedding, ``random`` (``draws``
-    orders for each pair, averaged over those that succeeded). How easily a document leaves anyway says ``control``: as
-    many features of the document that it does not share with the query, drawn at random.
+    orders for each pair, averaged over those that succeeded). How easily a document leaves anyway say two controls:
+    ``control``, as many features of the document that it does not share with the query, drawn at random; and a fourth
+    order, ``untrained``: the features that a dictionary of the same size and sparsity that has seen no data finds in query
+    and document, by contribution. These are selected as the explanation's are, those of ``control`` are not.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
@@ -37,14 +44,17 @@ def counterfactual(
         num_results: best documents of each query, at most ``cutoff``.
         per_pair: one row for each pair, order and draw: ``qid``, ``docno``, ``order``, ``draw``, ``listed`` (features in
             the explanation), ``greedy``, ``pruned`` (sizes; NaN where not possible), ``control`` (1 where it took the
-            document out, 0 where not).
+            document out, 0 where not); for ``untrained`` also ``equal_listed``, ``equal`` and ``equal_overlap``.
 
     Returns:
         ``collection``, ``order``, ``measure``, ``value``, ``low``, ``high``, ``n``. Measures: ``possible``, the share of
         pairs (and draws) in which the document ever left; ``greedy`` and ``pruned``, mean sizes where it did, and
         ``pruned_q25`` to ``pruned_q95``, quantiles without an interval; ``control``, the share of these in which as many
-        features that are not shared did it too; ``pruned_minus_random``, pair by pair where both succeeded. Intervals
-        are over queries.
+        features that are not shared did it too; ``pruned_minus_random``, pair by pair where both succeeded; ``listed``,
+        the mean number of features shared. Of ``untrained`` also ``pruned_minus_contribution``, and, with the larger of its
+        and the explanation's set cut at random to the size of the smaller (``equal_listed``): the share of pairs that
+        leave when all of its set (``equal``), or of the explanation's (``equal_overlap``), are erased. Intervals are
+        over queries.
 
     Raises:
         ValueError: ``num_results`` above ``cutoff``, or a cutoff that all documents fit in.
@@ -61,15 +71,15 @@ def counterfactual(
         positive_int(value, name, stage="counterfactual")
     views = view_modules(model, aspects, stage="counterfactual")
     weights = model.check_weights(None, tuple(views), stage="counterfactual")
-    explained = explain_pairs(
-        model.sae, collection, pairs, internalizers=views, weights=weights, refit=True, batch_size=batch_size
-    )
+    options = {"internalizers": views, "weights": weights, "refit": True, "batch_size": batch_size}
+    null = baseline(model, collection.docs, seed=seed)
+    explained, of_null = (explain_pairs(sae, collection, pairs, **options) for sae in (model.sae, null))
     # a document of the top results is out when it falls below the one that would take the last place
     _, scores = rank(collection.queries, collection.docs, cutoff + 1, excluded=collection.excluded)
     bar = scores[pairs.queries, cutoff]
 
-    def out(rows: np.ndarray, sets: list) -> np.ndarray:
-        edited = intervene(model.sae, explained.z[rows], sets, "erase", batch_size=batch_size)
+    def out(rows: np.ndarray, sets: list, sae=model.sae) -> np.ndarray:
+        edited = intervene(sae, explained.z[rows], sets, "erase", batch_size=batch_size)
         return np.einsum("nm,nm->n", explained.q[rows], edited) < bar[rows]
 
     names = {"qid": np.asarray(collection.qids)[pairs.queries], "docno": np.asarray(collection.docnos)[pairs.docs]}
@@ -77,12 +87,23 @@ def counterfactual(
     frames = []
     for order, rankings in feature_orders(explained, draws=draws, seed=seed).items():
         for draw, sets in enumerate(rankings):
-            greedy = _greedy(sets, out)
-            found = {"listed": [len(s) for s in sets], "greedy": greedy, "pruned": _pruned(sets, greedy, out)}
-            found["control"] = _control(own, found["pruned"], rng, out)
+            found = _sizes(sets, own, rng, out)
             frames.append(pd.DataFrame({**names, "order": order, "draw": draw, **found}))
+    of_untrained = partial(out, sae=null)
+    found = _sizes(of_null.sets, of_null.own_features(null.dict_size), rng, of_untrained)
+    cut, cut_null = equal_sizes(explained.sets, of_null.sets, np.random.default_rng([seed, 1]))
+    rows = np.arange(len(cut))
+    found |= {"equal_listed": list(map(len, cut)), "equal": of_untrained(rows, cut_null), "equal_overlap": out(rows, cut)}
+    frames.append(pd.DataFrame({**names, "order": "untrained", "draw": 0, **found}))
     frame = pd.concat(frames, ignore_index=True)
     return frame if per_pair else _summary(frame, collection.name, seed)
+
+
+def _sizes(sets, own, rng, out) -> dict:
+    """Of each pair how many features are listed, ``greedy``, ``pruned`` and ``control``; ``own`` those not shared."""
+    greedy = _greedy(sets, out)
+    pruned = _pruned(sets, greedy, out)
+    return {"listed": [len(s) for s in sets], "greedy": greedy, "pruned": pruned, "control": _control(own, pruned, rng, out)}
 
 
 def _greedy(sets, out) -> np.ndarray:
@@ -119,13 +140,16 @@ def _control(own, sizes, rng, out) -> np.ndarray:
 def _summary(frame: pd.DataFrame, name: str, seed: int) -> pd.DataFrame:
     pair = ["qid", "docno"]
     frame = frame.assign(possible=frame["greedy"].notna().astype(float))
-    random = frame[frame["order"] == "random"].groupby(pair)["pruned"].mean().rename("random")
+    frame = frame.astype({"equal": float, "equal_overlap": float})
+    pruned = frame.groupby(["order", *pair])["pruned"].mean()
     rows = []
     for order, draws in frame.groupby("order", sort=False):
-        group = draws.groupby(pair, sort=False)[["possible", "greedy", "pruned", "control"]].mean().join(random).reset_index()
-        group["pruned_minus_random"] = group["pruned"] - group["random"]
-        measures = ["possible", "greedy", "pruned", "control"] + (["pruned_minus_random"] if order != "random" else [])
-        for measure in measures:
+        group = draws.groupby(pair, sort=False)[[*MEASURES, *EQUAL]].mean()
+        for other in ("random", "contribution"):
+            group[f"pruned_minus_{other}"] = group["pruned"] - pruned[other].reindex(group.index)
+        more = {"random": [], "untrained": ["pruned_minus_contribution", *EQUAL]}.get(order, ["pruned_minus_random"])
+        group = group.reset_index()
+        for measure in (*MEASURES, *more):
             numbers = estimate(group[measure], clusters=group["qid"].astype(str), seed=seed)
             rows.append({"collection": name, "order": order, "measure": measure, **numbers})
         sizes = draws["pruned"].dropna()

@@ -30,17 +30,28 @@ def untrained(sae: SparseAutoencoder, *, k: int | None = None, seed: int = 0) ->
 
 
 def with_sae(model: Xetrieval, sae: SparseAutoencoder) -> Xetrieval:
-    """The same model with another dictionary and without labels."""
+    """The same model, its views' weights among it, with another dictionary and without labels."""
     if sae is model.sae:
         return model
-    return Xetrieval.from_parts(internalizers=model.internalizers, sae=sae, encoder=model.meta["encoder"])
+    return Xetrieval.from_parts(
+        internalizers=model.internalizers, sae=sae, encoder=model.meta["encoder"], weights=model.meta["weights"]
+    )
+
+
+def baseline(model: Xetrieval, docs: np.ndarray, *, seed: int) -> SparseAutoencoder:
+    """:func:`untrained` for this model: as sparse as its own dictionary, on ``docs`` (float32 ``[n, m]``) if it has no k.
+
+    What its features share is the null of everything said about shared features: they too are selected to be active in
+    query and document, and point to both for that reason alone.
+    """
+    k = model.sae.k or max(1, round(float(active_features(model.sae, docs[:1000]).mean())))
+    return untrained(model.sae, k=k, seed=seed)
 
 
 def dictionaries(model: Xetrieval, saes: Mapping[str, SparseAutoencoder] | None, docs, *, seed: int) -> dict:
     """Name to autoencoder: those given, or the model's own and a random one of the same size and sparsity."""
     if saes is None:
-        k = model.sae.k or max(1, round(float(active_features(model.sae, docs[:1000]).mean())))
-        saes = {"explainer": model.sae, "random": untrained(model.sae, k=k, seed=seed)}
+        saes = {"explainer": model.sae, "random": baseline(model, docs, seed=seed)}
     for name, sae in saes.items():
         if sae.dim != model.dim:
             raise ValueError(f"expected autoencoders of {model.dim} dimensions, found {sae.dim} in {name!r}")

@@ -10,9 +10,11 @@ from ..intervention import intervene
 from ..sae import SparseAutoencoder
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
-from .pairs import NUM_RESULTS, cosines, explain_pairs, sample_pairs, view_modules
+from .dictionaries import baseline
+from .pairs import NUM_RESULTS, cosines, equal_sizes, explain_pairs, sample_pairs, view_modules
 
 MODES = ("erase", "keep_only")
+COMPARED = ("untrained", "direct")  # other dictionaries' sets, compared with the overlap at equal size as well
 _CONDITION = ["set", "mode", "pairs"]
 
 
@@ -23,15 +25,23 @@ def erasure(
     """Erases feature sets from documents, or keeps only them, and reports the change of the cosine with the query.
 
     Eq. 21-26: the query stays, only the original document embedding is edited, by ridge projection (λ = 1e-6), and
-    brought back to its length. Five kinds of sets:
+    brought back to its length. Seven kinds of sets:
 
     - ``overlap``: ``S_x``, features shared by the query and any view of the document (Eq. 23);
+    - ``untrained``: the ``S_x`` of a dictionary of the same size and sparsity that has seen no data. The null that counts:
+      its features are selected as the overlap's are, to be active in query and document, and the following ones are not;
+    - ``overlap_original``: those of the overlap that are active in the original embedding too, not in internalised views alone;
     - ``direct``: features that a dictionary trained on raw embeddings finds in query and document (Eq. 21);
     - ``non_overlap``: features active on the document's original embedding, less the overlap;
     - ``random_features``: as many as the overlap has, drawn from the whole dictionary, for each pair anew. Not only
       from inactive ones: "any features would do" is the claim they test, and active ones are among any;
     - ``random_directions``: as many random unit vectors in place of the dictionary's, which tells the effect of the
       dictionary's directions from that of removing so many dimensions.
+
+    More features change more, so that the sets of the other dictionaries are compared with the overlap at equal size too:
+    of each pair's two sets the larger is cut to the size of the smaller, ``untrained_cut`` with ``overlap_cut_untrained``
+    and ``direct_cut`` with ``overlap_cut_direct``. Which features stay is drawn at random: to keep those of largest
+    contribution would select one side by what is measured, and the side with more to choose from would gain.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
@@ -44,8 +54,9 @@ def erasure(
     Returns:
         ``collection``, ``set``, ``mode``, ``pairs`` (``"true positive"``, ``"false positive"``), ``measure``, ``value``, ``low``,
         ``high``, ``n``. Measures: ``change`` of the cosine; ``size``, features in the set; ``overlap_minus_set``, by how
-        much the overlap's change exceeds this set's on the same pairs. Intervals are over queries, ``n`` counts
-        pairs; a pair for which a set is empty is left out of that set's rows.
+        much the overlap's change exceeds this set's on the same pairs, for ``untrained_cut`` and ``direct_cut`` that of
+        the overlap of the same size. Intervals are over queries, ``n`` counts pairs; a pair for which a set is empty is
+        left out of that set's rows.
 
     Example::
 
@@ -56,13 +67,14 @@ def erasure(
     if per_pair:
         return frame
     keys = ["qid", "docno", "mode"]
-    overlap = frame[frame["set"] == "overlap"].set_index(keys)["change"].rename("overlap")
-    frame = frame.join(overlap, on=keys)
+    against = frame["set"].map({f"{name}_cut": f"overlap_cut_{name}" for name in COMPARED}).fillna("overlap")
+    changes = frame.set_index([*keys, "set"])["change"].rename("overlap")
+    frame = frame.assign(against=against).join(changes, on=[*keys, "against"])
     frame["overlap_minus_set"] = frame["overlap"] - frame["change"]
     rows = []
     for condition, group in frame.groupby(_CONDITION, sort=False):
         for measure in ("change", "size", "overlap_minus_set"):
-            if measure != "overlap_minus_set" or condition[0] != "overlap":
+            if measure != "overlap_minus_set" or not condition[0].startswith("overlap"):
                 numbers = estimate(group[measure], clusters=group["qid"].astype(str), seed=seed)
                 rows.append({"collection": collection.name, **dict(zip(_CONDITION, condition)), "measure": measure, **numbers})
     return pd.DataFrame(rows, columns=["collection", *_CONDITION, "measure", "value", "low", "high", "n"])
@@ -74,17 +86,25 @@ def _changes(model, collection, raw_sae, aspects, num_results, per_query, seed, 
     if raw_sae is not None and getattr(raw_sae, "dim", None) != model.dim:
         raise ValueError(f"erasure expects raw_sae to be an autoencoder of {model.dim} dimensions, found {raw_sae!r:.80}")
     pairs = sample_pairs(collection, num_results=num_results, per_query=per_query, seed=seed)
-    explained = explain_pairs(model.sae, collection, pairs, internalizers=internalizers, batch_size=batch_size)
+    options = {"internalizers": internalizers, "batch_size": batch_size}
+    explained = explain_pairs(model.sae, collection, pairs, **options)
     rng, dict_size = np.random.default_rng(seed), model.sae.dict_size
     random = [rng.choice(dict_size, len(own), replace=False) for own in explained.sets]
+    null = baseline(model, collection.docs, seed=seed)
     sets = {
         "overlap": (model.sae, explained.sets),
+        "overlap_original": (model.sae, explained.original_sets),
+        "untrained": (null, explain_pairs(null, collection, pairs, **options).sets),
         "non_overlap": (model.sae, explained.own_features(dict_size)),
         "random_features": (model.sae, random),
         "random_directions": (random_directions(model.sae, seed), random),
     }
     if raw_sae is not None:
         sets["direct"] = (raw_sae, explain_pairs(raw_sae, collection, pairs, batch_size=batch_size).sets)
+    cut = np.random.default_rng([seed, 1])
+    for name in [name for name in COMPARED if name in sets]:
+        own, other = equal_sizes(explained.sets, sets[name][1], cut)
+        sets |= {f"overlap_cut_{name}": (model.sae, own), f"{name}_cut": (sets[name][0], other)}
     before = cosines(explained.q, explained.z)
     common = pd.DataFrame(
         {

@@ -9,9 +9,13 @@ from ..intervention import intervene
 from ..stage import positive_int
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
+from .dictionaries import baseline
 from .pairs import ExplainedPairs, cosines, explain_pairs, ranked_pairs, split, view_modules
 
 CURVES = {"deletion": "erase", "insertion": "keep_only"}
+ORDERS = {"contribution": "contribution", "activation": "activation", "random": "random"}  # name to order of its features
+UNTRAINED = {"untrained": "contribution", "untrained_random": "random"}
+PARTS = ("shared", "other", "bias", "residual")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -28,7 +32,9 @@ def faithfulness_curves(
     has a small area under the deletion curve and a large one under the insertion curve.
 
     Orders compared: ``contribution`` (the explanation's own), ``activation`` (in the original document embedding) and
-    ``random`` (``draws`` orders for each pair, averaged).
+    ``random`` (``draws`` orders for each pair, averaged). What no training at all gives say ``untrained`` and
+    ``untrained_random``: a dictionary of the same size and sparsity that has seen no data, its shared features by
+    contribution and at random. Their share of 1 is all that it finds in query and document, as a rule fewer features.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
@@ -42,8 +48,8 @@ def faithfulness_curves(
     Returns:
         ``collection``, ``curve``, ``order``, ``fraction`` (NaN for areas), ``measure``, ``value``, ``low``, ``high``,
         ``n`` (pairs; intervals over queries). Measures: ``relative_score``, the cosine over that of the unedited
-        pair; ``area`` under that curve, by trapezoids; ``area_minus_random``, pair by pair. Pairs without shared
-        features or with a cosine not above zero are left out.
+        pair; ``area`` under that curve, by trapezoids; ``area_minus_random``, pair by pair, of each dictionary by its own
+        random orders. Pairs without shared features (of the dictionary) or with a cosine not above zero are left out.
 
     Example::
 
@@ -54,34 +60,34 @@ def faithfulness_curves(
     pairs = ranked_pairs(collection, num_results=num_results)
     views = view_modules(model, aspects, stage="faithfulness_curves")
     weights = model.check_weights(None, tuple(views), stage="faithfulness_curves")
-    explained = explain_pairs(
-        model.sae, collection, pairs, internalizers=views, weights=weights, refit=True, batch_size=batch_size
-    )
-    before = cosines(explained.q, explained.z)
-    kept = np.flatnonzero((np.diff(explained.parts.offsets) > 0) & (before > 0))
-    fractions = np.linspace(0, 1, steps + 1)
-    curves = {}
-    for order, rankings in feature_orders(explained, draws=draws, seed=seed).items():
-        for curve, mode in CURVES.items():
-            runs = [_curve(model.sae, explained, sets, kept, fractions, mode, batch_size) for sets in rankings]
-            curves[curve, order] = np.mean(runs, axis=0) / before[kept]
-    qids = np.asarray(collection.qids)[pairs.queries[kept]]
+    options = {"internalizers": views, "weights": weights, "refit": True, "batch_size": batch_size}
+    fractions, curves = np.linspace(0, 1, steps + 1), {}
+    for sae, orders in ((model.sae, ORDERS), (baseline(model, collection.docs, seed=seed), UNTRAINED)):
+        explained = explain_pairs(sae, collection, pairs, **options)
+        before = cosines(explained.q, explained.z)
+        kept = np.flatnonzero((np.diff(explained.parts.offsets) > 0) & (before > 0))
+        found = feature_orders(explained, draws=draws, seed=seed)
+        for name, order in orders.items():
+            for curve, mode in CURVES.items():
+                runs = [_curve(sae, explained, sets, kept, fractions, mode, batch_size) for sets in found[order]]
+                curves[curve, name] = kept, np.mean(runs, axis=0) / before[kept]
+    qids, docnos = np.asarray(collection.qids)[pairs.queries], np.asarray(collection.docnos)[pairs.docs]
     if per_pair:
-        docnos = np.asarray(collection.docnos)[pairs.docs[kept]]
         parts = [
-            pd.DataFrame({"qid": qids, "docno": docnos, "curve": c, "order": o, "fraction": f, "relative_score": value})
-            for (c, o), values in curves.items() for f, value in zip(fractions, values, strict=True)
+            pd.DataFrame({"qid": qids[kept], "docno": docnos[kept], "curve": c, "order": o, "fraction": f, "relative_score": value})
+            for (c, o), (kept, values) in curves.items() for f, value in zip(fractions, values, strict=True)
         ]  # fmt: skip
         return pd.concat(parts, ignore_index=True)
     rows = []
-    for (curve, order), values in curves.items():
-        area, random = (np.trapezoid(v, fractions, axis=0) for v in (values, curves[curve, "random"]))
+    for (curve, order), (kept, values) in curves.items():
+        own = "untrained_random" if order in UNTRAINED else "random"
+        area, random = (np.trapezoid(v, fractions, axis=0) for v in (values, curves[curve, own][1]))
         numbers = [(f, "relative_score", value) for f, value in zip(fractions, values, strict=True)] + [(np.nan, "area", area)]
-        if order != "random":
+        if order != own:
             numbers.append((np.nan, "area_minus_random", area - random))
         for fraction, measure, value in numbers:
             condition = {"collection": collection.name, "curve": curve, "order": order, "fraction": fraction}
-            rows.append({**condition, "measure": measure, **estimate(value, clusters=qids.astype(str), seed=seed)})
+            rows.append({**condition, "measure": measure, **estimate(value, clusters=qids[kept].astype(str), seed=seed)})
     return pd.DataFrame(rows)
 
 
@@ -100,8 +106,11 @@ def score_shares(
     Returns:
         ``collection``, ``part`` (``shared``, ``other``, ``bias``, ``residual``), ``measure``, ``value``, ``low``,
         ``high``, ``n`` (pairs). Measures: ``mean`` with its interval over queries, and the quantiles ``q05`` to
-        ``q95`` over pairs, without one. The four shares of a pair add up to 1; pairs with a score not above zero
-        are left out.
+        ``q95`` over pairs, without one; ``untrained``, the mean by a dictionary of the same size and sparsity that has
+        seen no data. The four shares of a pair add up to 1; pairs with a score not above zero are left out. Of
+        ``shared`` also, for the explanation of the multi-view score with all views of the model: ``listed``, how many
+        features it has; ``view_only``, how many of these are inactive in the original embedding, and
+        ``view_only_share``, what share of that score they carry.
 
     Example::
 
@@ -110,25 +119,54 @@ def score_shares(
     pairs = ranked_pairs(collection, num_results=num_results)
     views = view_modules(model, aspects, stage="score_shares")
     weights = model.check_weights(None, tuple(views), stage="score_shares")
-    explained = explain_pairs(
-        model.sae, collection, pairs, internalizers=views, weights=weights, refit=refit, batch_size=batch_size
-    )
-    parts, kept = explained.parts, explained.parts.score > 0
-    shared = np.bincount(explained.owner, weights=parts.contribution, minlength=len(pairs))
-    values = {"shared": shared, "other": parts.other, "bias": parts.bias, "residual": parts.residual}
-    shares = {name: value[kept] / parts.score[kept] for name, value in values.items()}
+    options = {"internalizers": views, "weights": weights, "refit": refit, "batch_size": batch_size}
+    shares = _shares(explain_pairs(model.sae, collection, pairs, **options))
+    kept = shares["score"] > 0
+    shares = {name: value[kept] for name, value in shares.items()}
     qids = np.asarray(collection.qids)[pairs.queries[kept]]
     if per_pair:
         docnos = np.asarray(collection.docnos)[pairs.docs[kept]]
-        return pd.DataFrame({"qid": qids, "docno": docnos, "score": parts.score[kept], **shares})
+        return pd.DataFrame({"qid": qids, "docno": docnos, **shares})
+    null = _shares(explain_pairs(baseline(model, collection.docs, seed=seed), collection, pairs, **options))
+    all_views = view_modules(model, None, stage="score_shares")
+    options |= {"internalizers": all_views, "weights": model.check_weights(None, tuple(all_views), stage="score_shares")}
+    of_views = _view_only(explain_pairs(model.sae, collection, pairs, **options))
     rows = []
-    for part, share in shares.items():
-        condition = {"collection": collection.name, "part": part}
-        rows.append({**condition, "measure": "mean", **estimate(share, clusters=qids.astype(str), seed=seed)})
+    for part in PARTS:
+        condition, share = {"collection": collection.name, "part": part}, shares[part]
+        for measure, values in {"mean": share, "untrained": null[part][kept]}.items():
+            rows.append({**condition, "measure": measure, **estimate(values, clusters=qids.astype(str), seed=seed)})
         for level in QUANTILES if len(share) else ():
             numbers = {"value": float(np.quantile(share, level)), "low": np.nan, "high": np.nan, "n": len(share)}
             rows.append({**condition, "measure": f"q{100 * level:02.0f}", **numbers})
+    clusters = np.asarray(collection.qids)[pairs.queries].astype(str)
+    for measure, values in of_views.items():
+        numbers = estimate(values, clusters=clusters, seed=seed)
+        rows.append({"collection": collection.name, "part": "shared", "measure": measure, **numbers})
     return pd.DataFrame(rows)
+
+
+def _shares(explained: ExplainedPairs) -> dict[str, np.ndarray]:
+    """``score`` and the share of it of each of :data:`PARTS`, float64 ``[n]`` each; NaN where the score is 0."""
+    parts = explained.parts
+    shared = np.bincount(explained.owner, weights=parts.contribution, minlength=len(parts.score))
+    values = {"shared": shared, "other": parts.other, "bias": parts.bias, "residual": parts.residual}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {"score": parts.score, **{name: values[name] / parts.score for name in PARTS}}
+
+
+def _view_only(explained: ExplainedPairs) -> dict[str, np.ndarray]:
+    """How many features are listed, how many of them internalised views alone have, and these' share of the score.
+
+    float64 ``[n]`` each, NaN where the score is not above zero.
+    """
+    parts, only = explained.parts, explained.parts.document_activation[:, 0] == 0
+    listed, count, carried = (
+        np.bincount(explained.owner, weights=w, minlength=len(parts.score)) for w in (None, only, only * parts.contribution)
+    )
+    score = np.where(parts.score > 0, parts.score, np.nan)
+    found = {"listed": listed, "view_only": count, "view_only_share": carried / score}
+    return {measure: np.where(parts.score > 0, values, np.nan) for measure, values in found.items()}
 
 
 def feature_orders(explained: ExplainedPairs, *, draws: int, seed: int) -> dict[str, list[list[np.ndarray]]]:

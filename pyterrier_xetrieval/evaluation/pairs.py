@@ -58,6 +58,13 @@ class ExplainedPairs:
         """The shared features ``O(q,d)`` (Eq. 15, 23) of each pair, largest contribution first."""
         return split(self.parts.features, self.parts.offsets)
 
+    @property
+    def original_sets(self) -> list[np.ndarray]:
+        """Those of :attr:`sets` that are active in the original document embedding, not in internalised views alone."""
+        original = self.parts.document_activation[:, 0] > 0
+        counts = np.bincount(self.owner[original], minlength=len(self.q))
+        return split(self.parts.features[original], np.concatenate([[0], np.cumsum(counts)]))
+
     def own_features(self, dict_size: int) -> list[np.ndarray]:
         """The features active on the original document embedding that the pair does not share (App. C's control)."""
         pair, slot = np.nonzero(self.codes.activations[self.rows] > 0)
@@ -157,6 +164,12 @@ def explain_pairs(
 def view_modules(model, aspects, *, stage: str) -> dict[str, Internalizer]:
     """The internalizers of these aspects (None: all of the model's); ValueError for one that it does not have."""
     return {aspect: model.internalizers[aspect] for aspect in model.check_aspects(aspects, stage=stage)}
+
+
+def equal_sizes(a, b, rng: np.random.Generator) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The sets ``a[i]`` and ``b[i]`` of each pair, both cut to the size of the smaller; a random part of the larger stays."""
+    sizes = [min(len(x), len(y)) for x, y in zip(a, b, strict=True)]
+    return tuple([own[rng.permutation(len(own))[:size]] for own, size in zip(sets, sizes)] for sets in (a, b))
 
 
 def cosines(q: np.ndarray, z: np.ndarray) -> np.ndarray:

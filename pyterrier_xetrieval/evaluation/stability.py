@@ -10,7 +10,7 @@ import pandas as pd
 from ..stage import positive_int
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
-from .pairs import ExplainedPairs, cosines, explain_pairs, ranked_pairs, view_modules
+from .pairs import ExplainedPairs, Pairs, cosines, explain_pairs, ranked_pairs, view_modules
 
 COSINES = (0.999, 0.99, 0.95, 0.9)
 MEASURES = ("cosine", "jaccard", "correlation")
@@ -18,13 +18,15 @@ MEASURES = ("cosine", "jaccard", "correlation")
 
 def stability(
     model, collection: EmbeddedCollection, *, encoder=None, cosines_to_original: Sequence[float] = COSINES, word_share: float = 0.1,
-    aspects=(), num_results: int = 1, refit: bool = True, per_pair: bool = False, seed: int = 0, batch_size: int = 512,
+    other_rank: int | None = None, aspects=(), num_results: int = 1, refit: bool = True, per_pair: bool = False, seed: int = 0,
+    batch_size: int = 512,
 ) -> pd.DataFrame:  # fmt: skip
     """Compares explanations of each query's top results with those of slightly changed documents; queries stay.
 
     Two kinds of change. ``noise``: a random direction is mixed into the embedding such that the unit vector's cosine
     to the original is exactly the one asked for. ``words``: one word in ten, drawn at random, is left out of the text
     and the text encoded again; both texts by ``encoder``, so that nothing but the words differs.
+    How alike explanations are when nothing stays the same but the query says ``documents``, the floor of the others.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
@@ -32,12 +34,14 @@ def stability(
             ``words`` is left out.
         cosines_to_original: one ``noise`` row each.
         word_share: share of the words left out; at least one word, never all.
+        other_rank: compare each query's best document with that of this rank, such as 2, as ``documents``; none unless given.
+            Queries with fewer results, copies not counted, are left out.
         aspects, refit: what is explained, as in :class:`~pyterrier_xetrieval.SAEExplainer`; no aspects unless given.
         num_results: best documents of each query.
         per_pair: one row for each pair and change: ``qid``, ``docno``, ``change``, ``amount`` and the three measures.
 
     Returns:
-        ``collection``, ``change`` (``noise``, ``words``), ``amount`` (the cosine, the share of words), ``measure``,
+        ``collection``, ``change`` (``noise``, ``words``, ``documents``), ``amount`` (the cosine, the share of words, the rank), ``measure``,
         ``value``, ``low``, ``high``, ``n`` (pairs; intervals over queries). Measures: ``cosine`` of the two embeddings;
         ``jaccard`` of the two sets of shared features; ``correlation`` (Pearson) of contributions over the features
         that either lists, 0 where a feature is not listed. Jaccard is NaN, and left out, where both list nothing;
@@ -66,14 +70,15 @@ def stability(
         texts = collection.texts(docs)
         fewer = [drop_words(text, word_share, rng) for text in texts]
         changes.append(("words", word_share, *(np.asarray(encoder.encode_docs(t), np.float32) for t in (texts, fewer))))
-    names = {"qid": np.asarray(collection.qids)[pairs.queries], "docno": np.asarray(collection.docnos)[pairs.docs]}
+    options = {**own, "refit": refit, "batch_size": batch_size}
     frames = []
     for change, amount, *vectors in changes:
-        before, after = (
-            explain_pairs(model.sae, collection, pairs, **own, z=z, refit=refit, batch_size=batch_size) for z in vectors
-        )
-        numbers = {"cosine": cosines(before.z, after.z), **_agreement(before, after)}
-        frames.append(pd.DataFrame({**names, "change": change, "amount": amount, **numbers}))
+        before, after = (explain_pairs(model.sae, collection, pairs, **options, z=z) for z in vectors)
+        frames.append(_compared(collection, pairs, change, amount, before, after))
+    if other_rank is not None:
+        best, other = _two_documents(collection, positive_int(other_rank, "other_rank", stage="stability"))
+        before, after = (explain_pairs(model.sae, collection, p, **options) for p in (best, other))
+        frames.append(_compared(collection, best, "documents", float(other_rank), before, after))
     frame = pd.concat(frames, ignore_index=True)
     if per_pair:
         return frame
@@ -83,6 +88,23 @@ def stability(
             condition = {"collection": collection.name, "change": change, "amount": amount, "measure": measure}
             rows.append({**condition, **estimate(group[measure], clusters=group["qid"].astype(str), seed=seed)})
     return pd.DataFrame(rows)
+
+
+def _compared(
+    collection, pairs: Pairs, change: str, amount: float, before: ExplainedPairs, after: ExplainedPairs
+) -> pd.DataFrame:
+    """A row for each pair with the three measures."""
+    names = {"qid": np.asarray(collection.qids)[pairs.queries], "docno": np.asarray(collection.docnos)[pairs.docs]}
+    numbers = {"cosine": cosines(before.z, after.z), **_agreement(before, after)}
+    return pd.DataFrame({**names, "change": change, "amount": amount, **numbers})
+
+
+def _two_documents(collection: EmbeddedCollection, rank: int) -> tuple[Pairs, Pairs]:
+    """Each query with its best document, and with that of ``rank`` of its results without copies; queries that have both."""
+    pairs = ranked_pairs(collection, num_results=2 * rank)
+    first = np.unique(pairs.queries, return_index=True)[1]
+    enough = np.diff([*first, len(pairs)]) >= rank
+    return pairs[first[enough]], pairs[first[enough] + rank - 1]
 
 
 def add_noise(x: np.ndarray, cosine: float, rng: np.random.Generator) -> np.ndarray:

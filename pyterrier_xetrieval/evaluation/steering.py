@@ -17,6 +17,7 @@ from .pairs import NUM_RESULTS, Pairs, contrast_pairs, explain_pairs
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 SIDES = ("docs", "queries")
+READINGS = {"": False, "_at_length": True}  # suffix of the measures: whether edited documents get their length back
 _COLUMNS = ["collection", "set", "split", "alpha", "active", "measure", "value", "low", "high", "n"]
 
 
@@ -36,8 +37,10 @@ def steering(
     - ``non_key_as_active``: for each key feature the other one whose number of documents is nearest. Features of
       large RUS are active often, so that scaling random ones moves the vectors less whatever they mean.
 
-    The reconstruction error stays in the vectors and lengths are not restored: ``d' = d + (α−1) Σ_{j∈S} c_j w_j``. A
-    score is then a polynomial in α, and all of them come from one or two matrix products.
+    The reconstruction error stays in the vectors: ``d' = d + (α−1) Σ_{j∈S} c_j w_j``. A score is then a polynomial in
+    α, and all of them come from one or two matrix products. Two readings: ``nDCG@10`` ranks by these scores as they are,
+    and so by length as well, which the edit changes, by more for documents with more of the set's features;
+    ``nDCG@10_at_length`` gives every edited document its length back, as Fig. 7 does.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`, whose dictionary is asked.
@@ -50,10 +53,11 @@ def steering(
     Returns:
         ``collection``, ``set``, ``split``, ``alpha``, ``active`` (how many of the set's features are active on a document, on
         average), ``measure``, ``value``, ``low``, ``high``, ``n`` (queries). Measures: ``nDCG@10``, and ``change``, its
-        difference from the unedited retrieval, query by query.
+        difference from the unedited retrieval, query by query; ``nDCG@10_at_length`` and ``change_at_length``.
 
     Raises:
-        ValueError: fewer than two queries; sides unknown or none; too few active features for two sets.
+        ValueError: fewer than two queries; sides unknown or none; no feature of positive RUS on a half of the queries; too
+            few active features for two sets.
 
     Example::
 
@@ -70,19 +74,24 @@ def steering(
     codes = {side: encode_view(sae, _vectors(collection, side), refit=False, batch_size=1024) for side in {*sides, "docs"}}
     counts = _document_counts(codes["docs"], sae.dict_size)
     half = rng.permutation(len(collection.qids)) % 2
-    values: dict[tuple[str, str], np.ndarray] = {}
+    values: dict[tuple[str, str, str], np.ndarray] = {}
     active: dict[str, list[float]] = {}
     pairs = contrast_pairs(collection, num_results=num_results, seed=seed)
     for fold in (0, 1):
         rus = relevance_utility(sae, collection, pairs[half[pairs.queries] == fold])
         for name, sets in _feature_sets(rus, counts, num_features, draws, rng).items():
-            edits = ({side: _edit(sae, codes[side], features) for side in sides} for features in sets)
-            found = np.mean([steered_ndcg(collection, edit, [1.0, *alphas], batch_size=batch_size) for edit in edits], axis=0)
+            found = dict.fromkeys(READINGS, 0.0)
+            for features in sets:
+                edit = {side: _edit(sae, codes[side], features) for side in sides}
+                for reading, at_length in READINGS.items():
+                    own = steered_ndcg(collection, edit, [1.0, *alphas], at_length=at_length, batch_size=batch_size)
+                    found[reading] = found[reading] + own / len(sets)
             active.setdefault(name, []).append(np.mean([counts[s].sum() for s in sets]) / len(collection.docnos))
             for split, chosen in (("same", half == fold), ("unseen", half != fold)):
-                values.setdefault((name, split), np.empty_like(found))[:, chosen] = found[:, chosen]
+                for reading, own in found.items():
+                    values.setdefault((name, split, reading), np.empty_like(own))[:, chosen] = own[:, chosen]
     rows = []
-    for (name, split), (plain, *steered) in values.items():
+    for (name, split, reading), (plain, *steered) in values.items():
         for alpha, value in zip(alphas, steered, strict=True):
             condition = {
                 "collection": collection.name,
@@ -91,8 +100,8 @@ def steering(
                 "alpha": alpha,
                 "active": np.mean(active[name]),
             }
-            rows.append({**condition, "measure": f"nDCG@{CUTOFF}", **estimate(value, seed=seed)})
-            rows.append({**condition, "measure": "change", **estimate(value - plain, seed=seed)})
+            rows.append({**condition, "measure": f"nDCG@{CUTOFF}{reading}", **estimate(value, seed=seed)})
+            rows.append({**condition, "measure": f"change{reading}", **estimate(value - plain, seed=seed)})
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
@@ -107,22 +116,26 @@ def relevance_utility(sae: SparseAutoencoder, collection: EmbeddedCollection, pa
 
 
 def steered_ndcg(
-    collection: EmbeddedCollection, edits: dict[str, np.ndarray], alphas: Sequence[float], *, batch_size: int = 256
-) -> np.ndarray:
+    collection: EmbeddedCollection, edits: dict[str, np.ndarray], alphas: Sequence[float], *, at_length: bool = False,
+    batch_size: int = 256,
+) -> np.ndarray:  # fmt: skip
     """nDCG@10 of each query for each ``alpha``, float64 ``[len(alphas), q]``.
 
     Args:
         edits: ``Σ_{j∈S} c_j w_j`` of every row, float32, for ``"docs"`` ``[n, m]`` and / or ``"queries"`` ``[q, m]``.
         alphas: factors; see :func:`steered_scores`.
+        at_length: give every edited document its original length back; a query's own does not change its ranking.
     """
     docs = torch.from_numpy(np.ascontiguousarray(collection.docs, np.float32))
     rows = np.empty((len(alphas), len(collection.qids), min(CUTOFF, len(docs))), np.int64)
     shift = {side: torch.from_numpy(edit) for side, edit in edits.items()}
+    factors = length_factors(docs, shift["docs"], alphas) if at_length and "docs" in shift else [None] * len(alphas)
     for start in range(0, len(collection.qids), batch_size):
         batch = slice(start, min(start + batch_size, len(collection.qids)))
         queries = torch.from_numpy(np.array(collection.queries[batch], np.float32))
         query_shift = shift["queries"][batch] if "queries" in shift else None
         for at, scores in enumerate(steered_scores(queries, docs, query_shift, shift.get("docs"), alphas)):
+            scores = scores if factors[at] is None else scores * factors[at]
             for i in range(batch.start, batch.stop):
                 scores[i - start, torch.from_numpy(np.asarray(collection.excluded[i], np.int64))] = -torch.inf
             top = scores.topk(rows.shape[2], dim=1)
@@ -144,6 +157,16 @@ def steered_scores(queries, docs, query_shift, doc_shift, alphas: Sequence[float
         square = query_shift @ doc_shift.T
     for alpha in alphas:
         yield base + (alpha - 1) * linear + (alpha - 1) ** 2 * square
+
+
+def length_factors(docs: torch.Tensor, shift: torch.Tensor, alphas: Sequence[float]) -> list[torch.Tensor]:
+    """For each ``alpha`` ``‖d‖ / ‖d + (α−1) Δd‖``, float32 ``[n]``, exactly 1 at α = 1; docs and shift float32 ``[n, m]``.
+
+    ``‖d + aΔd‖² = ‖d‖² + 2a ⟨d,Δd⟩ + a² ‖Δd‖²``, whose dot products do not depend on α.
+    """
+    base, cross, square = (torch.linalg.vecdot(x.double(), y.double()) for x, y in ((docs, docs), (docs, shift), (shift, shift)))
+    squares = (base + 2 * (alpha - 1) * cross + (alpha - 1) ** 2 * square for alpha in alphas)
+    return [(base / of_edited.clamp_min(1e-12)).sqrt().float() for of_edited in squares]
 
 
 def _vectors(collection, side) -> np.ndarray:
@@ -176,11 +199,15 @@ def _feature_sets(rus, counts, size, draws, rng) -> dict[str, list[np.ndarray]]:
     """
     key = np.argsort(-rus, kind="stable")[:size]
     key = key[rus[key] > 0]
-    size = len(key) if size > 0 else size
-    others = np.setdiff1d(np.flatnonzero(counts), key)
-    if not 0 < size <= len(others):
-        raise ValueError(f"steering expects num_features between 1 and the number of other active features, "
-                         f"found num_features={size} and {len(others)} others")  # fmt: skip
+    if not len(key):
+        raise ValueError(
+            "steering expects features that relevant pairs share more often than others do, found none of positive RUS on a half "
+            "of the queries; give it more queries with relevant documents"
+        )
+    size, others = len(key), np.setdiff1d(np.flatnonzero(counts), key)
+    if size > len(others):
+        raise ValueError(f"steering expects as many other active features as key features, found {size} key features and "
+                         f"{len(others)} others; give it a smaller num_features")  # fmt: skip
     alike, free = [], others[np.argsort(counts[others], kind="stable")]
     for feature in key[np.argsort(-counts[key], kind="stable")]:  # the frequent first: they have the fewest alike
         nearest = np.abs(counts[free] - counts[feature]).argmin()
