@@ -28,9 +28,9 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     """Run the main job on the documentation of your own Python.
 
     Encodes and indexes the docstrings of the running interpreter with the embedded model, retrieves, explains the
-    top results of a query by shared features that add up to the score, erases those features (and, beside it, as many
-    others) and shows what the score and the rank become, evaluates with pt.Experiment, and writes one HTML report. Nothing is downloaded;
-    vectors are kept, so that a second run takes seconds.
+    top results of a query by shared features that add up to the score, erases those features (and, beside it, as
+    many others) and shows what the score and the rank become, evaluates with pt.Experiment, and writes one HTML
+    report. Nothing is downloaded; vectors are kept, so that a second run takes seconds.
 
     \b
     Example:

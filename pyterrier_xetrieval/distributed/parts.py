@@ -56,7 +56,7 @@ class Part:
 
 
 def parquet_files(path) -> list[Path]:
-    """The Parquet file at ``path``, or those of the folder there and its subfolders in the order of their names; none: an empty list."""
+    """The Parquet file at ``path``, or those of the folder there and its subfolders in the order of their names, if any."""
     path = Path(path).expanduser()
     if path.is_dir():
         return sorted(path.rglob("*.parquet"))

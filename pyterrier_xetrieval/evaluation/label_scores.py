@@ -64,7 +64,8 @@ def label_scores(
 
         A feature with enough texts but without a keyword is there with an empty label and scores .5: a dictionary gains
         nothing by leaving hard features unnamed. Features that too few texts activate are left out, of one dictionary
-        perhaps more than of another: compare the numbers of features too. For hypotheses: ``detection`` (accuracy), ``hits``, ``rejections``.
+        perhaps more than of another: compare the numbers of features too. For hypotheses: ``detection`` (accuracy), ``hits``,
+        ``rejections``.
 
     Raises:
         ValueError: a collection without texts, or too small to halve; labels for a dictionary that is not there.

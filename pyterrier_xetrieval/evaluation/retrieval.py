@@ -87,7 +87,8 @@ def retrieval(
 ) -> pd.DataFrame:  # fmt: skip
     """Table 1: nDCG of dense retrieval alone, with internalised views (Eq. 11), and with a CoT reasoner's views.
 
-    Multi-view systems retrieve from the whole collection with folded vectors. Weights are 1, and ``weights``; the test is the paired t-test against the dense system, p values corrected by Holm over the table's systems.
+    Multi-view systems retrieve from the whole collection with folded vectors. Weights are 1, and ``weights``; the test is
+    the paired t-test against the dense system, p values corrected by Holm over the table's systems.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.

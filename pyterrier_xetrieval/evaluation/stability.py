@@ -41,8 +41,8 @@ def stability(
         per_pair: one row for each pair and change: ``qid``, ``docno``, ``change``, ``amount`` and the three measures.
 
     Returns:
-        ``collection``, ``change`` (``noise``, ``words``, ``documents``), ``amount`` (the cosine, the share of words, the rank), ``measure``,
-        ``value``, ``low``, ``high``, ``n`` (pairs; intervals over queries). Measures: ``cosine`` of the two embeddings;
+        ``collection``, ``change`` (``noise``, ``words``, ``documents``), ``amount`` (the cosine, the share of words, the
+        rank), ``measure``, ``value``, ``low``, ``high``, ``n`` (pairs; intervals over queries). Measures: ``cosine`` of the two embeddings;
         ``jaccard`` of the two sets of shared features; ``correlation`` (Pearson) of contributions over the features
         that either lists, 0 where a feature is not listed. Jaccard is NaN, and left out, where both list nothing;
         the correlation where it is undefined.

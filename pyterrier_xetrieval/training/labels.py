@@ -89,8 +89,8 @@ def keyword_labels(
     A feature's texts are its most activating ones, weighted by activation: the first number of ``tops`` that gives a
     label, since many texts tell best what a feature is about in general, but say nothing of a rare one. With p the
     weighted share of them that has a term and b the share of all texts that has it, the term's score is
-    ``p · log(1 + p / b)``: TF-IDF with features as the classes (Grootendorst 2022), where a term counts once a text so that no single text decides.
-    Terms that share a stem with a better one are left out; a pair replaces its words if it is nearly as frequent.
+    ``p · log(1 + p / b)``: TF-IDF with features as the classes (Grootendorst 2022), where a term counts once a text so
+    that no single text decides. Terms that share a stem with a better one are left out; a pair replaces its words if it is nearly as frequent.
 
     Args:
         texts: list of n strings; ids, values: int ``[n, k]``, float ``[n, k]``, their codes (arrays or CPU tensors).
