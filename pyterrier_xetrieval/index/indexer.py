@@ -46,9 +46,9 @@ class XetrievalIndexer(pt.Indexer):
         shard_size: documents per shard: what is done again at most after a run was cut off.
 
     Raises:
-        ValueError: a document without ``docno`` or ``doc_vec``, a docno twice, vectors of another dimension, NaN or
-            infinite; no documents; a corpus that does not begin with the documents of the finished shards, or not with
-            their vectors.
+        ValueError: a document without ``docno`` or ``doc_vec``, a docno twice or of more than 4,096 bytes, vectors of
+            another dimension, NaN or infinite; no documents; a corpus that does not begin with the documents of the
+            finished shards, or not with their vectors.
         FileExistsError: a finished index or something else at ``path``, or another writer.
 
     Example::
