@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from click.testing import CliRunner
@@ -199,33 +201,44 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, cor
     assert {path.name for path in tmp_path.iterdir()} == {"corpus.jsonl", "link"}
 
 
-COMMAND = [sys.executable, "-m", "pyterrier_xetrieval.cli"]
+@contextmanager
+def started(*arguments):
+    """The command as a process that signals reach, also where the tests themselves ignore them; killed after two minutes."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pyterrier_xetrieval.cli", *arguments], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)],
+    )  # fmt: skip
+    limit = Timer(120, child.kill)
+    limit.start()
+    try:
+        yield child
+    finally:
+        limit.cancel()
+        child.kill()
+        child.stderr.close()
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGINT, signal.SIGINT], [signal.SIGTERM]])
 def test_a_server_that_hangs_holds_nobody_up(tmp_path, corpus, signals):
     with Proxy(delay=300) as proxy:
         options = ["--model", "m", "--base-url", proxy.url, "--workers", "2"]
-        child = subprocess.Popen([*COMMAND, "teach", corpus, tmp_path / "out.jsonl", *options], stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 120
-        while len(proxy.seen) < 2 and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        child.send_signal(signals[0])
-        if len(signals) == 2:
-            assert any(line.startswith("waiting for 2 requests; Ctrl-C again stops now") for line in child.stderr)
-            child.send_signal(signals[1])
-        assert child.wait(timeout=20) == -signals[-1]
-        child.stderr.close()
+        with started("teach", corpus, tmp_path / "out.jsonl", *options) as child:
+            while len(proxy.seen) < 2 and child.poll() is None:
+                time.sleep(0.02)
+            child.send_signal(signals[0])
+            if len(signals) == 2:
+                assert any(line.startswith("waiting for 2 requests; Ctrl-C again stops now") for line in child.stderr)
+                child.send_signal(signals[1])
+            assert child.wait(timeout=20) == -signals[-1]
 
 
 def test_what_is_ended_by_sigterm_leaves_no_unfinished_file(tmp_path):
     pairs = write(tmp_path / "pairs.jsonl", *({"query": "x", "doc": f"Number {i}."} for i in range(20_000)))
-    child = subprocess.Popen([*COMMAND, "explain", pairs, tmp_path / "out.jsonl"], stderr=subprocess.PIPE, text=True)
-    assert any("explain: " in line for line in child.stderr)  # the bar, when it is redrawn
-    assert len(list(tmp_path.iterdir())) == 2
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=60) == -signal.SIGTERM and list(tmp_path.iterdir()) == [pairs]
-    child.stderr.close()
+    with started("explain", pairs, tmp_path / "out.jsonl") as child:
+        assert any("explain: " in line for line in child.stderr)  # the bar, when it is redrawn
+        assert len(list(tmp_path.iterdir())) == 2
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=60) == -signal.SIGTERM and list(tmp_path.iterdir()) == [pairs]
 
 
 def test_an_interruption_says_how_to_go_on(tmp_path, corpus, server, monkeypatch):
