@@ -201,7 +201,10 @@ class VectorLoader(RowWiseStage):
         pt.validate.columns(inp, includes=["docno"], context=self)
         if not len(inp):
             return inp.assign(doc_vec=unstack(np.empty((0, 0), np.float32), index=inp.index))
-        docnos, rows = np.unique(np.asarray(as_texts(inp["docno"].tolist(), stage=self), dtype=np.str_), return_inverse=True)
+        asked = as_texts(inp["docno"].tolist(), stage=self)
+        if "\0" in "".join(asked):  # numpy's strings lose one at the end, and "7\0" would be "7"
+            raise ValueError(f"{self!r} has no vector for {next(docno for docno in asked if chr(0) in docno)!r}")
+        docnos, rows = np.unique(np.asarray(asked, dtype=np.str_), return_inverse=True)
         docids = self._docids(docnos)
         if (docids < 0).any():
             missing = docnos[docids < 0]

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder, Xetrieval
+from pyterrier_xetrieval.evaluation import EmbeddedCollection
 from pyterrier_xetrieval.internalizer import Internalizer
 
 DIM = 6
@@ -114,3 +115,19 @@ def sums_of_three():
     for row in codes:
         row[rng.choice(32, 3, replace=False)] = rng.uniform(0.5, 1.5, 3)
     return directions, codes @ directions
+
+
+WORDS = "oak elm ash yew fir pine beech birch maple cedar larch alder".split()
+
+
+def toy(name="toy", seed=0, n=200, queries=12, dim=16) -> EmbeddedCollection:
+    """A collection of random vectors; each query is near one document, and another one is relevant too."""
+    rng = np.random.default_rng(seed)
+    docs = unit(rng, n, dim)
+    texts = [" ".join(rng.choice(WORDS, 6)) for _ in range(n)]
+    near = np.stack([docs[i] + 0.6 * unit(rng, 1, dim)[0] for i in range(queries)])
+    return EmbeddedCollection(
+        name, np.array([f"d{i}" for i in range(n)]), docs, np.array([f"q{i}" for i in range(queries)]),
+        (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32), [{i: 1, 50 + i: 1} for i in range(queries)],
+        [np.empty(0, np.int64)] * queries, texts=lambda rows: [texts[row] for row in rows],
+    )  # fmt: skip

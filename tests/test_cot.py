@@ -190,3 +190,9 @@ def test_beside_the_internalizer_in_one_experiment_with_a_real_model(tmp_path):
     assert len(written) == 6 and {row["aspect"] for row in written} == set(aspects)
     compiled = ((index.np_retriever(num_results=3) >> VectorLoader(index) >> live) % 1).compile()
     assert compiled[0].num_results == 1  # the model is asked about no document that is cut off afterwards
+
+
+def test_a_document_without_text_is_named_as_such(ranking):
+    inp = ranking.assign(text=[*ranking["text"][:5], " "])
+    with pytest.warns(UserWarning), pytest.raises(ValueError, match="found a document without text.*missing='zero'"):
+        CoTReasoner(TEACHER, ENCODER)(inp)

@@ -1,4 +1,4 @@
-"""All questions at once, what is measured as files, and the page made of them."""
+"""What is measured as files, and the page made of them."""
 
 import json
 
@@ -6,42 +6,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from conftest import make_model, random_sae, unit
+from conftest import WORDS, make_model, random_sae, toy, unit
 
 from pyterrier_xetrieval import Xetrieval, evaluation
-from pyterrier_xetrieval.evaluation import QUESTIONS, EmbeddedCollection, evaluate
-from pyterrier_xetrieval.evaluation.evaluate import ask
+from pyterrier_xetrieval.evaluation import QUESTIONS
 from recipes.measuring import BINS, digest, histograms, measure_one, write_result
 from recipes.results import main
 
-WORDS = "oak elm ash yew fir pine beech birch maple cedar larch alder".split()
 FACTS = {
     "documents": 300, "queries": 12, "versions": {"python": "3"}, "cpu": "abacus", "threads": 1, "date": "2026-01-02",
     "seconds": 1.5, "command": "measure",
 }  # fmt: skip
 
 
-def toy(name="toy", seed=0, n=200, queries=12, dim=16) -> EmbeddedCollection:
-    rng = np.random.default_rng(seed)
-    docs = unit(rng, n, dim)
-    texts = [" ".join(rng.choice(WORDS, 6)) for _ in range(n)]
-    near = np.stack([docs[i] + 0.6 * unit(rng, 1, dim)[0] for i in range(queries)])
-    return EmbeddedCollection(
-        name, np.array([f"d{i}" for i in range(n)]), docs, np.array([f"q{i}" for i in range(queries)]),
-        (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32), [{i: 1, 50 + i: 1} for i in range(queries)],
-        [np.empty(0, np.int64)] * queries, texts=lambda rows: [texts[row] for row in rows],
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def large() -> Xetrieval:
     """Enough active features for two sets of 256."""
     return make_model(random_sae(16, 1024, 24))
-
-
-@pytest.fixture(scope="module")
-def table(large):
-    return evaluate(large, toy())
 
 
 @pytest.fixture(scope="module")
@@ -87,49 +68,6 @@ def part(folder, to, *questions, change=lambda name, file: file):
 def whole(folder, tmp_path_factory):
     """The page of all files, and its figures."""
     return render(folder, tmp_path_factory.mktemp("page"))
-
-
-class TestEvaluate:
-    def test_every_question_answers_and_its_rows_say_so(self, table):
-        assert list(table.columns[:2]) == ["what", "collection"]
-        assert list(table.columns[-5:]) == ["measure", "value", "low", "high", "n"]
-        assert list(table["what"].unique()) == list(QUESTIONS)
-        assert set(table["collection"]) == {"toy"}
-
-    def test_a_question_alone_gives_the_rows_of_its_own_function(self, large, table):
-        own = evaluation.erasure(large, toy(), seed=0)
-        rows = table[table["what"] == "erasure"]
-        pd.testing.assert_series_equal(rows["value"].reset_index(drop=True), own["value"])
-        assert rows["set"].tolist() == own["set"].tolist()
-
-    def test_a_raw_dictionary_is_compared_where_the_paper_does(self, large):
-        raw = random_sae(16, 1024, 24, seed=5)
-        found = evaluate(large, toy(), what=["reconstruction", "erasure"], raw_sae=raw)
-        assert list(found["sae"].dropna().unique()) == ["explainer", "raw", "random"]
-        assert "direct" in set(found["set"].dropna())
-        errors = found[(found["sae"] == "raw") & (found["measure"] == "mse") & (found["view"] == "original")]
-        alone = evaluation.reconstruction(large, toy(), saes={"x": raw})
-        expected = alone[(alone["measure"] == "mse") & (alone["view"] == "original")]["value"]
-        assert errors["value"].tolist() == expected.tolist()
-
-    def test_dictionaries_are_given_only_to_questions_that_compare_them(self, large):
-        found = ask("shares", large, toy(), {"seed": 0, "saes": "not a dictionary", "raw_sae": None})
-        assert set(found["part"]) == {"shared", "other", "bias", "residual"}
-
-    def test_a_dataset_is_encoded_once_and_kept(self, tmp_path):
-        from test_embedding import LetterCounts, Letters
-
-        model, encoder = make_model(random_sae(3, 8, 2)), LetterCounts()
-        found = evaluate(model, Letters(), encoder=encoder, what=["retrieval"], cache=tmp_path)
-        again = evaluate(model, Letters(), encoder=encoder, what=["retrieval"], cache=tmp_path)
-        pd.testing.assert_frame_equal(found, again)
-        assert set(found["collection"]) == {"letters"}
-
-    def test_what_cannot_be_asked(self, large):
-        with pytest.raises(ValueError, match="'colour'"):
-            evaluate(large, toy(), what=["colour"])
-        with pytest.raises(ValueError, match="dimension 16, found 8"):
-            evaluate(large, toy(dim=8))
 
 
 class TestMeasuring:

@@ -114,6 +114,8 @@ def test_loader_refuses_an_unknown_docno(index):
         ([f"doc{i}" for i in range(120)], "x", "'x'"),
         ([f"doc{i}" for i in range(120)], "", "first is ''"),
         (["Zürich", "Genf", "Basel"], "Zurich", "'Zurich'"),
+        ([str(i) for i in range(120)], "9" * 25, "'9999"),
+        ([str(i) for i in range(120)], "3\0", r"'3\\x00'"),
         (["a", "b", "c"], None, "missing docno in row 1"),
     ],
 )
