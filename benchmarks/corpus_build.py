@@ -19,10 +19,10 @@ import torch
 from index_page import vectors
 
 from pyterrier_xetrieval import Xetrieval, pydocs
-from pyterrier_xetrieval.index.codes import pack
-from pyterrier_xetrieval.internalizer import internalize
-from pyterrier_xetrieval.scorer import fold_views
-from pyterrier_xetrieval.views import encode_view, join_views
+from pyterrier_xetrieval.core.codes import encode_view, join_views
+from pyterrier_xetrieval.core.internalizer import internalize
+from pyterrier_xetrieval.core.views import fold_views
+from pyterrier_xetrieval.index.packing import pack
 
 BATCH, ROUNDS = 256, 4
 

@@ -13,7 +13,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
-from pyterrier_xetrieval.demo import Demo
+from pyterrier_xetrieval.cli.demo_job import Demo
 
 
 def main() -> None:

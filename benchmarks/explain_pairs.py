@@ -22,7 +22,7 @@ import pyterrier as pt
 import torch
 
 from pyterrier_xetrieval import MultiViewScorer, VectorLoader, Xetrieval, pydocs
-from pyterrier_xetrieval.demo import Demo
+from pyterrier_xetrieval.cli.demo_job import Demo
 
 
 @torch.no_grad()

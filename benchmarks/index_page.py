@@ -20,7 +20,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import SparseAutoencoder, Xetrieval, XetrievalIndex
-from pyterrier_xetrieval.internalizer import Internalizer
+from pyterrier_xetrieval.core.internalizer import Internalizer
 
 
 def random_model(dict_size: int, k: int) -> Xetrieval:

@@ -21,12 +21,12 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
-from pyterrier_xetrieval.attribution import attribute
-from pyterrier_xetrieval.demo import Demo
+from pyterrier_xetrieval.cli.demo_job import Demo
+from pyterrier_xetrieval.core.attribution import attribute
+from pyterrier_xetrieval.core.codes import encode_views, join_views
+from pyterrier_xetrieval.core.internalizer import internalize
+from pyterrier_xetrieval.core.views import fold_views, row_dots
 from pyterrier_xetrieval.index.explain import attribute_stored
-from pyterrier_xetrieval.internalizer import internalize
-from pyterrier_xetrieval.scorer import fold_views, row_dots
-from pyterrier_xetrieval.views import encode_views, join_views
 
 
 class Arrays:

@@ -22,9 +22,9 @@ from index_page import vectors
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import Xetrieval
-from pyterrier_xetrieval.index.half import HalfFlexIndex
-from pyterrier_xetrieval.internalizer import internalize
-from pyterrier_xetrieval.scorer import fold_views
+from pyterrier_xetrieval.core.internalizer import internalize
+from pyterrier_xetrieval.core.views import fold_views
+from pyterrier_xetrieval.index.float16 import HalfFlexIndex
 
 RESULTS, BLOCK = 1000, 4096
 

@@ -26,10 +26,11 @@ from scale_page import render
 from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import MiniLM, Xetrieval, pydocs
-from pyterrier_xetrieval.demo import Demo
-from pyterrier_xetrieval.distributed.parts import cut
-from pyterrier_xetrieval.index import docnos, merge
-from pyterrier_xetrieval.index.format import DOCUMENT
+from pyterrier_xetrieval.cli.demo_job import Demo
+from pyterrier_xetrieval.distributed.corpus_parts import cut
+from pyterrier_xetrieval.index import docnos
+from pyterrier_xetrieval.index import merging as merge
+from pyterrier_xetrieval.index.storage import DOCUMENT
 from pyterrier_xetrieval.training import feature_samples
 
 DOCS = Path(__file__).parents[1] / "docs"

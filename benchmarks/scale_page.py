@@ -3,7 +3,7 @@
 import math
 
 from pyterrier_xetrieval.index.docnos import _AT_ONCE
-from pyterrier_xetrieval.index.format import FEATURE
+from pyterrier_xetrieval.index.storage import FEATURE
 
 SIZES = {"10M": 10**7, "100M": 10**8, "1B": 10**9}
 PART_SIZES = {"10M": 10_000, "100M": 10_000, "1B": 100_000}

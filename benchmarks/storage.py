@@ -23,7 +23,7 @@ from pyterrier_dr import FlexIndex
 from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import Xetrieval, pydocs
-from pyterrier_xetrieval.demo import Demo
+from pyterrier_xetrieval.cli.demo_job import Demo
 
 
 def bfloat16(x: np.ndarray) -> np.ndarray:

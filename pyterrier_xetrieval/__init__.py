@@ -3,20 +3,20 @@
 __version__ = "0.1.0"
 
 from .checkpoints import read_released, read_sae, write_sae
-from .cot import CoTReasoner
+from .core.sae import SparseAutoencoder, SparseCodes
 from .datasets import beir_folder, benchmark, pool, pydocs, sample
-from .encoder import MiniLM, SentenceEncoder
-from .explainer import SAEExplainer
+from .encoders import MiniLM, SentenceEncoder
 from .explanation import Explanation, explanation_frame
 from .index import XetrievalIndex
-from .internalizer import ReasoningInternalizer
-from .intervention import FeatureIntervention
 from .labels import FeatureLabels
 from .model import Xetrieval
-from .reconstruction import Reconstructor
-from .sae import SparseAutoencoder, SparseCodes
-from .scorer import FoldViews, MultiViewScorer
-from .vectors import VectorLoader
+from .stages.explain import SAEExplainer
+from .stages.internalize import ReasoningInternalizer
+from .stages.intervene import FeatureIntervention
+from .stages.load import VectorLoader
+from .stages.reason import CoTReasoner
+from .stages.reconstruct import Reconstructor
+from .stages.score import FoldViews, MultiViewScorer
 
 __all__ = [
     "CoTReasoner",

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from .attribution import Attribution
+from .core.attribution import Attribution
 from .labels import FeatureNames
 
 OTHER, BIAS, RESIDUAL = "other features", "bias", "not explained by the dictionary"

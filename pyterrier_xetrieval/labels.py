@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .files import replacing
+from .core.checks import short_repr
+from .store.files import replacing
 
 
 class FeatureNames:
@@ -122,3 +123,31 @@ class FeatureLabels(FeatureNames):
                 table[column] = table[column].astype(str).str.replace(r"\s+", " ", regex=True)
         with replacing(path, "wb") as file:
             table.to_csv(file, sep="\t", index=False, quoting=3, escapechar=None, float_format="%.5g")
+
+
+def feature_ids(features, dict_size: int, *, stage: str) -> np.ndarray:
+    """The features that a user has chosen, int64, each once, in the order given.
+
+    Args:
+        features: ids; or the index of a Series, if it is named ``feature`` (what grouping an ``explanation_frame`` gives);
+            or the column ``feature`` of a frame (what ``labels.find`` gives).
+        dict_size: ``D``.
+        stage: who asks; named in errors.
+
+    Raises:
+        ValueError: no flat list of whole numbers, or one outside ``0 … D-1``.
+    """
+    if isinstance(features, pd.Series) and features.index.name == "feature":
+        features = features.index
+    elif isinstance(features, pd.DataFrame) and "feature" in features.columns:
+        features = features["feature"]
+    listed = isinstance(features, Iterable) and not isinstance(features, str)
+    try:
+        ids = features if isinstance(features, np.ndarray) else np.asarray(list(features) if listed else features)
+    except ValueError:  # lists of different lengths
+        ids = None
+    if ids is None or ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
+        raise ValueError(f"{stage} expects one flat list of feature ids, found {short_repr(features)}")
+    if len(ids) and not 0 <= ids.min() <= ids.max() < dict_size:
+        raise ValueError(f"{stage} expects features among 0 … {dict_size - 1}, found {ids.min()} … {ids.max()}")
+    return pd.unique(ids).astype(np.int64)

@@ -17,16 +17,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from . import __version__
-from .encoder import load_encoder
-from .explainer import SAEExplainer
-from .files import artifact_facts, new_folder
-from .internalizer import Internalizer, ReasoningInternalizer
-from .intervention import FeatureIntervention
+from .core.checks import check_aspect_name, distinct_aspects
+from .core.internalizer import Internalizer
+from .core.sae import SparseAutoencoder
+from .core.views import view_weights
+from .encoders import load_encoder
 from .labels import FeatureLabels
-from .reconstruction import Reconstructor
-from .sae import SparseAutoencoder
-from .scorer import FoldViews, MultiViewScorer, view_weights
-from .stage import check_aspect_name, distinct_aspects
+from .stages.explain import SAEExplainer
+from .stages.internalize import ReasoningInternalizer
+from .stages.intervene import FeatureIntervention
+from .stages.reconstruct import Reconstructor
+from .stages.score import FoldViews, MultiViewScorer
+from .store.files import artifact_facts, new_folder
 
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
 _NO_PATH = type(pt.Artifact.NO_PATH)  # by type: a pickled model carries a copy of the sentinel

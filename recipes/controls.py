@@ -92,7 +92,7 @@ def controls(llm, folder, *, n_texts: int = 4, n_intruders: int = 9, seed: int =
     """What a judge makes of features that stand for one topic each, in the questions that real features are judged with.
 
     Args:
-        llm: a :class:`~pyterrier_xetrieval.training.llm.LanguageModel` or a function from prompt to text.
+        llm: a :class:`~pyterrier_xetrieval.llm.endpoints.LanguageModel` or a function from prompt to text.
         folder: where its answers are kept (``control_*.jsonl``) for a restart to go on with.
         n_texts: texts of each topic in detection, half of them of other topics.
         n_intruders: texts of a topic beside the intruder.

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pyterrier_xetrieval.encoder import MiniLM
-from pyterrier_xetrieval.files import replacing
-from pyterrier_xetrieval.vectors import read_unit_vectors
+from pyterrier_xetrieval.encoders import MiniLM
+from pyterrier_xetrieval.store.files import replacing
+from pyterrier_xetrieval.store.vectors import read_unit_vectors
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _QUESTION = re.compile(r"Q:\s*(.+?)\s*(?:A:|$)", re.MULTILINE)
@@ -52,7 +52,7 @@ def vectors_of(data) -> Path:
 
 
 def read_vectors(data, name: str, n: int | None = None) -> np.ndarray:
-    """``embeddings/minilm/NAME.f16.npy`` as :func:`~pyterrier_xetrieval.vectors.read_unit_vectors` reads it; ``n`` vectors unless None."""
+    """``embeddings/minilm/NAME.f16.npy`` as :func:`~pyterrier_xetrieval.store.vectors.read_unit_vectors` reads it; ``n`` vectors unless None."""
     return read_unit_vectors(vectors_of(data) / f"{name}.f16.npy", n, f"texts of {name}", stage="read_vectors")
 
 
@@ -118,7 +118,7 @@ def embed_texts(texts, *, cache=None, encoder=None, batch_size: int = 256, verbo
     Args:
         texts: list of strings.
         cache: folder; vectors are kept there (float16) under a digest of the texts and read again next time.
-        encoder: a sentence-transformers model; default that of :class:`~pyterrier_xetrieval.encoder.MiniLM` on the CPU.
+        encoder: a sentence-transformers model; default that of :class:`~pyterrier_xetrieval.encoders.MiniLM` on the CPU.
         batch_size, verbose: of the encoder.
     """
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]

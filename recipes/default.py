@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
-from pyterrier_xetrieval.internalizer import internalize
+from pyterrier_xetrieval.core.codes import encode_view
+from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.training import (
     fraction_of_variance_explained,
     keyword_labels,
@@ -25,10 +26,8 @@ from pyterrier_xetrieval.training import (
     train_sae,
 )
 from pyterrier_xetrieval.training.fidelity import firing_statistics
-from pyterrier_xetrieval.views import encode_view
-
-from . import data, fidelity
-from .card import model_card
+from recipes import data, fidelity
+from recipes.card import model_card
 
 TRAINING_TEXT = ("train_stackexchange", "train_prose", "mutual_train")
 LEAVE_OUT = ("beer_", "matheducators_")  # evaluation collections under the same ids

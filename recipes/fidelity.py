@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pyterrier_xetrieval.core.edits import reconstruct
+from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.datasets import beir_folder
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, ndcg, rank, read_embedded
-from pyterrier_xetrieval.internalizer import internalize
-from pyterrier_xetrieval.reconstruction import reconstruct
 from pyterrier_xetrieval.training import fraction_of_variance_explained
-
-from .data import vectors_of
+from recipes.data import vectors_of
 
 CUTOFF = 10
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pyterrier_xetrieval.files import replacing
+from pyterrier_xetrieval.store.files import replacing
 
 # one scale for whatever is compared (Okabe and Ito's colours); the subject of a figure is black
 STYLES = [

@@ -16,12 +16,12 @@ from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder
 from pyterrier_xetrieval.evaluation import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.bootstrap import CONFIDENCE, estimate
 from pyterrier_xetrieval.evaluation.dictionaries import with_sae
-from pyterrier_xetrieval.training import CorpusFile, describe, detection_scores, feature_samples, intruder_detection
-from pyterrier_xetrieval.training.describe import PROMPT
-from pyterrier_xetrieval.training.label_quality import DETECT, INTRUDER
-from pyterrier_xetrieval.vectors import read_unit_vectors
-
-from .controls import TOPICS, controls
+from pyterrier_xetrieval.labelling import hypotheses as describe
+from pyterrier_xetrieval.labelling.hypotheses import PROMPT
+from pyterrier_xetrieval.labelling.quality import DETECT, INTRUDER
+from pyterrier_xetrieval.store.vectors import read_unit_vectors
+from pyterrier_xetrieval.training import CorpusFile, detection_scores, feature_samples, intruder_detection
+from recipes.controls import TOPICS, controls
 
 SIZES = {"n_texts": 6, "n_intruders": 9, "examples": 5, "contrast": 3, "max_chars": 140, "min_docs": 50}
 """Small, so that a model of a billion parameters on one processor gets through some features in an hour."""

@@ -20,8 +20,8 @@ import torch
 from pyterrier_xetrieval import __version__, pydocs
 from pyterrier_xetrieval.evaluation import QUESTIONS, EmbeddedCollection, embed, read_embedded
 from pyterrier_xetrieval.evaluation.bootstrap import estimate
-from pyterrier_xetrieval.evaluation.evaluate import ask
-from pyterrier_xetrieval.files import replacing
+from pyterrier_xetrieval.evaluation.questions import ask
+from pyterrier_xetrieval.store.files import replacing
 
 PYDOCS = "pydocs"
 MAX_QUERIES = 200  # of the questions that look at pairs one by one

@@ -14,11 +14,10 @@ import pyterrier as pt
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import QUESTIONS
 from pyterrier_xetrieval.training import EndpointLLM, TransformersLLM
-
-from .command import Command
-from .judged import Source
-from .measuring import Sources, weights_of
-from .run import JUDGED, Run
+from recipes.command import Command
+from recipes.judged import Source
+from recipes.measure_missing import JUDGED, Run
+from recipes.measuring import Sources, weights_of
 
 MODULE = "recipes.results"
 JUDGE_TOKENS = 24  # of a hypothesis of eight words; verdicts are shorter
@@ -147,7 +146,7 @@ def _command(data, exclude_own_id, weights, weights_from, raw_sae, seed) -> str:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of results.md and figures/.")
 def render(results: Path, out: Path) -> None:
     """Make the page and its figures from the JSON files, and from nothing else."""
-    from .page import render_page  # matplotlib is an extra
+    from recipes.results_page import render_page  # matplotlib is an extra
 
     click.echo(render_page(results, out))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from . import figures
-from .tables import Results, above, below, figure_link, interval, markdown, percent, pick, spread, times, unseen
+from recipes import figures
+from recipes.tables import Results, above, below, figure_link, interval, markdown, percent, pick, spread, times, unseen
 
 ORDERS = ("contribution", "activation", "random")
 NULL = ("untrained", "untrained_random")  # an untrained dictionary's shared features, by contribution and at random

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from . import figures
-from .tables import NDCG, Results, below, figure_link, interval, markdown, percent, pick, spread, times
+from recipes import figures
+from recipes.tables import NDCG, Results, below, figure_link, interval, markdown, percent, pick, spread, times
 
 
 def reconstruction(results: Results):

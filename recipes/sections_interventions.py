@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import figures
-from .tables import Results, above, below, figure_link, interval, markdown, pick, spread, times, unseen
+from recipes import figures
+from recipes.tables import Results, above, below, figure_link, interval, markdown, pick, spread, times, unseen
 
 SETS = ("overlap", "untrained", "direct", "non_overlap", "random_features", "random_directions")
 KINDS = ("key", "non_key", "non_key_as_active")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from . import figures
-from .tables import Results, figure_link, interval, markdown, pick
+from recipes import figures
+from recipes.tables import Results, figure_link, interval, markdown, pick
 
 HYPOTHESES, KEYWORDS = "hypotheses", "keywords"
 MOST = 0.5  # a judge that says the same of all texts of more features than this measures nothing

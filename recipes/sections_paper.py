@@ -5,9 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from pyterrier_xetrieval.evaluation.retrieval import COT, INTERNALIZER
-
-from . import figures
-from .tables import NDCG, Results, figure_link, interval, markdown, p_value, percent, pick, times
+from recipes import figures
+from recipes.tables import NDCG, Results, figure_link, interval, markdown, p_value, percent, pick, times
 
 DELTA = f"{NDCG}_minus_dense"
 SIGNIFICANT = 0.05

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from . import figures
-from .tables import NDCG, Results, figure_link, markdown, percent, times
+from recipes import figures
+from recipes.tables import NDCG, Results, figure_link, markdown, percent, times
 
 ONE = ["variant", "trained_on", "level"]  # tells a dictionary
 SIDES = {"original": "original vectors", "reasoned": "internalised views"}

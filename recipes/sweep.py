@@ -19,10 +19,9 @@ import pyterrier as pt
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import reconstruction
 from pyterrier_xetrieval.training import train_sae
-from pyterrier_xetrieval.training.rows import Rows
-
-from .command import Command
-from .measuring import Sources, digest, known, machine, weights_of, write_result
+from pyterrier_xetrieval.training.vector_rows import Rows
+from recipes.command import Command
+from recipes.measuring import Sources, digest, known, machine, weights_of, write_result
 
 MODULE = "recipes.sweep"
 QUESTION = "sweep"

@@ -14,10 +14,9 @@ import torch
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, choose_weights, read_embedded
-from pyterrier_xetrieval.evaluation.weights import MEAN
-
-from . import data
-from .default import LEAVE_OUT
+from pyterrier_xetrieval.evaluation.view_weights import MEAN
+from recipes import data
+from recipes.default import LEAVE_OUT
 
 HELD_SHARE = 0.15  # of the teacher documents, held out by the training of the internalizers
 QUESTIONS = 8  # of a teacher document, at most

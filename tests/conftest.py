@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder, Xetrieval
+from pyterrier_xetrieval.core.internalizer import Internalizer
 from pyterrier_xetrieval.evaluation import EmbeddedCollection
-from pyterrier_xetrieval.internalizer import Internalizer
 
 DIM = 6
 

@@ -19,7 +19,7 @@ from llm_server import Proxy, real_server, smollm_path
 
 from pyterrier_xetrieval.cli import main
 from pyterrier_xetrieval.cli.params import Features
-from pyterrier_xetrieval.training.corpus import CorpusFile
+from pyterrier_xetrieval.datasets.corpus_file import CorpusFile
 from pyterrier_xetrieval.training.teacher import Teacher
 
 COMMANDS = ["teach", "train", "describe", "explain", "evaluate", "demo"]

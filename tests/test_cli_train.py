@@ -20,7 +20,7 @@ from test_own_model import reverse, short_documents
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.cli.train import VARIANTS
 from pyterrier_xetrieval.training import Teacher, feature_samples
-from pyterrier_xetrieval.training.sae import OBJECTIVES
+from pyterrier_xetrieval.training.dictionary import OBJECTIVES
 
 OPTIONS = ["--dict-size", 32, "--k", 4, "--steps", 20, "--hidden", 16]
 COMMAND = str(Path(sys.executable).with_name("pyterrier-xetrieval"))

@@ -12,9 +12,9 @@ from llm_server import real_server
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import VectorLoader
-from pyterrier_xetrieval.cot import CoTReasoner
-from pyterrier_xetrieval.stage import RowWiseStage
-from pyterrier_xetrieval.training.llm import EndpointLLM, FunctionLLM
+from pyterrier_xetrieval.llm.endpoints import EndpointLLM, FunctionLLM
+from pyterrier_xetrieval.stages.base import RowWiseStage
+from pyterrier_xetrieval.stages.reason import CoTReasoner
 from pyterrier_xetrieval.training.teacher import Teacher
 
 CALLS = []

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pyterrier_xetrieval import MultiViewScorer, Xetrieval, pydocs
-from pyterrier_xetrieval.evaluation.weights import GRID
+from pyterrier_xetrieval.evaluation.view_weights import GRID
 from pyterrier_xetrieval.training import fraction_of_variance_explained
 from recipes.card import model_card
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from pyterrier_xetrieval.cli import main
-from pyterrier_xetrieval.demo import Demo
+from pyterrier_xetrieval.cli.demo_job import Demo
 
 COMMAND = [str(Path(sys.executable).with_name("pyterrier-xetrieval"))]
 

@@ -12,11 +12,11 @@ from conftest import identity_sae, make_model, unit
 from llm_server import lines, real_server
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
-from pyterrier_xetrieval.training.describe import check_label, clean_label, describe
-from pyterrier_xetrieval.training.label_quality import detection_scores, intruder_detection, read_number, read_yes_no
-from pyterrier_xetrieval.training.llm import EndpointLLM, FunctionLLM, TeacherError
-from pyterrier_xetrieval.training.prompts import fill
-from pyterrier_xetrieval.training.samples import feature_samples
+from pyterrier_xetrieval.labelling.hypotheses import check_label, clean_label, describe
+from pyterrier_xetrieval.labelling.quality import detection_scores, intruder_detection, read_number, read_yes_no
+from pyterrier_xetrieval.labelling.samples import feature_samples
+from pyterrier_xetrieval.llm.endpoints import EndpointLLM, FunctionLLM, TeacherError
+from pyterrier_xetrieval.llm.prompts import fill
 
 WORDS = ("rabbit", "violin", "harbour", "tax", "glacier", "yeast")
 FILLER = "the and some about many here there which quite often".split()

@@ -24,7 +24,7 @@ ray = pytest.importorskip("ray")
 
 from pyterrier_xetrieval.distributed import OnWorker, index_corpus  # noqa: E402
 from pyterrier_xetrieval.distributed.cluster import Workforce, _Place, _see, run_parts  # noqa: E402
-from pyterrier_xetrieval.distributed.folder import shared_token  # noqa: E402
+from pyterrier_xetrieval.distributed.shared_folder import shared_token  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DIM, SHARD = 16, 100

@@ -31,7 +31,7 @@ def test_another_index_at_the_path_is_not_taken_for_the_result(model, tmp_path, 
         raise InterruptedError
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"pyterrier_xetrieval.distributed.kinds.{kind.capitalize()}Kind.join", cut_off)
+        patch.setattr(f"pyterrier_xetrieval.distributed.part_jobs.{kind.capitalize()}Kind.join", cut_off)
         with pytest.raises(InterruptedError):
             index_corpus(target(), corpus, part_size=100)
     for other in (corpus[:200], [*corpus[:299], {**corpus[299], "docno": "other"}]):

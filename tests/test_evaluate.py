@@ -7,8 +7,9 @@ from test_embedding import LetterCounts, Letters
 
 from pyterrier_xetrieval import Xetrieval, evaluation, sample
 from pyterrier_xetrieval.datasets import Collection
-from pyterrier_xetrieval.evaluation import QUESTIONS, evaluate
-from pyterrier_xetrieval.evaluation.evaluate import ask
+from pyterrier_xetrieval.evaluation import QUESTIONS
+from pyterrier_xetrieval.evaluation import questions as evaluate
+from pyterrier_xetrieval.evaluation.questions import ask
 
 
 class Numbered(Collection):

@@ -7,7 +7,7 @@ from pyterrier_xetrieval.evaluation.bootstrap import estimate
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
 from pyterrier_xetrieval.evaluation.erasure import erasure
-from pyterrier_xetrieval.evaluation.pairs import contrast_pairs, equal_sizes, ranked_pairs, relevant_pairs, sample_pairs
+from pyterrier_xetrieval.evaluation.explained_pairs import contrast_pairs, equal_sizes, ranked_pairs, relevant_pairs, sample_pairs
 
 
 def make_collection(docs, queries, judged, excluded=None, **options) -> EmbeddedCollection:

@@ -7,9 +7,9 @@ from test_evaluation_erasure import active, make_collection, random_collection, 
 
 from pyterrier_xetrieval.evaluation.counterfactual import _pruned, counterfactual
 from pyterrier_xetrieval.evaluation.dictionaries import untrained, with_sae
+from pyterrier_xetrieval.evaluation.explained_pairs import equal_sizes, explain_pairs, ranked_pairs
 from pyterrier_xetrieval.evaluation.faithfulness import faithfulness_curves, score_shares
-from pyterrier_xetrieval.evaluation.pairs import equal_sizes, explain_pairs, ranked_pairs
-from pyterrier_xetrieval.explainer import SAEExplainer
+from pyterrier_xetrieval.stages.explain import SAEExplainer
 
 Q = np.array([0.8, 0.4, 0.2, 0, 0, 0])
 D = np.array([0.5, 0.6, 0.4, 0, 0, 0])  # contributions .40, .24, .08; activations .6, .5, .4

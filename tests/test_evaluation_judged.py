@@ -14,7 +14,7 @@ from test_local_llm import write_tiny_gguf
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
-from pyterrier_xetrieval.training.llm import FunctionLLM
+from pyterrier_xetrieval.llm.endpoints import FunctionLLM
 from recipes.controls import TOPICS, controls
 from recipes.judged import Source, _differences, judged
 from recipes.measuring import write_result

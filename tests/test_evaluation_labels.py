@@ -13,7 +13,7 @@ from test_evaluation_retrieval import make_collection
 from pyterrier_xetrieval import FeatureLabels
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
 from pyterrier_xetrieval.evaluation.label_scores import _words, keyword_scores, label_scores
-from pyterrier_xetrieval.training.labels import stem, tokens
+from pyterrier_xetrieval.labelling.keywords import stem, tokens
 
 
 def oracle(prompt: str) -> str:

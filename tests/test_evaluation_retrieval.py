@@ -11,11 +11,11 @@ from conftest import DIM, identity_sae, make_model, unit
 from scipy import stats
 
 from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval.core.internalizer import Internalizer
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection, ndcg, rank
 from pyterrier_xetrieval.evaluation.retrieval import VectorRetriever, ablation, retrieval
-from pyterrier_xetrieval.evaluation.weights import choose_weights
-from pyterrier_xetrieval.internalizer import Internalizer
-from pyterrier_xetrieval.vectors import unstack
+from pyterrier_xetrieval.evaluation.view_weights import choose_weights
+from pyterrier_xetrieval.stages.columns import unstack
 
 ASPECTS = ("summary", "purpose", "qa")
 

@@ -3,7 +3,7 @@ import pytest
 from conftest import make_model, random_sae
 from test_evaluation_erasure import active, make_collection, random_collection, slow_cosine
 
-from pyterrier_xetrieval.evaluation.pairs import explain_pairs, ranked_pairs
+from pyterrier_xetrieval.evaluation.explained_pairs import explain_pairs, ranked_pairs
 from pyterrier_xetrieval.evaluation.stability import add_noise, drop_words, stability
 
 

@@ -4,8 +4,10 @@ import torch
 from conftest import identity_sae, make_model, random_sae
 from test_evaluation_erasure import active, make_collection, random_collection
 
+from pyterrier_xetrieval.core.codes import encode_view
+from pyterrier_xetrieval.core.edits import intervene
 from pyterrier_xetrieval.evaluation.collection import ndcg, rank
-from pyterrier_xetrieval.evaluation.pairs import contrast_pairs
+from pyterrier_xetrieval.evaluation.explained_pairs import contrast_pairs
 from pyterrier_xetrieval.evaluation.steering import (
     _document_counts,
     _edit,
@@ -16,8 +18,6 @@ from pyterrier_xetrieval.evaluation.steering import (
     steered_scores,
     steering,
 )
-from pyterrier_xetrieval.intervention import intervene
-from pyterrier_xetrieval.views import encode_view
 
 FEATURES = np.array([0, 3, 7, 8, 20, 31, 40])
 

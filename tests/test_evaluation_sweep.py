@@ -13,8 +13,8 @@ from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import reconstruction
 from pyterrier_xetrieval.evaluation.embedding import read_embedded
 from pyterrier_xetrieval.training import train_sae
-from pyterrier_xetrieval.training.sae import OBJECTIVES
-from recipes.page import render_page
+from pyterrier_xetrieval.training.dictionary import OBJECTIVES
+from recipes.results_page import render_page
 from recipes.sections_sweep import at_equal, averages, spanned, sweep
 from recipes.sweep import LEVELS, RAW, main
 from recipes.tables import Results

@@ -94,9 +94,9 @@ def test_known_answer_on_the_identity_dictionary():
 def test_many_pairs_are_joined_in_blocks(monkeypatch, model):
     results = model.internalizer()(result_frame(9, 11))
     whole = model.explainer()(results)["explanation"]
-    monkeypatch.setattr("pyterrier_xetrieval.attribution._PAIRS", 7)
-    monkeypatch.setattr("pyterrier_xetrieval.attribution._QUERIES", 2)
-    monkeypatch.setattr("pyterrier_xetrieval.views._DOCUMENTS", 5)
+    monkeypatch.setattr("pyterrier_xetrieval.core.attribution._PAIRS", 7)
+    monkeypatch.setattr("pyterrier_xetrieval.core.attribution._QUERIES", 2)
+    monkeypatch.setattr("pyterrier_xetrieval.core.codes._DOCUMENTS", 5)
     shuffled = results.sample(frac=1, random_state=0)
     parts = model.explainer(batch_size=3)(shuffled)["explanation"]
     for i, e in parts.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import make_model
 
-from pyterrier_xetrieval.files import new_folder, replacing
+from pyterrier_xetrieval.store.files import new_folder, replacing
 
 
 @pytest.mark.parametrize("before", [None, "old"])

@@ -13,7 +13,7 @@ from test_index import content, corpus, topics
 from test_index_faults import OPTIONS, in_child
 
 from pyterrier_xetrieval import XetrievalIndex
-from pyterrier_xetrieval.index import merge
+from pyterrier_xetrieval.index import merging as merge
 
 
 @pytest.fixture(scope="module")

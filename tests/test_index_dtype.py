@@ -10,8 +10,8 @@ from conftest import make_model, unit
 from test_index import DIM, content, corpus, topics
 
 from pyterrier_xetrieval import XetrievalIndex
-from pyterrier_xetrieval.index import merge
-from pyterrier_xetrieval.scorer import fold_views
+from pyterrier_xetrieval.core.views import fold_views
+from pyterrier_xetrieval.index import merging as merge
 
 OPTIONS = {"shard_size": 15, "batch_size": 4}
 

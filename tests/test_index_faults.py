@@ -12,7 +12,7 @@ from conftest import make_model, random_sae
 from test_index import assert_same, content, corpus, topics
 
 from pyterrier_xetrieval import XetrievalIndex
-from pyterrier_xetrieval.index import merge
+from pyterrier_xetrieval.index import merging as merge
 
 OPTIONS = {"shard_size": 15, "batch_size": 4}
 

@@ -9,8 +9,8 @@ from conftest import make_model, random_sae, unit
 from test_index import DIM, assert_same, content, corpus, topics
 
 from pyterrier_xetrieval import SparseAutoencoder, Xetrieval, XetrievalIndex
-from pyterrier_xetrieval.index import merge
-from pyterrier_xetrieval.index.codes import decode_gaps, encode_gaps
+from pyterrier_xetrieval.index import merging as merge
+from pyterrier_xetrieval.index.packing import decode_gaps, encode_gaps
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import make_model, result_frame, unit
 
-from pyterrier_xetrieval.internalizer import Internalizer
+from pyterrier_xetrieval.core.internalizer import Internalizer
 
 
 def literal_view(module, z):

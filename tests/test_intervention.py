@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyterrier_xetrieval import FeatureIntervention, MultiViewScorer
-from pyterrier_xetrieval.intervention import erase, intervene, keep_only, scale
+from pyterrier_xetrieval.core.edits import erase, intervene, keep_only, scale
 
 
 def literal_projection(sae, z, features):

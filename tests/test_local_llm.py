@@ -4,7 +4,7 @@ import warnings
 
 from llm_server import lines
 
-from pyterrier_xetrieval.training.local_llm import TransformersLLM
+from pyterrier_xetrieval.llm.local import TransformersLLM
 from pyterrier_xetrieval.training.teacher import Teacher
 
 

@@ -12,7 +12,7 @@ import pytest
 from conftest import make_model, random_sae, unit
 
 from pyterrier_xetrieval import Xetrieval, pydocs
-from pyterrier_xetrieval.index.codes import PackedCodes
+from pyterrier_xetrieval.index.packing import PackedCodes
 
 pymilvus = pytest.importorskip("pymilvus")
 

@@ -17,8 +17,10 @@ from conftest import result_frame, unit
 from pyterrier_dr import BiEncoder, FlexIndex
 
 from pyterrier_xetrieval import MiniLM, Xetrieval
-from pyterrier_xetrieval.training import Teacher, encoded, own_model, train_internalizers, train_sae
-from pyterrier_xetrieval.training.own_model import train_model
+from pyterrier_xetrieval.training import Teacher, train_internalizers, train_sae
+from pyterrier_xetrieval.training import encoded_corpus as encoded
+from pyterrier_xetrieval.training import whole_model as own_model
+from pyterrier_xetrieval.training.whole_model import train_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:train_model. the view .* is no closer")  # texts of so few documents
 
@@ -189,7 +191,7 @@ def test_interrupted_in_every_step_and_started_again(made, folder, monkeypatch):
 CHILD = """
 import sys
 from pyterrier_xetrieval import MiniLM
-from pyterrier_xetrieval.training.own_model import train_model
+from pyterrier_xetrieval.training.whole_model import train_model
 train_model(sys.argv[1], sys.argv[2], MiniLM(), sys.argv[3], dict_size=32, k=4, steps=20, hidden=16)
 """
 

@@ -5,9 +5,9 @@ import pytest
 from click.testing import CliRunner
 
 from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval.checkpoints.pairs import explain_file
 from pyterrier_xetrieval.cli import main
-from pyterrier_xetrieval.pairs import explain_file
-from pyterrier_xetrieval.training.corpus import CorpusFile
+from pyterrier_xetrieval.datasets.corpus_file import CorpusFile
 
 PAIRS = [
     {"query_id": "q1", "doc_id": "d1", "query": "sort a list", "doc": "Return a new sorted list from the iterable."},
@@ -91,7 +91,7 @@ def test_a_pipe_is_refused_because_it_can_be_read_only_once(pairs, tmp_path):
 def test_pairs_that_go_missing_while_they_are_read(pairs, tmp_path, monkeypatch):
     (tmp_path / "out.jsonl").write_text("old")
     passes = iter([PAIRS, PAIRS[:1]])
-    monkeypatch.setattr("pyterrier_xetrieval.pairs.read_pairs", lambda path: iter(next(passes)))
+    monkeypatch.setattr("pyterrier_xetrieval.checkpoints.pairs.read_pairs", lambda path: iter(next(passes)))
     with pytest.raises(RuntimeError, match="counted 3 pairs in .* and then found 1"):
         explain_file(Xetrieval.default(), pairs, tmp_path / "out.jsonl")
     assert (tmp_path / "out.jsonl").read_text() == "old"

@@ -4,7 +4,7 @@ import torch
 from conftest import identity_sae, make_model, random_sae, result_frame, unit
 
 from pyterrier_xetrieval import SparseAutoencoder, SparseCodes
-from pyterrier_xetrieval.topk import top_k
+from pyterrier_xetrieval.core.top_k import top_k
 
 
 def literal_code(sae, x):

@@ -8,12 +8,12 @@ import torch
 from conftest import random_internalizer
 from torch.nn import functional as F
 
-from pyterrier_xetrieval.sae import SparseAutoencoder
+from pyterrier_xetrieval.core.sae import SparseAutoencoder
 from pyterrier_xetrieval.training import fraction_of_variance_explained, train_sae
+from pyterrier_xetrieval.training.dictionary import OBJECTIVES
+from pyterrier_xetrieval.training.dictionary_run import geometric_median
 from pyterrier_xetrieval.training.k_sparse import TopK
-from pyterrier_xetrieval.training.run import geometric_median
-from pyterrier_xetrieval.training.sae import OBJECTIVES
-from pyterrier_xetrieval.training.sparse import Active, of_slots, reconstruct
+from pyterrier_xetrieval.training.sparse_decoding import Active, of_slots, reconstruct
 
 FAMILY = {"k": {"k": 3}, "sparsity": {"sparsity": 0.3}}
 
@@ -45,7 +45,7 @@ def test_a_planted_dictionary_is_found_far_better_than_by_the_random_one(sums_of
 
 
 def reconstruct_dense(x, active, w_enc, b_enc, w_dec, b_dec):
-    """:func:`~pyterrier_xetrieval.training.sparse.reconstruct` through dense ``[n · parts, D]`` matrices and plain autograd."""
+    """:func:`~pyterrier_xetrieval.training.sparse_decoding.reconstruct` through dense ``[n · parts, D]`` matrices and plain autograd."""
     pre = torch.addmm(b_enc, x - b_dec, w_enc.T)
     codes = torch.zeros(len(x) * active.parts, len(w_enc), dtype=x.dtype)
     return codes.index_put((active.bags, active.ids), torch.relu(pre[active.rows, active.ids])) @ w_dec

@@ -6,7 +6,7 @@ from conftest import make_model, result_frame, unit
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import FoldViews, MultiViewScorer
-from pyterrier_xetrieval.scorer import ranks
+from pyterrier_xetrieval.stages.score import ranks
 
 
 def literal_score(row, aspects, weights):

@@ -10,7 +10,7 @@ from conftest import make_model, result_frame, unit
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import MultiViewScorer, VectorLoader
-from pyterrier_xetrieval.stage import RowWiseStage
+from pyterrier_xetrieval.stages.base import RowWiseStage
 
 MODEL = make_model()
 _FOLDER = tempfile.TemporaryDirectory()

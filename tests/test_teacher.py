@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from llm_server import Proxy, completion, lines, real_server
 
-from pyterrier_xetrieval.training.llm import Answer, EndpointLLM, FunctionLLM, TeacherError
-from pyterrier_xetrieval.training.prompts import PROMPTS, check_answer, check_prompts, fill
+from pyterrier_xetrieval.llm.endpoints import Answer, EndpointLLM, FunctionLLM, TeacherError
+from pyterrier_xetrieval.llm.prompts import PROMPTS, check_answer, check_prompts, fill
 from pyterrier_xetrieval.training.teacher import Teacher
 
 SHORT = {"summary": "Shorten: {text}", "topic": "Topic of: {text}"}
@@ -128,7 +128,7 @@ def test_a_filtered_answer_is_no_text():
 
 CHILD = """
 import json, sys
-from pyterrier_xetrieval.training.llm import EndpointLLM
+from pyterrier_xetrieval.llm.endpoints import EndpointLLM
 from pyterrier_xetrieval.training.teacher import Teacher
 url, out, prompts, documents = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), json.loads(sys.argv[4])
 llm = EndpointLLM("smollm2", base_url=url, max_tokens=5, temperature=0, workers=2)

@@ -10,7 +10,7 @@ from conftest import random_internalizer
 from pyterrier_dr import FlexIndex
 from test_sae_training import same, small
 
-from pyterrier_xetrieval.training.rows import Draws, Rows
+from pyterrier_xetrieval.training.vector_rows import Draws, Rows
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,9 +9,9 @@ import pytest
 from conftest import random_internalizer
 from test_sae_training import FAMILY, same, small
 
-from pyterrier_xetrieval.sae import SparseAutoencoder
-from pyterrier_xetrieval.training.run import Run
-from pyterrier_xetrieval.training.sae import OBJECTIVES
+from pyterrier_xetrieval.core.sae import SparseAutoencoder
+from pyterrier_xetrieval.training.dictionary import OBJECTIVES
+from pyterrier_xetrieval.training.dictionary_run import Run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

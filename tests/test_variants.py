@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pyterrier_xetrieval.sae import SparseAutoencoder
+from pyterrier_xetrieval.core.sae import SparseAutoencoder
 from pyterrier_xetrieval.training import firing_rates, fraction_of_variance_explained, train_sae
-from pyterrier_xetrieval.training.sae import OBJECTIVES
+from pyterrier_xetrieval.training.dictionary import OBJECTIVES
 
 DIM, SIZE = 16, 32
 CONTROL = {  # what each is given, and for how sparse a code it then settles

@@ -6,7 +6,8 @@ from conftest import result_frame, unit
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import VectorLoader
-from pyterrier_xetrieval.vectors import read_unit_vectors, stack_unique, unstack
+from pyterrier_xetrieval.stages.columns import stack_unique, unstack
+from pyterrier_xetrieval.store.vectors import read_unit_vectors
 
 
 @pytest.fixture

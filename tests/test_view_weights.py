@@ -10,7 +10,7 @@ from conftest import unit
 
 from pyterrier_xetrieval import Reconstructor, Xetrieval
 from pyterrier_xetrieval.evaluation import ndcg, rank
-from pyterrier_xetrieval.evaluation.weights import choose_weights
+from pyterrier_xetrieval.evaluation.view_weights import choose_weights
 from pyterrier_xetrieval.training import train_internalizers
 from recipes import default, fidelity, view_weights
 from recipes.view_weights import held_out, questions, sentences, titles

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from conftest import random_sae, unit
 
-from pyterrier_xetrieval.index.codes import pack, unpack
-from pyterrier_xetrieval.views import DocumentCodes, encode_views, join_views
+from pyterrier_xetrieval.core.codes import DocumentCodes, encode_views, join_views
+from pyterrier_xetrieval.index.packing import pack, unpack
 
 
 def joined(n=150, views=3, k=5, seed=0):

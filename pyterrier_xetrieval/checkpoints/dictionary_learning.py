@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..sae import SparseAutoencoder
+from ..core.sae import SparseAutoencoder
 from ._state import Layout, as_state, build, check_size, one_k, read_json, read_state_dict, subtract_bias, take, tensors_of
 
 FILES = ("ae.pt", "config.json")

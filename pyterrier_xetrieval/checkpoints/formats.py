@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..files import new_folder
-from ..sae import SparseAutoencoder
+from ..core.sae import SparseAutoencoder
+from ..store.files import new_folder
 from . import dictionary_learning, saelens, sparsify
 
 FORMATS = {"dictionary_learning": dictionary_learning, "saelens": saelens, "sparsify": sparsify}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..internalizer import Internalizer
+from ..core.internalizer import Internalizer
+from ..core.sae import SparseAutoencoder
 from ..labels import FeatureLabels
 from ..model import Xetrieval
-from ..sae import SparseAutoencoder
 from ._state import Layout, build, one_k, read_state_dict, take
 from .dictionary_learning import TOPK
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ..sae import SparseAutoencoder
+from ..core.sae import SparseAutoencoder
 from ._state import Layout, as_state, build, check_size, one_k, read_json, read_safetensors, take, tensors_of
 
 FILES = ("cfg.json", "sae.safetensors")

@@ -42,8 +42,8 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     import pyterrier as pt
 
     from .. import Xetrieval, __version__, pydocs
-    from ..demo import Demo
     from ..viz import render_report
+    from .demo_job import Demo
 
     dataset, model = pydocs(), Xetrieval.default()
     job = Demo(dataset, model, cache or Path(pt.io.pyterrier_home()) / "xetrieval")

@@ -55,12 +55,12 @@ def describe(model, corpus, out, llm, device, table, features, score, work, seed
     command goes on. Answers of another model, corpus or seed under the same name are refused. The exit code is 1 if
     hypotheses are missing at the end.
     """
-    from ..jsonl import json_lines
+    from ..datasets.corpus_file import CorpusFile
+    from ..labelling import hypotheses as describe_features
     from ..labels import FeatureLabels
-    from ..training import describe as describe_features
+    from ..store.jsonl import json_lines
     from ..training import detection_scores, feature_samples
-    from ..training.corpus import CorpusFile
-    from ..training.encoded import encode_corpus
+    from ..training.encoded_corpus import encode_corpus
 
     model = open_model(model, device)
     encoder = open_encoder(model, device)

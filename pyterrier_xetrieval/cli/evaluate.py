@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..files import replacing
+from ..store.files import replacing
 from .errors import Command
 from .params import DEVICE, FOLDER, SEED, Model, NewPath, open_encoder, open_model
 
@@ -76,7 +76,7 @@ def evaluate(model, dataset, what, out, cache, device, seed) -> None:
     The table is written when all questions are answered. After an interruption the same command finds the vectors in
     the cache and asks the questions again.
     """
-    from ..evaluation import evaluate as ask
+    from ..evaluation import questions as ask
 
     collection = _dataset(dataset)
     model = open_model(model, device)

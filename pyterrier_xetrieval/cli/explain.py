@@ -42,7 +42,7 @@ def explain(pairs: Path, out: Path, model: str, attribution: bool, threshold: fl
 
     OUT is replaced when all pairs are done. An interruption leaves what was there, and the command starts again.
     """
-    from ..pairs import explain_file
+    from ..checkpoints.pairs import explain_file
 
     model = open_model(model, device)
     encoder = open_encoder(model, device)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ..files import beside
+from ..store.files import beside
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)

@@ -55,8 +55,8 @@ def teach(corpus, out, llm, device, prompts_file, aspects, max_chars, price_in, 
     texts that are missing. Texts of another model or prompt under the same name are refused. What was wrong with
     unusable answers is in OUT's .failures.jsonl. The exit code is 1 if texts are missing at the end.
     """
+    from ..datasets.corpus_file import CorpusFile
     from ..training import PROMPTS, Teacher
-    from ..training.corpus import CorpusFile
 
     if (price_in is None) != (price_out is None):
         raise click.UsageError("--price-in and --price-out go together")

@@ -70,7 +70,7 @@ def train(paths, encoder, dict_size, variant, k, sparsity, steps, hidden, aspect
     finished internalizers, a checkpoint of the autoencoder every 200 steps. A work folder of other options, another
     corpus or another encoder is refused. It can be deleted when OUT is there; `describe --work` reuses its vectors.
     """
-    from ..training.own_model import train_model
+    from ..training.whole_model import train_model
 
     corpus, texts, out = _paths(paths, raw)
     if random and variant != "topk":

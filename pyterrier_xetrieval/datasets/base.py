@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pyterrier as pt
 
-from ..stage import RowWiseStage
-from ..vectors import as_texts
+from ..stages.base import RowWiseStage
+from ..stages.columns import as_texts
 
 
 class Collection(pt.datasets.Dataset):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pyterrier as pt
 
-from ..jsonl import records
+from ..store.jsonl import records
 from .base import Collection, excluded_frame
 
 QRELS_HEADER = ["query-id", "corpus-id", "score"]

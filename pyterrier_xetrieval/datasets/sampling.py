@@ -10,7 +10,7 @@ from functools import cached_property
 import pandas as pd
 import pyterrier as pt
 
-from ..stage import positive_int
+from ..core.checks import positive_int
 from .base import Collection, excluded_frame, excluded_of, name_of
 
 

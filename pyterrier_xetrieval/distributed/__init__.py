@@ -8,6 +8,6 @@ Needs ``pip install "pyterrier-xetrieval[ray]"``.
 from .cluster import OnWorker
 from .indexing import index_corpus
 from .samples import feature_samples
-from .teacher import write_texts
+from .teacher_texts import write_texts
 
 __all__ = ["OnWorker", "feature_samples", "index_corpus", "write_texts"]

@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 
 import pyterrier as pt
 
-from ..stage import positive_int
-from .folder import PATIENCE, TOKEN, shared_token
+from ..core.checks import positive_int
+from .shared_folder import PATIENCE, TOKEN, shared_token
 
 RETRIES = 3  # of a part whose worker died; one that kills every worker would go round for ever in Ray Data
 TRIES = "tries"  # in a job's folder: how often each part was begun

@@ -13,16 +13,16 @@ from pathlib import Path
 import pyterrier as pt
 from pyterrier_dr import FlexIndex
 
-from ..files import replacing, same_as_kept
+from ..core.checks import positive_int
 from ..index import XetrievalIndexer
 from ..index.docnos import SeenDocnos, check_docno
-from ..index.format import META
-from ..jsonl import appending
-from ..stage import positive_int
+from ..index.storage import META
+from ..store.files import replacing, same_as_kept
+from ..store.jsonl import appending
 from .cluster import Workforce, require_ray, run_parts
-from .folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
-from .kinds import STAGE, FlexKind, XetrievalKind
-from .parts import ROWS, Part, cut, digest_of
+from .corpus_parts import ROWS, Part, cut, digest_of
+from .part_jobs import STAGE, FlexKind, XetrievalKind
+from .shared_folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
 
 JOINED = "joined.json"  # in a job's folder: what the index at its path will be known by
 
@@ -32,7 +32,7 @@ def index_corpus(
     verbose: bool = False,
 ):  # fmt: skip
     """``pipeline.index(corpus)`` on a Ray cluster: the same files, byte for byte, whatever the number of workers
-    (:func:`pyterrier_xetrieval.index.merge` names the exception).
+    (:func:`pyterrier_xetrieval.index.merging` names the exception).
 
     The corpus is cut into consecutive parts, a worker indexes each with the pipeline's own stages, and this process
     joins them. Parts and what is known of the job are in ``PATH.parts`` beside the index until it is finished: started

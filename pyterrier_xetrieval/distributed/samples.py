@@ -12,16 +12,16 @@ import numpy as np
 import pyterrier as pt
 import torch
 
-from ..files import replacing, same_as_kept
-from ..index.encoding import fingerprint
-from ..index.format import MODEL
-from ..jsonl import appending
+from ..core.checks import positive_int, threshold_of
+from ..index.blocks import fingerprint
+from ..index.storage import MODEL
+from ..labelling import samples as single
 from ..model import Xetrieval
-from ..stage import positive_int, threshold_of
-from ..training import samples as single
+from ..store.files import replacing, same_as_kept
+from ..store.jsonl import appending
 from .cluster import Workforce, require_ray, run_parts
-from .folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
-from .kinds import shared_model
+from .part_jobs import shared_model
+from .shared_folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
 
 STAGE = "feature_samples"
 

@@ -4,15 +4,15 @@ from .collection import EmbeddedCollection, ndcg, rank
 from .counterfactual import counterfactual
 from .embedding import embed, read_embedded
 from .erasure import erasure
-from .evaluate import QUESTIONS, evaluate
 from .faithfulness import faithfulness_curves, score_shares
 from .label_scores import label_scores
 from .latency import latency
+from .questions import QUESTIONS, evaluate
 from .reconstruction import reconstruction
 from .retrieval import ablation, retrieval
 from .stability import stability
 from .steering import steering
-from .weights import choose_weights
+from .view_weights import choose_weights
 
 __all__ = [
     "QUESTIONS",

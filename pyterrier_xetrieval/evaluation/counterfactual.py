@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from ..intervention import intervene
-from ..stage import positive_int
+from ..core.checks import positive_int
+from ..core.edits import intervene
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, rank
 from .dictionaries import baseline
+from .explained_pairs import equal_sizes, explain_pairs, ranked_pairs, view_modules
 from .faithfulness import feature_orders
-from .pairs import equal_sizes, explain_pairs, ranked_pairs, view_modules
 
 QUANTILES = (0.25, 0.5, 0.75, 0.95)
 MEASURES = ("possible", "greedy", "pruned", "control", "listed")

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from ..core.sae import SparseAutoencoder
 from ..model import Xetrieval
-from ..sae import SparseAutoencoder
 
 
 def untrained(sae: SparseAutoencoder, *, k: int | None = None, seed: int = 0) -> SparseAutoencoder:

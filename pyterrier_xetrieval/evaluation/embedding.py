@@ -16,10 +16,10 @@ from pyterrier_dr import FlexIndex
 
 from ..datasets import beir_folder
 from ..datasets.base import excluded_of, name_of
-from ..encoder import check_same_encoder, encoder_identity
-from ..files import new_folder, replacing
-from ..texts import StoredTexts, TextWriter
-from ..vectors import read_unit_vectors
+from ..encoders import check_same_encoder, encoder_identity
+from ..store.files import new_folder, replacing
+from ..store.texts import StoredTexts, TextWriter
+from ..store.vectors import read_unit_vectors
 from .collection import EmbeddedCollection
 from .judgements import answerable, unique_names
 

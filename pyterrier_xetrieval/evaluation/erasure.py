@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..intervention import intervene
-from ..sae import SparseAutoencoder
+from ..core.edits import intervene
+from ..core.sae import SparseAutoencoder
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
 from .dictionaries import baseline
-from .pairs import NUM_RESULTS, cosines, equal_sizes, explain_pairs, sample_pairs, view_modules
+from .explained_pairs import NUM_RESULTS, cosines, equal_sizes, explain_pairs, sample_pairs, view_modules
 
 MODES = ("erase", "keep_only")
 COMPARED = ("untrained", "direct")  # other dictionaries' sets, compared with the overlap at equal size as well
@@ -47,7 +47,7 @@ def erasure(
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         raw_sae: the dictionary of ``direct``; without it that set is left out.
         aspects: the views of ``S_x`` beside the original one (default: all that the model has).
-        num_results, per_query: which pairs, see :func:`~pyterrier_xetrieval.evaluation.pairs.sample_pairs`.
+        num_results, per_query: which pairs, see :func:`~pyterrier_xetrieval.evaluation.explained_pairs.sample_pairs`.
         per_pair: the pairs themselves: ``qid``, ``docno``, ``pairs``, ``set``, ``mode``, ``size`` (of the set),
             ``before``, ``after``, ``change`` (cosines).
 

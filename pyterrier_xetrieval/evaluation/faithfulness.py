@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ..intervention import intervene
-from ..stage import positive_int
+from ..core.checks import positive_int
+from ..core.edits import intervene
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
 from .dictionaries import baseline
-from .pairs import ExplainedPairs, cosines, explain_pairs, ranked_pairs, split, view_modules
+from .explained_pairs import ExplainedPairs, cosines, explain_pairs, ranked_pairs, split, view_modules
 
 CURVES = {"deletion": "erase", "insertion": "keep_only"}
 ORDERS = {"contribution": "contribution", "activation": "activation", "random": "random"}  # name to order of its features

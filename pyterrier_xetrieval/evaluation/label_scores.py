@@ -12,13 +12,13 @@ import pandas as pd
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
+from ..core.codes import encode_view
+from ..core.sae import SparseAutoencoder
+from ..labelling.hypotheses import describe
+from ..labelling.keywords import keyword_labels, stem, tokens, top_texts
+from ..labelling.quality import detection_scores
+from ..labelling.samples import feature_samples
 from ..labels import FeatureLabels
-from ..sae import SparseAutoencoder
-from ..training.describe import describe
-from ..training.label_quality import detection_scores
-from ..training.labels import keyword_labels, stem, tokens, top_texts
-from ..training.samples import feature_samples
-from ..views import encode_view
 from .collection import EmbeddedCollection
 from .dictionaries import dictionaries, with_sae
 
@@ -35,7 +35,7 @@ def label_scores(
 
     Every dictionary is treated alike, on the documents' own vectors. Without a language model: keyword labels are
     made from one random half of the texts, and a text of the other half is predicted to activate a feature if it holds
-    a word (stem) of its label. With one: it writes hypotheses (:func:`~pyterrier_xetrieval.training.describe`) and
+    a word (stem) of its label. With one: it writes hypotheses (:func:`~pyterrier_xetrieval.labelling.hypotheses`) and
     judges them (:func:`~pyterrier_xetrieval.training.detection_scores`), never on texts that it has read for them.
 
     Args:
@@ -43,7 +43,7 @@ def label_scores(
         collection: one with texts.
         saes: name to autoencoder, as in :func:`~pyterrier_xetrieval.evaluation.reconstruction.reconstruction`: for
             Fig. 5 the explainer's, one trained on raw vectors alone, and a random one.
-        llm: a :class:`~pyterrier_xetrieval.training.llm.LanguageModel` or a function from prompt to text; None for keywords only.
+        llm: a :class:`~pyterrier_xetrieval.llm.endpoints.LanguageModel` or a function from prompt to text; None for keywords only.
         labels: name to hypotheses that are to be judged as they are, instead of having them written.
         folder: where its answers are kept (``hypotheses.<name>.jsonl``, ``detection.<name>.jsonl``) for a restart to go
             on with; None keeps nothing.

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
-from ..internalizer import internalize
-from ..scorer import fold_views
-from ..stage import positive_int
-from ..training.prompts import PROMPTS
+from ..core.checks import positive_int
+from ..core.internalizer import internalize
+from ..core.views import fold_views
+from ..llm.prompts import PROMPTS
+from ..stages.columns import unstack
 from ..training.teacher import Teacher
-from ..vectors import unstack
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, ndcg, rank
 
@@ -132,7 +132,7 @@ def cot_seconds(
     what was written is left out.
 
     Args:
-        llm: a :class:`~pyterrier_xetrieval.training.llm.LanguageModel`, or a function from prompt to text.
+        llm: a :class:`~pyterrier_xetrieval.llm.endpoints.LanguageModel`, or a function from prompt to text.
         texts: documents.
         sizes: numbers of documents to extrapolate to.
         prompts: aspect to template.

@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..internalizer import internalize
-from ..sae import SparseAutoencoder
-from ..training.label_quality import intruder_detection
-from ..training.samples import feature_samples
+from ..core.internalizer import internalize
+from ..core.sae import SparseAutoencoder
+from ..labelling.quality import intruder_detection
+from ..labelling.samples import feature_samples
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, ndcg, rank
 from .dictionaries import dictionaries, with_sae

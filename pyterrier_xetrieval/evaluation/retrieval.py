@@ -12,10 +12,11 @@ import pandas as pd
 import pyterrier as pt
 from scipy import stats
 
-from ..internalizer import internalize
-from ..scorer import fold_views
-from ..stage import Stage, positive_int
-from ..vectors import stack_unique, unstack
+from ..core.checks import positive_int
+from ..core.internalizer import internalize
+from ..core.views import fold_views
+from ..stages.base import Stage
+from ..stages.columns import stack_unique, unstack
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, rank
 
@@ -94,7 +95,7 @@ def retrieval(
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         collection: what to retrieve from.
         weights: beside 1, as in :class:`~pyterrier_xetrieval.MultiViewScorer`; None for the model's own. Choose them on
-            other queries, see :func:`~pyterrier_xetrieval.evaluation.weights.choose_weights`.
+            other queries, see :func:`~pyterrier_xetrieval.evaluation.view_weights.choose_weights`.
         explicit: aspect to float32 ``[n, m]``, vectors of texts that a language model wrote about the documents, for
             aspects of the model.
         num_results: k of nDCG@k.

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..stage import positive_int
+from ..core.checks import positive_int
 from .bootstrap import estimate
 from .collection import EmbeddedCollection
-from .pairs import ExplainedPairs, Pairs, cosines, explain_pairs, ranked_pairs, view_modules
+from .explained_pairs import ExplainedPairs, Pairs, cosines, explain_pairs, ranked_pairs, view_modules
 
 COSINES = (0.999, 0.99, 0.95, 0.9)
 MEASURES = ("cosine", "jaccard", "correlation")

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..sae import SparseAutoencoder
-from ..stage import positive_int
-from ..views import ViewCodes, encode_view
+from ..core.checks import positive_int
+from ..core.codes import ViewCodes, encode_view
+from ..core.sae import SparseAutoencoder
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, ndcg
-from .pairs import NUM_RESULTS, Pairs, contrast_pairs, explain_pairs
+from .explained_pairs import NUM_RESULTS, Pairs, contrast_pairs, explain_pairs
 
 ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 SIDES = ("docs", "queries")

@@ -1,10 +1,10 @@
 """A whole corpus that explains: vectors, folded vectors, sparse codes and postings in one artifact."""
 
+from .artifact import XetrievalIndex
 from .explain import IndexExplainer
 from .features import FeatureRetriever
-from .index import XetrievalIndex
 from .indexer import XetrievalIndexer
-from .merge import merge
+from .merging import merge
 from .retrieve import IndexRetriever
 
 __all__ = ["FeatureRetriever", "IndexExplainer", "IndexRetriever", "XetrievalIndex", "XetrievalIndexer", "merge"]

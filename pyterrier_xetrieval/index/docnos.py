@@ -10,7 +10,7 @@ import numpy as np
 from npids.codecs.inv_hash import fnv1_32
 from npids.utils import FileManager
 
-from .format import DOCUMENT, Layout
+from .storage import DOCUMENT, Layout
 
 MAX_BYTES = 4096  # of a docno: numpy keeps lists of them as wide as the longest
 _BLOCK = 1 << 16  # docnos in one block of equal width, at most

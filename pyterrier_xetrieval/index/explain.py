@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from ..attribution import Attribution, attribute
-from ..explainer import explanations
-from ..scorer import row_dots
-from ..stage import RowWiseStage, distinct_aspects, positive_int, threshold_of
-from ..vectors import as_texts, stack_queries
-from ..views import encode_view
-from .codes import DamagedCodes, PackedCodes, unpack
-from .format import FOLDED, VECTORS
+from ..core.attribution import Attribution, attribute
+from ..core.checks import distinct_aspects, positive_int, threshold_of
+from ..core.codes import encode_view
+from ..core.views import row_dots
+from ..stages.base import RowWiseStage
+from ..stages.columns import as_texts, stack_queries
+from ..stages.explain import explanations
+from .packing import DamagedCodes, PackedCodes, unpack
+from .storage import FOLDED, VECTORS
 
 _ROWS = 16_384  # of a frame at once: bounds the memory for the codes of their documents
 
@@ -24,7 +25,7 @@ def attribute_stored(
     sae, queries: np.ndarray, query_rows: np.ndarray, packed: PackedCodes, doc_rows: np.ndarray, scores: np.ndarray, *,
     views: int, weights: Sequence[float], threshold: float,
 ) -> Attribution:  # fmt: skip
-    """:func:`~pyterrier_xetrieval.attribution.attribute` for documents whose codes are stored.
+    """:func:`~pyterrier_xetrieval.core.attribution.attribute` for documents whose codes are stored.
 
     Args:
         sae: the dictionary; it runs on the queries alone.

@@ -9,11 +9,13 @@ import pandas as pd
 import pyterrier as pt
 from scipy import sparse
 
-from ..stage import Stage, feature_ids, positive_int
-from ..vectors import stack_unique
-from ..views import encode_view
-from .codes import decode_gaps, decode_levels
-from .format import Layout
+from ..core.checks import positive_int
+from ..core.codes import encode_view
+from ..labels import feature_ids
+from ..stages.base import Stage
+from ..stages.columns import stack_unique
+from .packing import decode_gaps, decode_levels
+from .storage import Layout
 
 _QUERIES = 64  # scored at once: a shard's scores for all of them are one dense matrix
 

@@ -13,13 +13,14 @@ import pandas as pd
 import pyterrier as pt
 
 from .. import __version__
-from ..encoder import same_direction
-from ..stage import Stage, positive_int
-from ..vectors import stack_unique
+from ..core.checks import positive_int
+from ..encoders import same_direction
+from ..stages.base import Stage
+from ..stages.columns import stack_unique
+from .blocks import encode_documents, fingerprint
 from .docnos import SeenDocnos, check_docno, read_docnos
-from .encoding import encode_documents, fingerprint
-from .format import MATRIX, MAX_VIEWS, META, VECTORS, VERSION, Layout
-from .writer import ShardWriter
+from .storage import MATRIX, MAX_VIEWS, META, VECTORS, VERSION, Layout
+from .writing import ShardWriter
 
 
 class XetrievalIndexer(pt.Indexer):
@@ -103,7 +104,7 @@ class XetrievalIndexer(pt.Indexer):
 
     def index(self, inp: Iterable[dict]):
         """Indexes dicts (or the rows of a frame) with ``docno`` and ``doc_vec``, and returns the finished index."""
-        from .index import XetrievalIndex  # which makes indexers itself
+        from .artifact import XetrievalIndex  # which makes indexers itself
 
         documents = iter(inp.to_dict(orient="records") if isinstance(inp, pd.DataFrame) else inp)
         first = next(documents, None)
@@ -191,7 +192,7 @@ class XetrievalIndexer(pt.Indexer):
         return z[rows]
 
     def _meta(self) -> dict:
-        from .index import XetrievalIndex
+        from .artifact import XetrievalIndex
 
         return {
             "type": XetrievalIndex.ARTIFACT_TYPE, "format": XetrievalIndex.ARTIFACT_FORMAT,

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from ..stage import Stage, positive_int
-from ..vectors import stack_unique
+from ..core.checks import positive_int
+from ..stages.base import Stage
+from ..stages.columns import stack_unique
 
 
 class IndexRetriever(Stage):

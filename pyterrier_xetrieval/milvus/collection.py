@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..index.codes import DamagedCodes, PackedCodes
+from ..index.packing import DamagedCodes, PackedCodes
 
 FACTS, VERSION = "pyterrier_xetrieval", 1  # the property, JSON
 DOCNO, FOLDED, VECTOR, CODES = "docno", "folded", "vector", "codes"  # fields of an entity

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..index.encoding import fingerprint
+from ..index.blocks import fingerprint
 from .collection import BATCH, DOCNO, FOLDED, UNFINISHED, VECTOR, VERSION, absolute, connect, facts_of, one_of
 from .stages import MilvusExplainer, MilvusRetriever, MilvusVectorLoader
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from ..core.checks import positive_int
 from ..index.explain import StoredExplainer
-from ..stage import RowWiseStage, Stage, positive_int
-from ..vectors import as_texts, stack_unique, unstack
+from ..stages.base import RowWiseStage, Stage
+from ..stages.columns import as_texts, stack_unique, unstack
 from .collection import CODES, DOCNO, FOLDED, VECTOR, from_text
 
 _MAX_RESULTS = 16_384  # of one search, Milvus's limit

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pyterrier as pt
 
-from ..index.format import SHARDS, Block
+from ..index.storage import SHARDS, Block
 from .collection import (
     BATCH,
     CODES,

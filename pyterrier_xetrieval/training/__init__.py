@@ -1,19 +1,19 @@
 """Programs that make a model: teacher texts, internalizers, sparse autoencoders and labels."""
 
-from .corpus import CorpusFile
-from .describe import describe
-from .encoded import encode_corpus
+from ..datasets.corpus_file import CorpusFile
+from ..labelling.hypotheses import describe
+from ..labelling.keywords import keyword_labels, keyword_quality
+from ..labelling.quality import detection_scores, intruder_detection
+from ..labelling.samples import FeatureSamples, feature_samples
+from ..llm.endpoints import EndpointLLM, FunctionLLM, TeacherError
+from ..llm.local import TransformersLLM
+from ..llm.prompts import PROMPTS
+from .dictionary import train_sae
+from .encoded_corpus import encode_corpus
 from .fidelity import firing_rates, fraction_of_variance_explained
 from .internalizers import train_internalizers
-from .label_quality import detection_scores, intruder_detection
-from .labels import keyword_labels, keyword_quality
-from .llm import EndpointLLM, FunctionLLM, TeacherError
-from .local_llm import TransformersLLM
-from .own_model import train_model
-from .prompts import PROMPTS
-from .sae import train_sae
-from .samples import FeatureSamples, feature_samples
 from .teacher import Report, Teacher
+from .whole_model import train_model
 
 __all__ = [
     "PROMPTS",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..sae import SparseAutoencoder
-from .rows import Rows
+from ..core.sae import SparseAutoencoder
+from .vector_rows import Rows
 
 
 def fraction_of_variance_explained(sae: SparseAutoencoder, x: torch.Tensor, *, refit: bool = False, batch_size: int = 1024):

@@ -9,7 +9,7 @@ import torch
 from pyterrier_dr import FlexIndex
 from torch.nn import functional as F
 
-from ..internalizer import Internalizer
+from ..core.internalizer import Internalizer
 
 KERNEL = (2.0, 0.3)  # γ and λ of the ridge regression among the distilled predictors
 DISTILL_BATCH = 512

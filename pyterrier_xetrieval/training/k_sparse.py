@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..topk import top_k
+from ..core.top_k import top_k
 from .objectives import Objective, Step
-from .sparse import Active, of_slots, reconstruct
+from .sparse_decoding import Active, of_slots, reconstruct
 
 AUX_WEIGHT = 1 / 32  # Gao et al. 2024, appendix A.2
 

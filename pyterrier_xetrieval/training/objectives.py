@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..sae import SparseAutoencoder
-from .workers import Workers
+from ..core.sae import SparseAutoencoder
+from .processes import Workers
 
 
 class Step(NamedTuple):

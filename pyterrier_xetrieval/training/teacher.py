@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pyterrier as pt
 
-from ..jsonl import appending, json_lines
-from .llm import FunctionLLM, LanguageModel, Options
-from .prompts import PROMPTS, check_answer, check_prompts, digest, fill
-from .teacher_run import Report, Run, Task
+from ..llm.endpoints import FunctionLLM, LanguageModel, Options
+from ..llm.prompts import PROMPTS, check_answer, check_prompts, digest, fill
+from ..llm.teacher_run import Report, Run, Task
+from ..store.jsonl import appending, json_lines
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,7 +23,7 @@ class Teacher(Options):
     """Asks a language model for one text per document and aspect.
 
     Args:
-        llm: a :class:`~pyterrier_xetrieval.training.llm.LanguageModel`, or a function from prompt to text.
+        llm: a :class:`~pyterrier_xetrieval.llm.endpoints.LanguageModel`, or a function from prompt to text.
         prompts: aspect to template with ``{text}`` in it; default the paper's three.
         attempts: how often an unusable answer is asked for in one run. (Failed requests are the model's business.)
         give_up: texts that may fail in a row before the run ends.

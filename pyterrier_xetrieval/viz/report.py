@@ -9,7 +9,7 @@ import jinja2
 import pandas as pd
 
 from ..explanation import BIAS, OTHER, RESIDUAL
-from ..files import replacing
+from ..store.files import replacing
 
 MEASURE = "nDCG@10"
 _HEADS = {
@@ -31,7 +31,7 @@ def render_report(
         path: the HTML file.
         query: what was asked.
         results: rows with ``docno``, ``text``, ``score`` and ``explanation``, best first.
-        erased: one row per result, as :meth:`pyterrier_xetrieval.demo.Demo.erase` gives them.
+        erased: one row per result, as :meth:`pyterrier_xetrieval.cli.demo_job.Demo.erase` gives them.
         weights: aspect to the weight of its view in the score.
         examples: feature to a line about the documents that have it, as ``Demo.examples`` gives it.
         documents: how many the collection has.

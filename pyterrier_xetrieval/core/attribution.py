@@ -1,0 +1,181 @@
+"""Exact attribution of a retrieval score to sparse features (Cai et al. 2026, Eq. 12-16)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .codes import DocumentCodes, ViewCodes
+from .sae import SparseAutoencoder
+from .threads import in_threads
+
+_QUERIES, _PAIRS = 256, 1024  # joined at once: bounds the tables over the dictionary, and what a thread has in memory
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The parts of ``n`` scores; pair ``i`` owns the features ``offsets[i]:offsets[i+1]``.
+
+    ``score = Σ contribution + other + bias + residual`` holds for every pair. Shapes: ``score``, ``other``, ``bias``,
+    ``residual`` float64 ``[n]``; ``offsets`` int64 ``[n+1]``; ``features`` int32 ``[t]``; ``contribution``,
+    ``query_activation`` float32 ``[t]``; ``document_activation`` float32 ``[t, V]``, 0 where not active.
+    """
+
+    score: np.ndarray
+    other: np.ndarray
+    bias: np.ndarray
+    residual: np.ndarray
+    offsets: np.ndarray
+    features: np.ndarray
+    contribution: np.ndarray
+    query_activation: np.ndarray
+    document_activation: np.ndarray
+
+    def __post_init__(self):
+        for array in vars(self).values():  # explanations share them
+            array.setflags(write=False)
+
+    def equals(self, other: Attribution) -> bool:
+        """All numbers are the same."""
+        return all(map(np.array_equal, vars(self).values(), vars(other).values()))
+
+    def listed(self, i: int) -> slice:
+        """Where the features of pair ``i`` are."""
+        return slice(self.offsets[i], self.offsets[i + 1])
+
+    def pair(self, i: int) -> Attribution:
+        """Pair ``i`` alone, in memory of its own."""
+        of_pair = [values[i : i + 1].copy() for values in (self.score, self.other, self.bias, self.residual)]
+        features = (self.features, self.contribution, self.query_activation, self.document_activation)
+        listed = [values[self.listed(i)].copy() for values in features]
+        return Attribution(*of_pair, np.array([0, len(listed[0])]), *listed)
+
+
+def attribute(
+    sae: SparseAutoencoder,
+    queries: np.ndarray,
+    q: ViewCodes,
+    query_rows: np.ndarray,
+    documents: DocumentCodes,
+    doc_rows: np.ndarray,
+    scores: np.ndarray,
+    *,
+    weights: Sequence[float],
+    threshold: float,
+) -> Attribution:
+    """Splits each pair's score into contributions of shared features, other features, bias and residual.
+
+    With every view written as ``v = Σ_j c_v,j w_j + b + e_v``, the score ``Σ_v w_v ⟨q,v⟩`` is
+    ``Σ_j [Σ_v w_v c_v,j] ⟨q,w_j⟩ + Σ_v w_v ⟨q,b⟩ + Σ_v w_v ⟨q,e_v⟩``. ``O(q,d)`` (Eq. 15) decides which ``j`` are
+    listed one by one, largest contribution first.
+
+    Args:
+        queries: float32 ``[u_q, m]``, distinct query vectors; q: their codes; query_rows: int64 ``[n]``, which one
+            each pair has.
+        documents: codes of the ``V`` views of ``u`` documents; doc_rows: int64 ``[n]``, which one each pair has.
+        scores: float ``[n]``, the scores to split.
+        weights: ``V`` numbers, the original view's first.
+        threshold: τ of Eq. 4.
+    """
+    order = np.argsort(query_rows, kind="stable")  # pairs of one query together
+    join = _Join(sae, queries, q, documents, np.asarray(weights, np.float32), threshold)
+    parts = []
+    for first in range(0, max(len(queries), 1), _QUERIES):
+        start, stop = np.searchsorted(query_rows, [first, first + _QUERIES], sorter=order)
+        tables = join.tables(first)
+        blocks = [order[i : min(i + _PAIRS, stop)] for i in range(start, stop, _PAIRS)]
+        parts += in_threads(lambda pairs, t=tables, f=first: join(t, query_rows[pairs] - f, f, doc_rows[pairs]), blocks)
+    parts = parts or [join(join.tables(0), query_rows, 0, doc_rows)]
+    explained, counts, *listed = map(np.concatenate, zip(*parts))
+    if (order[1:] < order[:-1]).any():  # back to the order of the pairs
+        back = np.argsort(order)
+        listed = [values[_runs(counts, back)] for values in listed]
+        explained, counts = explained[back], counts[back]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    features, contribution, query_activation, document_activation = listed
+    shared = _sums(contribution, offsets[:-1], counts)
+    bias = float(np.sum(weights)) * np.einsum("um,m->u", queries, sae.b_dec.detach().cpu().numpy())
+    bias = bias[query_rows].astype(np.float64)
+    scores = scores.astype(np.float64)
+    return Attribution(
+        scores, explained - shared, bias, scores - bias - explained, offsets,
+        features, contribution, query_activation, document_activation,
+    )  # fmt: skip
+
+
+class _Join:
+    """Queries' and documents' features joined, for some pairs at a time."""
+
+    def __init__(self, sae, queries, q: ViewCodes, documents: DocumentCodes, weights: np.ndarray, threshold: float):
+        self.queries, self.q, self.documents, self.threshold = queries, q, documents, threshold
+        self.folded = np.einsum(
+            "tv,v->t", documents.coefficients, weights
+        )  # a view's dot product is linear: one coefficient a feature
+        used = np.zeros(sae.dict_size, bool)  # a page has a small part of the dictionary
+        used[documents.features] = True
+        self.known = np.flatnonzero(used)
+        self.column = np.full(sae.dict_size, -1)
+        self.column[self.known] = np.arange(len(self.known))
+        self.place = self.column.take(documents.features)
+        self.directions = sae.w_dec.detach()[torch.from_numpy(self.known).to(sae.w_dec.device)]
+
+    def tables(self, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """For some queries and all features: ``⟨q, w_j⟩``, and 1 + the slot of j in the query's code, or 0."""
+        rows = slice(first, first + _QUERIES)
+        dots = (torch.from_numpy(self.queries[rows]).to(self.directions.device) @ self.directions.T).cpu().numpy()
+        slots = np.zeros(dots.shape, np.uint8 if self.q.ids.shape[1] < 255 else np.uint32)
+        column = self.column[self.q.ids[rows]]
+        own, slot = np.nonzero((self.q.activations[rows] > self.threshold) & (column >= 0))
+        slots[own, column[own, slot]] = slot + 1
+        return dots, slots
+
+    def __call__(self, tables, query: np.ndarray, first: int, document: np.ndarray) -> tuple[np.ndarray, ...]:
+        """What all features explain of each pair, how many it shares, and flat: these, largest contribution first."""
+        dots, slots = tables
+        d, offsets = self.documents, self.documents.offsets
+        counts = offsets[document + 1] - offsets[document]
+        ends = np.cumsum(counts)
+        pair = np.repeat(np.arange(len(query)), counts)
+        at = (offsets[document] - ends + counts).take(pair) + np.arange(len(pair))
+        key = self.place.take(at) + (query * len(self.known)).take(pair)
+        parts = self.folded.take(at) * dots.take(key)
+        explained = _sums(parts, ends - counts, counts)
+
+        slot = slots.take(key)
+        hit = np.flatnonzero(slot != 0)  # the features that the query has too
+        activation = d.activations.take(at.take(hit), axis=0)
+        if self.threshold > 0:
+            activation *= activation > self.threshold
+            active = np.flatnonzero(activation.any(axis=1))
+            hit, activation = hit[active], activation[active]
+        pair, part = pair.take(hit), parts.take(hit)
+        largest = np.argsort((pair << 32) - _ascending(part), kind="stable")
+        hit, pair = hit.take(largest), pair.take(largest)
+        slot = slot.take(hit).astype(np.int64) - 1
+        activation_q = self.q.activations[(first + query).take(pair), slot]
+        features = d.features.take(at.take(hit)).astype(np.int32)
+        counts = np.bincount(pair, minlength=len(query))
+        return explained, counts, features, part.take(largest), activation_q, activation.take(largest, axis=0)
+
+
+def _sums(x: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sums of consecutive runs, float64; 0 for an empty one, of which reduceat knows nothing."""
+    out, some = np.zeros(len(counts)), counts > 0
+    if some.any():
+        out[some] = np.add.reduceat(x, starts[some], dtype=np.float64)
+    return out
+
+
+def _ascending(x: np.ndarray) -> np.ndarray:
+    """Whole numbers, int64 within 32 bits, in the order of the float32 numbers ``x``."""
+    bits = x.view(np.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+
+
+def _runs(counts: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Where the items of runs of these lengths are, run by run in this order."""
+    starts, lengths = (np.cumsum(counts) - counts)[order], counts[order]
+    return np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())

@@ -1,0 +1,139 @@
+"""A corpus as files: what users bring, and a copy of it whose documents are read by row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from ..store.jsonl import check_can_be_read_again, records
+from . import beir_folder
+
+
+@dataclass(frozen=True)
+class CorpusFile:
+    """The documents ``{docno, text}`` of a file or folder; title and text become one text, separated by a space.
+
+    Args:
+        path: JSON lines {docno or _id, text, title?}, also gzipped (``.gz``), or a BEIR-style folder.
+        limit: only the first so many.
+
+    Raises:
+        FileNotFoundError: (when read) nothing at ``path``.
+        ValueError: (when read) a line that is no such object, named; a pipe, since a corpus is read more than once.
+
+    Example::
+
+        len(CorpusFile("corpus.jsonl.gz")), next(iter(CorpusFile("corpus.jsonl.gz")))
+    """
+
+    path: str | Path
+    limit: int | None = None
+
+    def __iter__(self) -> Iterator[dict]:
+        path = Path(self.path)
+        found = beir_folder(path).get_corpus_iter() if path.is_dir() else _json_documents(path)
+        return islice(found, self.limit)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _json_documents(path: Path) -> Iterator[dict]:
+    check_can_be_read_again(path, stage="CorpusFile")
+    for where, row in records(path):
+        docno = row.get("docno", row.get("_id"))
+        if docno is None or not isinstance(row.get("text"), str):
+            raise ValueError(f"{where} expects docno (or _id) and text, found {str(row)[:80]}")
+        yield {"docno": str(docno), "text": f"{row.get('title') or ''} {row['text']}".strip()}
+
+
+class Documents(Sequence):
+    """Documents ``{docno, text}`` by row, from a folder that :meth:`store` filled; none of them is held in memory."""
+
+    def __init__(self, folder: Path):
+        try:
+            self.digest = (folder / "digest").read_text()
+            self._ends = np.load(folder / "ends.npy", mmap_mode="r")
+            with open(folder / "documents.jsonl", "rb") as file:
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if len(self._bytes) != self._ends[-1]:
+                raise ValueError(f"expected {self._ends[-1]} bytes in documents.jsonl, found {len(self._bytes)}")
+        except (ValueError, EOFError, IndexError, FileNotFoundError) as error:
+            raise ValueError(f"{folder} is damaged, its digest, ends.npy or documents.jsonl ({error}); remove it") from None
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, row: int) -> dict:
+        row = range(len(self))[row]
+        return json.loads(self._bytes[self._ends[row] : self._ends[row + 1]])
+
+    def texts(self, rows: Iterable[int]) -> list[str]:
+        """The texts of these rows, in their order."""
+        return [self[row]["text"] for row in rows]
+
+    @classmethod
+    def store(cls, corpus: Iterable[dict], folder: Path, *, stage: str) -> Documents:
+        """Copies a corpus into a folder, all or nothing, or makes sure that the copy there is of this one.
+
+        Raises:
+            ValueError: a document without docno or text, a docno twice, fewer than two documents, another corpus.
+        """
+        known = folder.is_dir()
+        partial = folder.with_name(f"{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        digest, names, ends = hashlib.sha256(), array("Q"), array("q", [0])
+        with open(os.devnull if known else partial / "documents.jsonl", "wb") as file:
+            for document in corpus:
+                docno, text = document.get("docno"), document.get("text")
+                if docno is None or not isinstance(text, str):
+                    raise ValueError(f"{stage} expects documents with docno and text, found {str(document)[:80]}")
+                line = json.dumps({"docno": str(docno), "text": text}).encode() + b"\n"
+                digest.update(line)
+                ends.append(ends[-1] + file.write(line))
+                names.append(int.from_bytes(hashlib.sha256(str(docno).encode("utf-8", "replace")).digest()[:8], "little"))
+        if len(names) < 2 or len(np.unique(names)) < len(names):
+            found = f"{len(names)} documents of {len(np.unique(names))} docnos"
+            raise ValueError(f"{stage} expects two documents or more, each with a docno of its own, found {found}")
+        if not known:
+            np.save(partial / "ends.npy", np.array(ends))
+            (partial / "digest").write_text(digest.hexdigest())
+            partial.rename(folder)
+        shutil.rmtree(partial, ignore_errors=True)
+        documents = cls(folder)
+        if documents.digest != digest.hexdigest():
+            told = f"{len(documents):,} documents, digest {documents.digest[:12]}"
+            raise ValueError(
+                f"{stage}: {folder.parent} was begun with another corpus ({told}), this one has {len(names):,} documents and "
+                f"digest {digest.hexdigest()[:12]}; name another work folder or remove that one"
+            )
+        return documents
+
+
+class Texts(Sequence):
+    """The texts of documents by row, each read from the disk when it is asked for."""
+
+    def __init__(self, documents: Documents):
+        self._documents = documents
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __getitem__(self, row: int) -> str:
+        return self._documents[row]["text"]

@@ -1,0 +1,66 @@
+"""From document vectors to what the index stores: views, folded vector, and the packed codes of all views."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..core.codes import encode_view, join_views
+from ..core.internalizer import internalize
+from ..core.views import fold_views
+from .packing import pack
+from .storage import Block
+
+
+def encode_documents(
+    model, docnos: list[str], z: np.ndarray, *, aspects, weights, refit: bool, dtype: str, batch_size: int
+) -> Block:
+    """Internalises, folds and encodes up to ``batch_size`` documents.
+
+    A smaller batch is filled up with its first row: matrices of one shape are multiplied in one order of summation,
+    so that a document gets the same bytes whichever documents share its batch (see :func:`.merge.merge` for the exception).
+
+    With half the precision, the vectors are rounded before anything is computed from them: the index is that of the
+    rounded vectors, and its codes are those of the vectors that it hands out.
+
+    Args:
+        z: float32 ``[n, m]``, one vector per docno.
+        aspects, weights: the views beside the original one and their weights in the folded vector.
+        refit: store least-squares coefficients, not activations, as how much of each direction a view uses.
+        dtype: of the block's vectors and folded vectors.
+
+    Raises:
+        ValueError: a vector that ``dtype`` cannot hold.
+    """
+    n = len(docnos)
+    stored = _rounded(z, dtype, "doc_vec", docnos)
+    full = stored.astype(np.float32, copy=False)
+    full = np.concatenate([full, np.repeat(full[:1], batch_size - n, axis=0)])
+    views = [full, *(internalize(model.internalizers[a], full, batch_size=batch_size) for a in aspects)]
+    codes = [encode_view(model.sae, view, refit=refit, batch_size=batch_size) for view in views]
+    folded = _rounded(fold_views(views, weights)[:n], dtype, "the folded vector", docnos)
+    return Block(docnos, stored, folded, pack(join_views(codes, [np.arange(n)] * len(views), model.sae.dict_size)))
+
+
+def _rounded(x: np.ndarray, dtype: str, what: str, docnos: list[str]) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        out = x.astype(dtype, copy=False)
+    beyond = np.flatnonzero(~np.isfinite(out).all(axis=1))
+    if len(beyond):
+        raise ValueError(
+            f"XetrievalIndexer expects numbers up to {np.finfo(dtype).max} with dtype {dtype!r}, found "
+            f"{np.abs(x[beyond[0]]).max()} in {what} of document {docnos[beyond[0]]!r}"
+        )
+    return out
+
+
+def fingerprint(model, aspects: Sequence[str]) -> str:
+    """sha256 over the weights that make an index: dictionary and the internalizers of its aspects."""
+    digest = hashlib.sha256()
+    for module in (model.sae, *(model.internalizers[a] for a in aspects)):
+        for name, weight in module.state_dict().items():
+            digest.update(f"{name}{tuple(weight.shape)}".encode())
+            digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,70 @@
+"""Several indexes into one, without encoding anything again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from .artifact import XetrievalIndex
+from .docnos import SeenDocnos
+from .storage import MERGING, META, SHARDS
+from .writing import ShardWriter
+
+_AT_ONCE = 1024  # documents copied at once
+
+_OF_RUN = ("documents", "shards", "shards_bytes", "sha256")
+
+
+def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
+    """The documents of all indexes, in this order, as one new index with full shards.
+
+    Indexes of consecutive parts of a corpus, made side by side, become byte for byte the index that one run over the
+    whole corpus makes (with a TopK dictionary; codes of other rules are as wide as their batch needs, and a few refitted
+    coefficients differ in the last bit). One index alone is copied, with the small shards that additions left joined to full ones.
+
+    Args:
+        indexes: made with the same model, aspects, weights, coefficients, dtype and shard size.
+        path: a folder that does not exist yet; one that a merge was cut off in is started over.
+
+    Raises:
+        FileExistsError: a finished index or something else at ``path``.
+        ValueError: no indexes, different settings, or a docno in more than one.
+
+    Example::
+
+        merge([XetrievalIndex("part1"), XetrievalIndex("part2")], "whole")
+    """
+    if not indexes:
+        raise ValueError("merge expects at least one index, found none")
+    for index in indexes:
+        if not isinstance(index, XetrievalIndex):
+            raise ValueError(f"merge expects XetrievalIndex objects, found {index!r}")
+    path = Path(path).expanduser().absolute()
+    if (path / META).exists():
+        raise FileExistsError(f"merge expects nothing at {path}, found a finished artifact")
+    if (path / SHARDS).exists() and not (path / MERGING).exists():
+        raise FileExistsError(f"merge expects nothing at {path}, found an unfinished index; start its indexing again")
+    settings = indexes[0].settings
+    for index in indexes:
+        if index.settings != settings:
+            differs = sorted(key for key in settings if settings[key] != index.settings.get(key))
+            raise ValueError(f"merge expects indexes with the same settings; {index} and {indexes[0]} differ in {differs}")
+    meta = json.loads((indexes[0].path / META).read_text(encoding="utf-8"))
+    path.mkdir(parents=True, exist_ok=True)
+    if not any(path.iterdir()):
+        (path / MERGING).touch()
+    with ShardWriter(path, settings, indexes[0].model, finished=0) as writer:
+        with closing(SeenDocnos(stage="merge")) as seen:
+            for index in indexes:
+                start = 0
+                while start < len(index):
+                    stop = min(len(index), start + min(_AT_ONCE, writer.room))
+                    block = index.layout.block(start, stop)
+                    seen.add(block.docnos)
+                    writer.append(block)
+                    start = stop
+        writer.finish({key: value for key, value in meta.items() if key not in _OF_RUN})
+        (path / MERGING).unlink(missing_ok=True)
+    return XetrievalIndex(path, device=indexes[0].device)

@@ -1,0 +1,1 @@
+"""What features mean: samples of texts, keywords, hypotheses, and how good labels are."""

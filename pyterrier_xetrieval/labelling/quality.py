@@ -1,0 +1,188 @@
+"""Are features of one meaning, and do their labels say which? Judged by a language model (Cai et al. 2026, Fig. 3 and 5)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..labels import FeatureLabels
+from ..llm.endpoints import LanguageModel
+from ..llm.prompts import check_template, digest, fill, shortened, without_reasoning
+from .hypotheses import Question, as_model, ask
+from .samples import FeatureSamples
+
+# the text first: small models that read the label first say the same of every text
+DETECT = "Text: {text}\n\nIs this text about the following, or of this kind: {label}? Answer with YES or NO and nothing else."
+INTRUDER = (
+    "All but one of the following numbered texts share something: a topic, an intention, a kind of question or a style. "
+    "One does not belong to them.\n\n{texts}\n\nAnswer with the number of the text that does not belong, and nothing else."
+)
+_YES_NO = re.compile(r"^\W*(?:answer\W+)?(yes|no)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"^\W*(?:(?:the|answer|intruder|text|number|is)\W+)*(\d+)\b", re.IGNORECASE)
+
+
+def detection_scores(
+    samples: FeatureSamples, texts: Sequence[str], labels: FeatureLabels, llm: LanguageModel | Callable[[str], str], path, *,
+    n_features: int = 500, n_texts: int = 20, min_docs: int = 50, seed: int = 0, prompt: str = DETECT, max_chars: int = 500,
+    attempts: int = 3, give_up: int = 25, verbose: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Detection score (Fig. 5): says the label which texts activate its feature? One question per feature and text.
+
+    Half of a feature's texts are random activating documents, half random non-activating ones; none that the label was
+    made from, as far as its row says (columns ``examples`` and ``contrast``). An answer that is neither YES nor NO is
+    wrong, and is recorded with ``"verdict": null``.
+
+    Args:
+        samples, texts: as for :func:`~pyterrier_xetrieval.labelling.hypotheses.describe`.
+        labels: the labels to judge, hypotheses or keywords.
+        llm: the judge.
+        path: JSON-lines file, {feature, docno, verdict, correct, answer, seed, …} a line; a restart goes on with it.
+        n_features: features drawn at random from those that have a label, ``min_docs`` activating documents and texts
+            enough; all of these if fewer.
+        n_texts: texts per feature, even.
+        seed: of the features, the texts and their order.
+        prompt: template with ``{label}`` and ``{text}``; max_chars, attempts, give_up, verbose: as for ``describe``.
+
+    Returns:
+        one row per feature: feature, label, accuracy, hits (share of activating texts told), rejections (share of
+        non-activating texts told), unparsable (answers).
+
+    Raises:
+        ValueError: an odd n_texts; the file is of another model, prompt, seed, label or text.
+        TeacherError: the model refused, or too many requests failed in a row.
+
+    Example::
+
+        detection_scores(samples, texts, labels, llm, "detection.jsonl", n_features=500).accuracy.mean()
+    """
+    samples.check_texts(texts, stage="detection_scores")
+    check_template(prompt, ("label", "text"), stage="detection_scores")
+    if n_texts < 2 or n_texts % 2:
+        raise ValueError(f"detection_scores expects an even number of texts, found {n_texts}")
+    llm, half = as_model(llm), n_texts // 2
+    seen = {row["feature"]: _shown(row, samples) for row in labels.table.to_dict("records")}
+
+    def unseen(documents: np.ndarray, j: int) -> list[int]:
+        return [int(d) for d in documents if d >= 0 and d not in seen[j]]
+
+    eligible = [
+        j for j in np.flatnonzero(samples.counts >= min_docs).tolist()
+        if labels.name(j) and min(len(unseen(samples.active[j], j)), len(unseen(samples.others[j], j))) >= half
+    ]  # fmt: skip
+    chosen = _draw(eligible, n_features, seed)
+
+    def questions():
+        for j in chosen:
+            pairs = [(d, True) for d in unseen(samples.active[j], j)[:half]]
+            pairs += [(d, False) for d in unseen(samples.others[j], j)[:half]]
+            for i in np.random.default_rng([seed, j]).permutation(n_texts):
+                document, active = pairs[i]
+                asked = fill(prompt, label=labels.name(j), text=shortened(texts[document], max_chars))
+                known = {"label": labels.name(j), "active": active}
+                yield Question({"feature": j, "docno": samples.docnos[document]}, asked, known)
+
+    facts = {"test": "detection", "model": llm.name, "prompt": digest(prompt, 12), "seed": seed, "n_texts": n_texts}
+    rows = ask(
+        questions(), llm, path, facts=facts, read=lambda text: ({"verdict": read_yes_no(text), "answer": text[:2000]}, None),
+        total=len(chosen) * n_texts, attempts=attempts, give_up=give_up, verbose=verbose,
+    )  # fmt: skip
+    table = pd.DataFrame(rows, columns=["feature", "label", "active", "verdict"])
+    verdict = table["verdict"].astype(object)
+    table = table.assign(
+        accuracy=[v is not None and v == a for v, a in zip(verdict, table["active"])], unparsable=verdict.isna().to_numpy()
+    )
+    told = table.assign(
+        hits=table["accuracy"].where(table["active"].astype(bool)).astype(float),
+        rejections=table["accuracy"].where(~table["active"].astype(bool)).astype(float),
+    )
+    found = told.groupby(["feature", "label"], sort=False)
+    means = found[["accuracy", "hits", "rejections"]].mean()
+    return means.assign(unparsable=found["unparsable"].sum()).reset_index()
+
+
+def intruder_detection(
+    samples: FeatureSamples, texts: Sequence[str], llm: LanguageModel | Callable[[str], str], path, *,
+    n_features: int = 500, n_texts: int = 9, min_docs: int = 50, seed: int = 0, prompt: str = INTRUDER, max_chars: int = 500,
+    attempts: int = 3, give_up: int = 25, verbose: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """Mono-semanticity (Fig. 3): is the text that does not activate the feature told from those that do so most?
+
+    Each feature's ``n_texts`` most activating documents and one random non-activating one in random order; chance is
+    ``1 / (n_texts + 1)``. No label takes part. An answer that names no number of a text is wrong, and is recorded
+    with ``"verdict": null``; the order of the texts is in the file.
+
+    Args:
+        samples, texts, llm, path, n_features, min_docs, seed: as for :func:`detection_scores`.
+        n_texts: activating texts.
+        prompt: template with ``{texts}``; max_chars, attempts, give_up, verbose: as for ``describe``.
+
+    Returns:
+        one row per feature: feature, correct (bool), verdict (the number named, or missing), intruder (its number from 1).
+
+    Raises:
+        ValueError, TeacherError: as for :func:`detection_scores`.
+
+    Example::
+
+        intruder_detection(samples, texts, llm, "intruder.jsonl").correct.mean()     # mono-semanticity
+    """
+    samples.check_texts(texts, stage="intruder_detection")
+    check_template(prompt, ("texts",), stage="intruder_detection")
+    if not 1 < n_texts <= samples.docs.shape[1]:
+        raise ValueError(
+            f"intruder_detection expects 2 … {samples.docs.shape[1]} texts, as many as samples hold, found {n_texts}"
+        )
+    llm = as_model(llm)
+    enough = (samples.counts >= min_docs) & (samples.docs[:, n_texts - 1] >= 0) & (samples.others[:, 0] >= 0)
+    chosen = _draw(np.flatnonzero(enough).tolist(), n_features, seed)
+
+    def questions():
+        for j in chosen:
+            rng = np.random.default_rng([seed, j])
+            others = samples.others[j][samples.others[j] >= 0]
+            documents = np.append(samples.docs[j, :n_texts], rng.choice(others))
+            order = rng.permutation(n_texts + 1)
+            lines = [f"{i}. {shortened(texts[documents[o]], max_chars)}" for i, o in enumerate(order, 1)]
+            known = {"intruder": int(np.flatnonzero(order == n_texts)[0]) + 1}
+            known["order"] = [samples.docnos[documents[o]] for o in order]
+            yield Question({"feature": j}, fill(prompt, texts="\n".join(lines)), known)
+
+    facts = {"test": "intruder", "model": llm.name, "prompt": digest(prompt, 12), "seed": seed, "n_texts": n_texts}
+    rows = ask(
+        questions(), llm, path, facts=facts, total=len(chosen), attempts=attempts, give_up=give_up, verbose=verbose,
+        read=lambda text: ({"verdict": read_number(text, n_texts + 1), "answer": text[:2000]}, None),
+    )  # fmt: skip
+    table = pd.DataFrame([{**row, "correct": row["verdict"] == row["intruder"]} for row in rows])
+    table = table.reindex(columns=["feature", "correct", "verdict", "intruder"])
+    return table.astype({"verdict": "Int64"})  # whole numbers also where some are missing
+
+
+def read_yes_no(text: str) -> bool | None:
+    """The verdict that an answer begins with; None if it begins with neither."""
+    match = _YES_NO.match(without_reasoning(text))
+    return None if match is None else match[1].lower() == "yes"
+
+
+def read_number(text: str, most: int) -> int | None:
+    """The number from 1 to ``most`` that an answer begins with, or the only one in it; None if there is none."""
+    text = without_reasoning(text)
+    match = _NUMBER.match(text)
+    numbers = {int(match[1])} if match else set(map(int, re.findall(r"\d+", text)))
+    number = numbers.pop() if len(numbers) == 1 else 0
+    return number if 1 <= number <= most else None
+
+
+def _draw(eligible: list[int], n: int, seed: int) -> list[int]:
+    """``n`` of the features in random order; of equal seeds, fewer are the beginning of more."""
+    return [eligible[i] for i in np.random.default_rng(seed).permutation(len(eligible))[:n]]
+
+
+def _shown(row: dict, samples: FeatureSamples) -> set[int]:
+    """The documents that a label was made from, where its row says so."""
+    lists = [row.get(column) for column in ("examples", "contrast")]
+    docnos = [docno for cell in lists if isinstance(cell, str) and cell for docno in json.loads(cell)]
+    return {samples.rows[docno] for docno in docnos if docno in samples.rows}

@@ -1,0 +1,220 @@
+"""Which documents activate a feature, and which do not: what hypotheses are made from and checked with (Cai et al. 2026, 2.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyterrier as pt
+import torch
+
+from ..core.checks import positive_int, threshold_of
+
+# The last bits of a matrix product depend on how many rows it has. Always the same number of rows, and each document
+# always at the same place among them: equal samples, however the vectors arrive.
+BLOCK = 256
+
+
+@dataclass(frozen=True)
+class FeatureSamples:
+    """For each of D features: its most activating documents, random activating and random non-activating ones.
+
+    Documents are row numbers of the corpus; -1 fills up rows of features that have fewer. A document's activation of a
+    feature is the maximum over its views.
+
+    Attributes:
+        docs: int64 ``[D, n]``, most activating first, equal ones in the order of the corpus.
+        values: float32 ``[D, n]``, their activations; 0 where there is no document.
+        active: int64 ``[D, r]``, a uniform sample of all activating documents in random order.
+        others: int64 ``[D, r]``, documents that do not activate the feature, in random order, from a pool that is a
+            uniform sample of the corpus.
+        counts: int64 ``[D]``, how many documents activate the feature.
+        docnos: names of all documents, in the order of the corpus.
+    """
+
+    docs: np.ndarray
+    values: np.ndarray
+    active: np.ndarray
+    others: np.ndarray
+    counts: np.ndarray
+    docnos: Sequence[str]
+
+    @property
+    def dict_size(self) -> int:
+        """``D``."""
+        return len(self.counts)
+
+    @property
+    def firing_rate(self) -> np.ndarray:
+        """Share of the documents that activate each feature, float64 ``[D]``."""
+        return self.counts / max(1, len(self.docnos))
+
+    @property
+    def max_activation(self) -> np.ndarray:
+        """The greatest activation of each feature, float32 ``[D]``; 0 if no document activates it."""
+        return self.values[:, 0]
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Row number by docno."""
+        return {docno: row for row, docno in enumerate(self.docnos)}
+
+    def check_texts(self, texts: Sequence[str], *, stage: str) -> None:
+        """ValueError unless there is one text per document."""
+        if len(texts) != len(self.docnos):
+            raise ValueError(f"{stage} expects a text for each of {len(self.docnos)} documents, found {len(texts)}")
+
+    def __repr__(self) -> str:
+        return f"FeatureSamples(<{self.dict_size} features, {len(self.docnos)} documents>)"
+
+
+@torch.no_grad()
+def feature_samples(
+    model, vectors, *, docnos=None, aspects=None, top: int = 20, random: int = 50, pool: int = 1000,
+    threshold: float = 0.0, seed: int = 0, verbose: bool = False,
+) -> FeatureSamples:  # fmt: skip
+    """Streams over a corpus once and keeps, for every feature, the documents of :class:`FeatureSamples`.
+
+    Every view counts: the vector itself and its internalised ones. Memory is ``[D, top + 2 random]`` and
+    ``[pool, D]`` bits, whatever the size of the corpus. Equal arguments give equal samples, also if the vectors come
+    in other batches.
+
+    Args:
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        vectors: float ``[n, m]``, also memory-mapped, or an iterable of ``[b, m]`` arrays.
+        docnos: n names; default the row numbers as strings.
+        aspects: the internalised views to count; None for all of the model, ``[]`` for raw vectors only.
+        top: ``n``, most activating documents kept per feature.
+        random: ``r``, random activating and non-activating documents kept per feature.
+        pool: random documents among which non-activating ones are looked for.
+        threshold: ``τ >= 0`` of Eq. 4: a document is activating if its activation exceeds it.
+        seed: of the random documents.
+
+    Raises:
+        ValueError: vectors of another dimension, NaN or infinite; another number of docnos, or one twice; a number out of
+            range.
+
+    Example::
+
+        model, index = Xetrieval.default(), FlexIndex("corpus.flex")
+        samples = feature_samples(model, index.np_vecs(), docnos=list(index.docnos().fwd))
+        samples.docs[17], samples.values[17]     # the documents that activate feature 17 most
+    """
+    for name, value in {"top": top, "random": random, "pool": pool}.items():
+        positive_int(value, name, stage="feature_samples")
+    threshold = threshold_of(threshold, stage="feature_samples")
+    internalizers = [model.internalizers[a] for a in model.check_aspects(aspects, stage="feature_samples")]
+    sae, dict_size = model.sae, model.sae.dict_size
+    best, reservoir, others = _Best(dict_size, top), _Best(dict_size, random), _Pool(dict_size, pool, seed)
+    counts, n = np.zeros(dict_size, np.int64), 0
+    rng = np.random.default_rng([seed, 1])
+    total = len(vectors) if hasattr(vectors, "ndim") else None
+    with pt.tqdm(total=total, disable=not verbose, unit="d", desc="samples") as bar:
+        for block in _blocks(vectors, model.dim):
+            dense = _activations(sae, internalizers, block)
+            activating = dense > threshold
+            rows, features = np.nonzero(activating)  # by document, so that the random numbers are always the same ones'
+            best.add(features, n + rows, dense[activating])
+            reservoir.add(features, n + rows, rng.random(len(rows)))
+            others.add(n, activating)
+            counts += activating.sum(0)
+            n += len(block)
+            bar.update(len(block))
+    docnos = [str(docno) for docno in (range(n) if docnos is None else docnos)]
+    if len(docnos) != n or len(set(docnos)) != n:
+        raise ValueError(f"feature_samples expects a docno of its own for each of {n} vectors, found {len(set(docnos))}")
+    values = np.where(best.docs >= 0, best.scores, 0).astype(np.float32)
+    return FeatureSamples(best.docs, values, reservoir.docs, others.without(random), counts, docnos)
+
+
+def _activations(sae, internalizers, block: np.ndarray) -> np.ndarray:
+    """Activations of a block's documents, the maximum over views: float32 ``[b, D]``."""
+    device = sae.w_enc.device
+    z = torch.from_numpy(block).to(device)
+    dense = torch.zeros(len(z), sae.dict_size, device=device)
+    for view in (z, *(module(z) for module in internalizers)):
+        codes = sae.encode(view)
+        dense.scatter_reduce_(1, codes.ids, codes.values, "amax")
+    return dense.cpu().numpy()
+
+
+def _blocks(vectors, dim: int) -> Iterator[np.ndarray]:
+    """The rows in float32 blocks of :data:`BLOCK`, the last one shorter, however they arrive."""
+    if hasattr(vectors, "ndim"):
+        matrix = vectors
+        vectors = (matrix[i : i + BLOCK] for i in range(0, len(matrix), BLOCK))
+    rest = np.empty((0, dim), np.float32)
+    for batch in _checked(vectors, dim):
+        rest = np.concatenate([rest, batch])
+        while len(rest) >= BLOCK:
+            yield rest[:BLOCK]
+            rest = rest[BLOCK:]
+    if len(rest):
+        yield rest
+
+
+def _checked(batches: Iterable, dim: int) -> Iterator[np.ndarray]:
+    n = 0
+    for batch in batches:
+        batch = np.asarray(batch, dtype=np.float32)
+        if batch.ndim != 2 or batch.shape[1] != dim:
+            raise ValueError(f"feature_samples expects batches of {dim}-dimensional vectors, found shape {batch.shape}")
+        finite = np.isfinite(batch).all(1)
+        if not finite.all():
+            raise ValueError(f"feature_samples found NaN or infinity in vector {n + int(finite.argmin())}; check the encoder")
+        n += len(batch)
+        yield batch
+
+
+class _Best:
+    """The ``n`` documents with the highest scores for each of D features; of equal ones the earlier documents."""
+
+    def __init__(self, dict_size: int, n: int):
+        self.docs = np.full((dict_size, n), -1, np.int64)
+        self.scores = np.full((dict_size, n), -np.inf)
+
+    def add(self, features: np.ndarray, docs: np.ndarray, scores: np.ndarray) -> None:
+        """Pairs of a feature and a document later than all before."""
+        n = self.docs.shape[1]
+        better = scores > self.scores[features, -1]  # after the first blocks that leaves few
+        touched = np.unique(features[better])
+        features = np.concatenate([np.repeat(touched, n), features[better]])
+        docs = np.concatenate([self.docs[touched].ravel(), docs[better]])
+        scores = np.concatenate([self.scores[touched].ravel(), scores[better]])
+        order = np.lexsort((docs, -scores, features))
+        features, docs, scores = features[order], docs[order], scores[order]
+        rank = np.arange(len(features)) - np.searchsorted(features, features)
+        kept = rank < n
+        self.docs[features[kept], rank[kept]] = docs[kept]
+        self.scores[features[kept], rank[kept]] = scores[kept]
+
+
+class _Pool:
+    """A uniform sample of the documents with what they activate, from which non-activating ones are drawn."""
+
+    def __init__(self, dict_size: int, size: int, seed: int):
+        self.size, self.rng = size, np.random.default_rng([seed, 0])
+        self.docs, self.keys = np.empty(0, np.int64), np.empty(0)
+        self.activating = np.empty((0, dict_size), bool)
+
+    def add(self, first: int, activating: np.ndarray) -> None:
+        """The next documents, numbered from ``first``: bool ``[b, D]``."""
+        keys = np.concatenate([self.keys, self.rng.random(len(activating))])
+        kept = np.sort(np.argsort(keys, kind="stable")[: self.size])
+        if len(kept) and kept[-1] >= len(self.docs):
+            self.docs = np.concatenate([self.docs, first + np.arange(len(activating))])[kept]
+            self.activating = np.concatenate([self.activating, activating])[kept]
+            self.keys = keys[kept]
+
+    def without(self, n: int) -> np.ndarray:
+        """``n`` documents of the pool that do not activate each feature, int64 ``[D, n]``, -1 where there are fewer."""
+        n_features = self.activating.shape[1]
+        # an order of its own for each feature: with one for all, every feature would be compared with the same few texts
+        keys = self.rng.random((n_features, len(self.docs)), dtype=np.float32)
+        keys[self.activating.T] = 2
+        order = np.argsort(keys, axis=1, kind="stable")[:, :n]
+        found = np.full((n_features, n), -1, np.int64)
+        found[:, : order.shape[1]] = np.where(np.take_along_axis(keys, order, 1) < 2, self.docs[order], -1)
+        return found

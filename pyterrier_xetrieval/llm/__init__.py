@@ -1,0 +1,1 @@
+"""Language models to ask, and what they are asked."""

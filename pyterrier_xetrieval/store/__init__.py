@@ -1,0 +1,1 @@
+"""Files that are whole or not there, JSON lines, texts and vectors on disk."""
