@@ -7,10 +7,10 @@ import numpy as np
 import pyterrier as pt
 import pytest
 import torch
-from conftest import make_model, random_internalizer, random_sae, result_frame
 from safetensors.torch import load_file
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
+from tests.helpers.builders import make_model, random_internalizer, random_sae, result_frame
 
 
 @pytest.fixture

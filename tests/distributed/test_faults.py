@@ -1,0 +1,96 @@
+"""What becomes of a distributed job when somebody gets in its way, and of a corpus that is repaired."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyterrier_dr import FlexIndex
+
+ray = pytest.importorskip("ray")
+
+from pyterrier_xetrieval.distributed import index_corpus  # noqa: E402
+from tests.helpers.cluster import DIM, SHARD, cluster, files, vectors  # noqa: E402, F401  (the cluster is started for this file too)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def broken(n, at):
+    corpus = vectors(n)
+    corpus[at]["doc_vec"] = np.full(DIM, np.nan, np.float32)
+    return corpus
+
+
+@pytest.mark.parametrize("kind", ["xetrieval", "flex"])
+def test_another_index_at_the_path_is_not_taken_for_the_result(model, tmp_path, monkeypatch, kind):
+    path, corpus = tmp_path / "i", vectors(300)
+
+    def target():
+        return model.indexer(path, shard_size=SHARD) if kind == "xetrieval" else FlexIndex(str(path), verbose=False)
+
+    def cut_off(*_, **__):
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pyterrier_xetrieval.distributed.part_jobs.{kind.capitalize()}Kind.join", cut_off)
+        with pytest.raises(InterruptedError):
+            index_corpus(target(), corpus, part_size=100)
+    for other in (corpus[:200], [*corpus[:299], {**corpus[299], "docno": "other"}]):
+        target().index(other)
+        with pytest.raises(FileExistsError, match="found another index; move it away to go on with the parts in .*i.parts"):
+            index_corpus(target(), corpus, part_size=100)
+        assert len(list((tmp_path / "i.parts" / "done").iterdir())) == 3
+        (tmp_path / "i.parts" / "joined.json").rename(tmp_path / "joined.json")  # as before the joining began
+        with pytest.raises(FileExistsError, match="found another index"):
+            index_corpus(target(), corpus, part_size=100)
+        (tmp_path / "joined.json").rename(tmp_path / "i.parts" / "joined.json")
+        path.rename(tmp_path / f"other of {len(other)}")
+    with monkeypatch.context() as patch:  # when all is done but the parts are still there
+        patch.setattr("pyterrier_xetrieval.distributed.indexing.put_away", cut_off)
+        with pytest.raises(InterruptedError):
+            index_corpus(target(), corpus, part_size=100)
+    before = files(path)
+    assert len(index_corpus(target(), corpus, part_size=100)) == 300
+    assert files(path) == before and not (tmp_path / "i.parts").exists()
+    if kind == "flex":
+        return
+    with monkeypatch.context() as patch:
+        patch.setattr("pyterrier_xetrieval.distributed.indexing.put_away", cut_off)
+        with pytest.raises(InterruptedError):
+            index_corpus(model.indexer(tmp_path / "j"), corpus, part_size=100)
+    (tmp_path / "j").rename(tmp_path / "moved")
+    model.indexer(tmp_path / "j", refit=False).index(corpus)  # other settings
+    with pytest.raises(FileExistsError, match="found another index"):
+        index_corpus(model.indexer(tmp_path / "j"), corpus, part_size=100)
+
+
+@pytest.mark.parametrize("parquet", [False, True])
+def test_one_bad_document_costs_its_part_alone(model, tmp_path, parquet):
+    def given(corpus):
+        if not parquet:
+            return corpus
+        (tmp_path / "corpus").mkdir(exist_ok=True)
+        for i in range(3):
+            pd.DataFrame(corpus[100 * i : 100 * i + 100]).to_parquet(tmp_path / "corpus" / f"{i}.parquet")
+        return tmp_path / "corpus"
+
+    def indexed(corpus, name="i"):
+        return index_corpus(model.indexer(tmp_path / name, shard_size=50), given(corpus), part_size=100, workers=1)
+
+    corpus, bad = vectors(300), broken(300, 260)
+    with pytest.raises(ValueError, match="d260"):
+        indexed(bad)
+    done = tmp_path / "i.parts" / "done"
+    assert [(done / f"00000{i}" / "pt_meta.json").exists() for i in range(3)] == [True, True, False]
+    assert (done / "000002" / "shards.jsonl").read_bytes().count(b"\n") == 2  # one shard of the last part is finished
+    other = [{**d, "text": "x"} for d in corpus]  # where there is a result, documents stay what they were
+    with pytest.raises(ValueError, match="other documents among 0 … 99"):
+        indexed(other)
+    first = dict(corpus[201], docno="corrected")  # in the shard that is finished, too
+    for wrong, told in (({**first, "docno": "d3"}, "found 'd3' again"), ({**first, "docno": "d\0"}, "no NUL")):
+        with pytest.raises(ValueError, match=told):
+            indexed([*corpus[:201], wrong, *corpus[202:]])
+    corrected = [*corpus[:201], first, *corpus[202:]]
+    expected = model.indexer(tmp_path / "one", shard_size=50).index(corrected)
+    assert files(indexed(corrected).path) == files(expected.path)
+    with pytest.raises(ValueError, match="string as docno|not empty"):
+        indexed([*corpus[:200], {**corpus[200], "docno": ""}, *corpus[201:]], "j")
+    assert not (tmp_path / "j.parts" / "done").exists()

@@ -1,0 +1,39 @@
+"""Small collections, and the change by an erasure computed the slow way."""
+
+import numpy as np
+import torch
+
+from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
+from tests.helpers.builders import unit
+
+
+def make_collection(docs, queries, judged, excluded=None, **options) -> EmbeddedCollection:
+    docs, queries = np.asarray(docs, np.float32), np.asarray(queries, np.float32)
+    excluded = excluded or [()] * len(queries)
+    return EmbeddedCollection(
+        "toy", np.array([f"d{i}" for i in range(len(docs))]), docs, np.array([f"q{i}" for i in range(len(queries))]), queries,
+        judged, [np.array(e, np.int64) for e in excluded], **options,
+    )  # fmt: skip
+
+
+def random_collection(n=40, queries=12, dim=16, seed=0, **options) -> EmbeddedCollection:
+    rng = np.random.default_rng(seed)
+    judged = [{int(d): 1 for d in rng.choice(n, 3, replace=False)} for _ in range(queries)]
+    return make_collection(unit(rng, n, dim), unit(rng, queries, dim), judged, **options)
+
+
+def active(sae, x) -> set[int]:
+    codes = sae.encode(torch.from_numpy(np.array(x, np.float32)[None]))
+    return set(codes.ids[codes.active()].tolist())
+
+
+def slow_cosine(q, z) -> float:
+    return float(q @ z / np.linalg.norm(q) / np.linalg.norm(z))
+
+
+def slow_change(sae, q, z, features, mode) -> float:
+    """Eq. 24-26 as they are printed, one pair at a time."""
+    w, b = sae.w_dec.detach().double().numpy()[sorted(features)].T, sae.b_dec.detach().double().numpy()
+    projected = w @ np.linalg.inv(w.T @ w + 1e-6 * np.eye(w.shape[1])) @ w.T @ (z.astype(float) - b)
+    edited = z - projected if mode == "erase" else b + projected
+    return slow_cosine(q, edited) - slow_cosine(q, z)

@@ -1,0 +1,204 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pyterrier_xetrieval import FeatureIntervention, MultiViewScorer
+from pyterrier_xetrieval.core.edits import erase, intervene, keep_only, scale
+from tests.helpers.builders import identity_sae, make_model, random_sae, result_frame, unit
+
+
+def literal_projection(sae, z, features):
+    """W_S (W_Sᵀ W_S + λI)⁻¹ W_Sᵀ (z − b), λ = 1e-6 (Eq. 24)."""
+    w = sae.w_dec.detach().double().numpy()[features].T
+    return w @ np.linalg.inv(w.T @ w + 1e-6 * np.eye(len(features))) @ w.T @ (z.astype(np.float64) - sae.b_dec.detach().numpy())
+
+
+def tensors(x, sets):
+    ids = torch.tensor([list(s) for s in sets])
+    return torch.from_numpy(x), ids, torch.ones_like(ids, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("mode", ["erase", "keep_only"])
+def test_agrees_with_the_literal_equations(model, results, mode):
+    features = [3, 7, 20]
+    out = model.intervention(mode, features=features)(results)
+    b = model.sae.b_dec.numpy()
+    for z, edited in zip(results["doc_vec"], out["doc_vec"]):
+        p = literal_projection(model.sae, z, features)
+        expected = z - p if mode == "erase" else b + p
+        np.testing.assert_allclose(edited, expected / np.linalg.norm(expected), atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10_000), st.sets(st.integers(0, 47), min_size=1, max_size=40))
+def test_algebra_of_projection(seed, features):
+    sae, x = random_sae(seed=seed), unit(np.random.default_rng(seed), 2, 16)
+    t, ids, mask = tensors(x, [sorted(features)] * 2)
+    with torch.no_grad():
+        gone, kept = erase(sae, t, ids, mask), keep_only(sae, t, ids, mask)
+        np.testing.assert_allclose(gone + kept - sae.b_dec, t, atol=1e-5)  # keep + erase = original, about b
+        # what is erased is gone, but for the ridge, which near-parallel directions let through
+        assert sae.project(gone, ids, mask).norm() <= 1e-2 * sae.project(t, ids, mask).norm() + 1e-4
+
+
+def test_known_answers_on_the_identity_dictionary():
+    sae, x = identity_sae(), np.float32([[0.6, 0.0, 0.8, 0, 0, 0]])
+    np.testing.assert_allclose(intervene(sae, x, [(0,)], "erase"), [[0, 0, 1, 0, 0, 0]], atol=1e-5)
+    np.testing.assert_allclose(intervene(sae, x, [(0,)], "keep_only"), [[1, 0, 0, 0, 0, 0]], atol=1e-5)
+    np.testing.assert_allclose(intervene(sae, x, [(0,)], "scale", alpha=2), [[1.2, 0, 0.8, 0, 0, 0]], atol=1e-6)
+    np.testing.assert_allclose(intervene(sae, x, [(1,)], "scale", alpha=2), x)
+
+
+def test_erasing_all_there_is_leaves_nothing():
+    x = np.float32([[0.6, 0, 0.8, 0, 0, 0], [0.6, 0, 0.8, 0, 0, 0]])
+    assert (intervene(identity_sae(), x, [(0, 2), tuple(range(6))], "erase") == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["erase", "keep_only"])
+def test_more_features_than_dimensions(mode):
+    sae, x = random_sae(), unit(np.random.default_rng(7), 3, 16)
+    sets = [tuple(range(10)), tuple(range(5, 30)), tuple(range(48))]
+    out, b = intervene(sae, x, sets, mode), sae.b_dec.detach().numpy()
+    for z, features, edited in zip(x, sets, out):
+        p = literal_projection(sae, z, list(features))
+        expected = z - p if mode == "erase" else b + p
+        if np.linalg.norm(expected) > 1e-3:
+            np.testing.assert_allclose(edited, expected / np.linalg.norm(expected), atol=1e-4)
+        else:
+            assert (edited == 0).all()
+
+
+def test_reconstruct_decodes_every_row_alike(model):
+    x = unit(np.random.default_rng(8), 2, 16)
+    decoded = model.sae(torch.from_numpy(x)).numpy()
+    out = intervene(model.sae, x, [(1,), ()], "scale", alpha=1, reconstruct=True)
+    np.testing.assert_allclose(out, decoded, atol=1e-6)
+
+
+def test_shared_wants_explanations(model, results):
+    with pytest.raises(ValueError, match="an Explanation in every row of explanation, found NoneType"):
+        model.intervention(features="shared")(results.assign(explanation=None))
+
+
+def test_norm_is_restored():
+    x = 3 * unit(np.random.default_rng(0), 5, 16)
+    for mode in ("erase", "keep_only"):
+        np.testing.assert_allclose(np.linalg.norm(intervene(random_sae(), x, [(1, 2)] * 5, mode), axis=1), 3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"mode": "erase"}, {"mode": "keep_only"}, {"mode": "scale", "alpha": 0.5}])
+def test_selecting_nothing_changes_nothing(model, results, options):
+    for features in ([], lambda row: []):
+        out = model.intervention(**options, features=features, target="both")(results)
+        for column in ("doc_vec", "query_vec"):
+            assert all(a.tobytes() == b.tobytes() for a, b in zip(results[column], out[column]))
+
+
+def test_scaling_by_one_changes_nothing(model, results):
+    out = model.intervention("scale", alpha=1, features=range(48))(results)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(results["doc_vec"], out["doc_vec"]))
+
+
+def test_scale_edits_the_code_and_keeps_the_error(model):
+    x = torch.from_numpy(unit(np.random.default_rng(5), 6, 16))
+    features, alpha = [1, 5, 9, 30], 1.7
+    t, ids, mask = tensors(x.numpy(), [features] * 6)
+    codes = model.sae.encode(x)
+    edited = codes.dense(48)
+    edited[:, features] *= alpha
+    decoded = edited @ model.sae.w_dec + model.sae.b_dec
+    np.testing.assert_allclose(scale(model.sae, t, ids, mask, alpha, reconstruct=True), decoded, atol=1e-5)
+    np.testing.assert_allclose(scale(model.sae, t, ids, mask, alpha), x + decoded - model.sae.decode(codes), atol=1e-5)
+
+
+def test_rows_of_different_set_sizes_do_not_disturb_each_other():
+    sae, x = random_sae(), unit(np.random.default_rng(6), 4, 16)
+    sets = [(1,), (), (0, 5, 9, 12, 40), (7, 8)]
+    together = intervene(sae, x, sets, "erase", batch_size=3)
+    alone = np.concatenate([intervene(sae, x[i : i + 1], [s], "erase") for i, s in enumerate(sets)])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_shared_uses_each_rows_own_explanation(model, results):
+    explained = model.explainer(aspects=())(results)
+    out = model.intervention("erase", features="shared")(explained)
+    again = model.explainer(aspects=())(out)
+    for e, before, after in zip(explained["explanation"], explained["doc_vec"], out["doc_vec"]):
+        if len(e):
+            projection = literal_projection(model.sae, before, e.features)
+            gone = before - projection
+            np.testing.assert_allclose(after, gone / np.linalg.norm(gone), atol=1e-4)
+        else:
+            assert (before == after).all()
+    assert sum(e.shared for e in again["explanation"]) < sum(e.shared for e in explained["explanation"])
+
+
+def test_function_sees_the_row(model, results):
+    out = model.intervention("erase", features=lambda row: [3] if row["docno"] == "d1" else [])(results)
+    changed = [not (a == b).all() for a, b in zip(results["doc_vec"], out["doc_vec"])]
+    assert changed == (results["docno"] == "d1").tolist()
+
+
+def test_targets_and_aspects(model, results):
+    views = model.internalizer()(results)
+    changed = {}
+    for target in ("doc", "query", "both"):
+        aspects = [] if target == "query" else ["qa"]
+        out = model.intervention("erase", features=[1, 2, 3], target=target, aspects=aspects)(views)
+        columns = ("query_vec", "doc_vec", "doc_vec_qa", "doc_vec_summary")
+        changed[target] = {c for c in columns if not all((a == b).all() for a, b in zip(views[c], out[c]))}
+    assert changed == {"doc": {"doc_vec", "doc_vec_qa"}, "query": {"query_vec"}, "both": {"query_vec", "doc_vec", "doc_vec_qa"}}
+
+
+def test_query_frame(model):
+    queries = pd.DataFrame({"qid": ["a"], "query": ["x"], "query_vec": list(unit(np.random.default_rng(0), 1, 16))})
+    out = model.intervention("scale", alpha=0, features=range(48), target="query")(queries)
+    assert list(out.columns) == list(queries.columns) and not (out["query_vec"][0] == queries["query_vec"][0]).all()
+
+
+def test_erasing_the_explanation_of_a_copy_lowers_its_score():
+    model = make_model(random_sae(k=8), aspects=())
+    results = result_frame(2, 3)
+    results = results.assign(doc_vec=results["query_vec"])
+    explain = model.explainer() >> model.intervention("erase", features="shared") >> MultiViewScorer(aspects=())
+    assert (explain(results)["score"] < 0.9).all()
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"mode": "delete", "features": [1]}, "mode to be one of"),
+        ({"features": [1], "target": "docs"}, "target to be one of"),
+        ({"mode": "scale", "features": [1]}, "expects alpha"),
+        ({"features": [1], "alpha": 2}, "expects alpha"),
+        ({"mode": "scale", "features": [1], "alpha": float("nan")}, "finite alpha"),
+        ({"features": [48]}, "among 0 … 47, found 48"),
+        ({"features": [-1]}, "found -1"),
+        ({"features": [0.5]}, "feature ids"),
+        ({"features": "all"}, "'shared', found 'all'"),
+        ({"features": [1], "aspects": ["x"]}, "among"),
+        ({"features": [1], "aspects": ["qa"], "target": "query"}, "document target only"),
+        ({"features": 5}, "one flat list of feature ids, found 5"),
+        ({"features": [[1, 2], [3, 4]]}, "one flat list"),
+        ({"features": [[1], [3, 4]]}, "one flat list"),
+        ({"features": [True, False]}, "one flat list"),
+        ({"mode": "scale", "alpha": "2", "features": [1]}, "finite alpha"),
+        ({"features": [1], "batch_size": 0}, "batch_size to be a positive"),
+        ({"features": [1], "reconstruct": True}, "'scale' only"),
+    ],
+)
+def test_bad_options(model, options, message):
+    with pytest.raises(ValueError, match=f"FeatureIntervention.*{message}"):
+        FeatureIntervention(model, **options)
+
+
+@pytest.mark.parametrize("features", [[3], range(20)])  # fewer than dimensions, and more
+def test_the_length_of_directions_does_not_matter(features):
+    sae, x = random_sae(), unit(np.random.default_rng(8), 5, 16)
+    expected = intervene(sae, x, [tuple(features)] * 5, "erase")
+    with torch.no_grad():
+        sae.w_dec *= 1e-3
+    np.testing.assert_allclose(intervene(sae, x, [tuple(features)] * 5, "erase"), expected, atol=1e-5)
