@@ -31,7 +31,7 @@ from pyterrier_xetrieval.distributed.corpus_parts import cut
 from pyterrier_xetrieval.index import docnos
 from pyterrier_xetrieval.index import merging as merge
 from pyterrier_xetrieval.index.storage import DOCUMENT
-from pyterrier_xetrieval.training import feature_samples
+from pyterrier_xetrieval.labelling import feature_samples
 
 DOCS = Path(__file__).parents[1] / "docs"
 PER_SHARD = ("features.bin", "shards.jsonl")  # as large for a small shard as for a large one

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pyterrier_xetrieval import FeatureLabels
 from pyterrier_xetrieval.evaluation.bootstrap import estimate
-from pyterrier_xetrieval.training import FeatureSamples, detection_scores, intruder_detection
+from pyterrier_xetrieval.labelling import FeatureSamples, detection_scores, intruder_detection
 
 TOPICS = {
     "chess": [

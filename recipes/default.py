@@ -18,13 +18,8 @@ import torch
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.core.codes import encode_view
 from pyterrier_xetrieval.core.internalizer import internalize
-from pyterrier_xetrieval.training import (
-    fraction_of_variance_explained,
-    keyword_labels,
-    keyword_quality,
-    train_internalizers,
-    train_sae,
-)
+from pyterrier_xetrieval.labelling import keyword_labels, keyword_quality
+from pyterrier_xetrieval.training import fraction_of_variance_explained, train_internalizers, train_sae
 from pyterrier_xetrieval.training.fidelity import firing_statistics
 from recipes import data, fidelity
 from recipes.card import model_card

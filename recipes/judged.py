@@ -16,11 +16,12 @@ from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder
 from pyterrier_xetrieval.evaluation import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.bootstrap import CONFIDENCE, estimate
 from pyterrier_xetrieval.evaluation.dictionaries import with_sae
+from pyterrier_xetrieval.labelling import detection_scores, feature_samples, intruder_detection
 from pyterrier_xetrieval.labelling import hypotheses as describe
 from pyterrier_xetrieval.labelling.hypotheses import PROMPT
 from pyterrier_xetrieval.labelling.quality import DETECT, INTRUDER
 from pyterrier_xetrieval.store.vectors import read_unit_vectors
-from pyterrier_xetrieval.training import CorpusFile, detection_scores, feature_samples, intruder_detection
+from pyterrier_xetrieval.training import CorpusFile
 from recipes.controls import TOPICS, controls
 
 SIZES = {"n_texts": 6, "n_intruders": 9, "examples": 5, "contrast": 3, "max_chars": 140, "min_docs": 50}

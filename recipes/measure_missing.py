@@ -17,9 +17,9 @@ from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, choose_weights
 from pyterrier_xetrieval.evaluation.dictionaries import dictionaries
 from pyterrier_xetrieval.evaluation.latency import cot_seconds
+from pyterrier_xetrieval.llm import TransformersLLM
 from pyterrier_xetrieval.llm.endpoints import LanguageModel
 from pyterrier_xetrieval.llm.prompts import digest as digest_of
-from pyterrier_xetrieval.training import TransformersLLM
 from recipes.judged import PROMPTS, SIZES, Source, judged
 from recipes.measuring import (
     LATENCY_SIZES,

@@ -13,7 +13,7 @@ import pyterrier as pt
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import QUESTIONS
-from pyterrier_xetrieval.training import EndpointLLM, TransformersLLM
+from pyterrier_xetrieval.llm import EndpointLLM, TransformersLLM
 from recipes.command import Command
 from recipes.judged import Source
 from recipes.measure_missing import JUDGED, Run

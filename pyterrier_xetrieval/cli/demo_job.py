@@ -16,10 +16,10 @@ from ir_measures import nDCG
 from pyterrier_dr import FlexIndex
 
 from ..datasets import PyDocs
+from ..labelling import feature_samples
 from ..model import Xetrieval
 from ..stages.load import VectorLoader
 from ..store.files import new_folder
-from ..training import feature_samples
 
 DENSE, RERANKED, FOLDED = "dense", "multi-view re-ranked", "multi-view folded"
 EQUAL = "multi-view re-ranked, weights 1"

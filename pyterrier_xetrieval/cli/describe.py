@@ -56,10 +56,10 @@ def describe(model, corpus, out, llm, device, table, features, score, work, seed
     hypotheses are missing at the end.
     """
     from ..datasets.corpus_file import CorpusFile
+    from ..labelling import detection_scores, feature_samples
     from ..labelling import hypotheses as describe_features
     from ..labels import FeatureLabels
     from ..store.jsonl import json_lines
-    from ..training import detection_scores, feature_samples
     from ..training.encoded_corpus import encode_corpus
 
     model = open_model(model, device)

@@ -43,7 +43,7 @@ def language_model(function):
 
 
 def _local(path: Path, max_tokens: int, device: str | None):
-    from ..training import TransformersLLM
+    from ..llm import TransformersLLM
 
     if path.is_file():
         return TransformersLLM(str(path.parent), gguf_file=path.name, max_tokens=max_tokens, device=device)
@@ -53,7 +53,7 @@ def _local(path: Path, max_tokens: int, device: str | None):
 
 
 def _endpoint(name: str | None, base_url: str | None, api_key_env: str | None, workers: int, max_tokens: int):
-    from ..training import EndpointLLM
+    from ..llm import EndpointLLM
 
     if not name:
         raise click.UsageError("name the language model: --model NAME (with --base-url URL), or --local PATH")

@@ -56,7 +56,8 @@ def teach(corpus, out, llm, device, prompts_file, aspects, max_chars, price_in, 
     unusable answers is in OUT's .failures.jsonl. The exit code is 1 if texts are missing at the end.
     """
     from ..datasets.corpus_file import CorpusFile
-    from ..training import PROMPTS, Teacher
+    from ..llm import PROMPTS
+    from ..training import Teacher
 
     if (price_in is None) != (price_out is None):
         raise click.UsageError("--price-in and --price-out go together")

@@ -1,1 +1,21 @@
 """What features mean: samples of texts, keywords, hypotheses, and how good labels are."""
+
+from typing import TYPE_CHECKING
+
+from .._lazy import attach
+
+if TYPE_CHECKING:  # what editors and type checkers read
+    from .hypotheses import describe
+    from .keywords import keyword_labels, keyword_quality
+    from .quality import detection_scores, intruder_detection
+    from .samples import FeatureSamples, feature_samples
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".hypotheses": ["describe"],
+        ".keywords": ["keyword_labels", "keyword_quality"],
+        ".quality": ["detection_scores", "intruder_detection"],
+        ".samples": ["FeatureSamples", "feature_samples"],
+    },
+)

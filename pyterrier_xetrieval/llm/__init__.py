@@ -1,1 +1,19 @@
 """Language models to ask, and what they are asked."""
+
+from typing import TYPE_CHECKING
+
+from .._lazy import attach
+
+if TYPE_CHECKING:  # what editors and type checkers read
+    from .endpoints import EndpointLLM, FunctionLLM, TeacherError
+    from .local import TransformersLLM
+    from .prompts import PROMPTS
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".endpoints": ["EndpointLLM", "FunctionLLM", "TeacherError"],
+        ".local": ["TransformersLLM"],
+        ".prompts": ["PROMPTS"],
+    },
+)

@@ -1,40 +1,27 @@
-"""Programs that make a model: teacher texts, internalizers, sparse autoencoders and labels."""
+"""Programs that make a model: teacher texts, internalizers, dictionaries, a whole model from a corpus."""
 
-from ..datasets.corpus_file import CorpusFile
-from ..labelling.hypotheses import describe
-from ..labelling.keywords import keyword_labels, keyword_quality
-from ..labelling.quality import detection_scores, intruder_detection
-from ..labelling.samples import FeatureSamples, feature_samples
-from ..llm.endpoints import EndpointLLM, FunctionLLM, TeacherError
-from ..llm.local import TransformersLLM
-from ..llm.prompts import PROMPTS
-from .dictionary import train_sae
-from .encoded_corpus import encode_corpus
-from .fidelity import firing_rates, fraction_of_variance_explained
-from .internalizers import train_internalizers
-from .teacher import Report, Teacher
-from .whole_model import train_model
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "PROMPTS",
-    "CorpusFile",
-    "EndpointLLM",
-    "FeatureSamples",
-    "FunctionLLM",
-    "Report",
-    "Teacher",
-    "TeacherError",
-    "TransformersLLM",
-    "describe",
-    "detection_scores",
-    "encode_corpus",
-    "feature_samples",
-    "firing_rates",
-    "fraction_of_variance_explained",
-    "intruder_detection",
-    "keyword_labels",
-    "keyword_quality",
-    "train_internalizers",
-    "train_model",
-    "train_sae",
-]
+from .._lazy import attach
+
+if TYPE_CHECKING:  # what editors and type checkers read
+    from ..datasets.corpus_file import CorpusFile
+    from .dictionary import train_sae
+    from .encoded_corpus import encode_corpus
+    from .fidelity import firing_rates, fraction_of_variance_explained
+    from .internalizers import train_internalizers
+    from .teacher import Report, Teacher
+    from .whole_model import train_model
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "..datasets.corpus_file": ["CorpusFile"],
+        ".dictionary": ["train_sae"],
+        ".encoded_corpus": ["encode_corpus"],
+        ".fidelity": ["firing_rates", "fraction_of_variance_explained"],
+        ".internalizers": ["train_internalizers"],
+        ".teacher": ["Report", "Teacher"],
+        ".whole_model": ["train_model"],
+    },
+)

@@ -16,7 +16,8 @@ from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.cli.train import VARIANTS
-from pyterrier_xetrieval.training import Teacher, feature_samples
+from pyterrier_xetrieval.labelling import feature_samples
+from pyterrier_xetrieval.training import Teacher
 from pyterrier_xetrieval.training.dictionary import OBJECTIVES
 from tests.helpers.commands import lines, one_line, run, write
 from tests.helpers.documents import reverse, short_documents

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from pyterrier_xetrieval.training import FunctionLLM, Teacher
-from pyterrier_xetrieval.training import feature_samples as samples_in_one_process
+from pyterrier_xetrieval.labelling import feature_samples as samples_in_one_process
+from pyterrier_xetrieval.llm import FunctionLLM
+from pyterrier_xetrieval.training import Teacher
 from tests.helpers.builders import make_model, random_sae, unit
 
 ray = pytest.importorskip("ray")

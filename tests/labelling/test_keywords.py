@@ -6,8 +6,8 @@ import pytest
 
 from pyterrier_xetrieval import FeatureLabels
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, ndcg, rank
+from pyterrier_xetrieval.labelling import keyword_labels, keyword_quality
 from pyterrier_xetrieval.labelling.keywords import stem, terms
-from pyterrier_xetrieval.training import keyword_labels, keyword_quality
 from recipes.data import embed_texts, questions_of, sentences_of, short_texts
 
 TOPICS = {"beer": "hops malt brewery", "court": "judge verdict lawyer", "heart": "artery valve surgery"}

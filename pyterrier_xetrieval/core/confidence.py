@@ -1,0 +1,132 @@
+"""How likely the label of a feature fits a query and a document that share the feature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+UNKNOWN_CLARITY = 0.0  # the writer saw no common reading
+UNKNOWN_DETECTION = 0.5  # a judge told the feature's texts from others no better than chance
+_LEAST = 1e-9  # stands for an activation of 0, whose logarithm is not finite
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """A logistic model of one text; a label fits a pair where it fits the query and the document (the product).
+
+    ``P(fits a text) = sigmoid(intercept + activation · ln a + clarity · clarity + detection · detection + contribution ·
+    contribution)``, where ``a`` is the activation over the largest that is known of the feature. No weight is below 0,
+    so that more of anything never lowers a confidence, and a feature that is not active (``a`` = 0) has confidence 0.
+
+    What is not known of a label is NaN, or the argument is left out, and the model is then conservative: an unknown
+    clarity counts as :data:`UNKNOWN_CLARITY`, an unknown detection as :data:`UNKNOWN_DETECTION`, and where the largest
+    activation is not known ``a`` is NaN and counts as 0.
+
+    Args:
+        intercept: of the logit.
+        activation: weight of ``ln a``.
+        clarity: weight of the clarity of a label, 0 to 2.
+        detection: weight of its detection score, 0 to 1.
+        contribution: weight of the feature's part of the score; 0 in a model fitted on single texts, which have none.
+
+    Raises:
+        ValueError: a parameter that is not a finite number, or a weight below 0.
+
+    Example::
+
+        confidence = Confidence(intercept=-2.2, activation=3.1, clarity=1.0, detection=4.4)
+        confidence(0.8, 0.5, clarity=2, detection=0.9)                  # array(0.774)
+    """
+
+    intercept: float
+    activation: float
+    clarity: float
+    detection: float
+    contribution: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            number = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+            if not number or (name != "intercept" and value < 0):
+                bound = "a finite number" if name == "intercept" else "a finite number from 0 up"
+                raise ValueError(f"Confidence expects {name} to be {bound}, found {value!r}; fit the parameters again")
+
+    def __call__(
+        self,
+        query_activation: ArrayLike,
+        document_activation: ArrayLike,
+        clarity: ArrayLike | None = None,
+        detection: ArrayLike | None = None,
+        contribution: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """The probability that a label fits query and document, float64 of the arguments' common shape.
+
+        Args:
+            query_activation, document_activation: over the feature's maximum; over 1 counts as 1.
+            clarity, detection, contribution: as in :meth:`of_text`.
+
+        Raises:
+            ValueError: as :meth:`of_text`.
+        """
+        known = (clarity, detection, contribution)
+        return self.of_text(query_activation, *known) * self.of_text(document_activation, *known)
+
+    def of_text(
+        self,
+        activation: ArrayLike,
+        clarity: ArrayLike | None = None,
+        detection: ArrayLike | None = None,
+        contribution: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """The probability that a label fits one text, float64 of the arguments' common shape.
+
+        Args:
+            activation: over the feature's maximum; over 1 counts as 1.
+            clarity: of the label; detection: its score; contribution: of the feature to the score.
+
+        Raises:
+            ValueError: the model weighs contributions and there are none.
+        """
+        if contribution is None and self.contribution:
+            raise ValueError(f"Confidence expects contributions (their weight is {self.contribution}), found none; pass them")
+        parts = zip(predictors(activation, clarity, detection, contribution), list(asdict(self).values())[1:])
+        return 1 / (1 + np.exp(-np.asarray(self.intercept + sum(weight * values for values, weight in parts))))
+
+    def to_dict(self) -> dict[str, float]:
+        """The parameters by name, for JSON."""
+        return {name: float(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, parameters: Mapping[str, float]) -> Confidence:
+        """What :meth:`to_dict` gave.
+
+        Raises:
+            ValueError: parameters that are missing or unknown, or that the class does not take.
+        """
+        names = [field.name for field in fields(cls)]
+        if set(parameters) != set(names):
+            raise ValueError(f"Confidence expects the parameters {names}, found {sorted(parameters)}; fit them again")
+        return cls(**parameters)
+
+
+def predictors(
+    activation: ArrayLike, clarity: ArrayLike | None, detection: ArrayLike | None, contribution: ArrayLike | None
+) -> list[np.ndarray]:
+    """What the weights are multiplied with, in the order of the parameters, four float64 arrays that broadcast.
+
+    Arguments as in :meth:`Confidence.of_text`, with its defaults for what is not known.
+    """
+    relative = np.nan_to_num(np.asarray(activation, np.float64), nan=0.0)
+    return [
+        np.log(np.clip(relative, _LEAST, 1.0)),
+        _known(clarity, UNKNOWN_CLARITY),
+        _known(detection, UNKNOWN_DETECTION),
+        _known(contribution, 0.0),
+    ]
+
+
+def _known(values: ArrayLike | None, default: float) -> np.ndarray:
+    return np.nan_to_num(np.asarray(default if values is None else values, np.float64), nan=default)
