@@ -49,15 +49,17 @@ class Explanation:
 
     __slots__ = ("_parts", "_row", "docno", "labels", "qid", "top", "views")
 
-    def __init__(self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top=10):
+    def __init__(
+        self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top: int = 10
+    ):
         self.qid, self.docno, self._parts, self._row = qid, docno, parts, row
         self.views, self.labels, self.top = views, labels, top
 
-    def __reduce__(self):  # a copy, or a pickle, takes its own pair along and no other, and no other labels
+    def __reduce__(self) -> tuple:  # a copy, or a pickle, takes its own pair along and no other, and no other labels
         own = self._parts.pair(self._row), 0, self.views, self.labels.only(self.features.tolist()), self.top
         return Explanation, (self.qid, self.docno, *own)
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         """The same pair with the same numbers."""
         if not isinstance(other, Explanation):
             return NotImplemented
@@ -237,7 +239,7 @@ class Explanation:
         )
 
 
-def _plain(value):
+def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 

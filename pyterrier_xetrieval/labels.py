@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -93,7 +94,7 @@ class FeatureLabels(FeatureNames):
         return cls(pd.DataFrame({"feature": np.array([], np.int64), "label": [], "method": []}), dict_size)
 
     @classmethod
-    def read(cls, path, dict_size: int) -> FeatureLabels:
+    def read(cls, path: str | os.PathLike[str], dict_size: int) -> FeatureLabels:
         """Reads a tab-separated table with a header line; columns of nothing but numbers and gaps are numbers."""
         table = pd.read_csv(path, sep="\t", keep_default_na=False, quoting=3)
         for column in table.columns.difference(["feature", "label", "method"]):
@@ -103,7 +104,7 @@ class FeatureLabels(FeatureNames):
         return cls(table, dict_size)
 
     @classmethod
-    def read_hypotheses(cls, path, dict_size: int, *, method: str = "hypotheses file") -> FeatureLabels:
+    def read_hypotheses(cls, path: str | os.PathLike[str], dict_size: int, *, method: str = "hypotheses file") -> FeatureLabels:
         """Reads the released program's format: plain text, line ``i`` is the hypothesis of feature ``i``.
 
         Fewer lines than features leave the rest without a label; more lines than features are an error, because the
@@ -115,7 +116,7 @@ class FeatureLabels(FeatureNames):
         rows = [(i, line.strip(), method) for i, line in enumerate(lines) if line.strip()]
         return cls(pd.DataFrame(rows, columns=["feature", "label", "method"]), dict_size)
 
-    def write(self, path) -> None:
+    def write(self, path: str | os.PathLike[str]) -> None:
         """Writes the tab-separated table that :meth:`read` reads, all or nothing; tabs and line ends in texts become spaces."""
         table = self.table.copy()
         for column in table.columns:
@@ -125,7 +126,7 @@ class FeatureLabels(FeatureNames):
             table.to_csv(file, sep="\t", index=False, quoting=3, escapechar=None, float_format="%.5g")
 
 
-def feature_ids(features, dict_size: int, *, stage: str) -> np.ndarray:
+def feature_ids(features: object, dict_size: int, *, stage: str) -> np.ndarray:
     """The features that a user has chosen, int64, each once, in the order given.
 
     Args:
@@ -141,9 +142,10 @@ def feature_ids(features, dict_size: int, *, stage: str) -> np.ndarray:
         features = features.index
     elif isinstance(features, pd.DataFrame) and "feature" in features.columns:
         features = features["feature"]
-    listed = isinstance(features, Iterable) and not isinstance(features, str)
+    if isinstance(features, Iterable) and not isinstance(features, (str, np.ndarray)):
+        features = list(features)
     try:
-        ids = features if isinstance(features, np.ndarray) else np.asarray(list(features) if listed else features)
+        ids = np.asarray(features)
     except ValueError:  # lists of different lengths
         ids = None
     if ids is None or ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):

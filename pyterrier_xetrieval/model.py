@@ -7,10 +7,10 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import pyterrier as pt
 import torch
@@ -30,6 +30,12 @@ from .stages.reconstruct import Reconstructor
 from .stages.score import FoldViews, MultiViewScorer
 from .store.files import artifact_facts, new_folder
 
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
+
+    from .index import XetrievalIndexer
+
+Module = TypeVar("Module", bound=torch.nn.Module)
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
 _NO_PATH = type(pt.Artifact.NO_PATH)  # by type: a pickled model carries a copy of the sentinel
 _DEFAULT = str(files("pyterrier_xetrieval") / "pretrained" / "minilm")
@@ -60,21 +66,26 @@ class Xetrieval(pt.Artifact):
 
     ARTIFACT_TYPE, ARTIFACT_FORMAT, ARTIFACT_PACKAGE_HINT = "dense_explainer", "xetrieval", "pyterrier_xetrieval"
 
-    def __init__(self, path, *, device: str | None = None):
-        super().__init__(path if isinstance(path, _NO_PATH) else Path(path).expanduser().absolute())
+    def __init__(self, path: str | os.PathLike[str], *, device: str | torch.device | None = None):
+        in_memory = isinstance(path, _NO_PATH)
+        super().__init__(path if in_memory else Path(path).expanduser().absolute())  # type: ignore[arg-type]  # of pyterrier's sentinel
         self.device = torch.device(device or "cpu")
-        if not self._in_memory:
+        self._id = ""  # tells models in memory apart
+        self._parts: dict[str, Any] = {}  # what has been read; shared with the copies that with_views makes
+        if not in_memory:
             self.meta = self._read_meta()
+            self._weights: dict[str, float] = {aspect: self.meta["weights"][aspect] for aspect in self.meta["aspects"]}
 
     @classmethod
-    def default(cls, *, device: str | None = None) -> Xetrieval:
-        """The embedded model for all-MiniLM-L6-v2 (384 dimensions); see ``pretrained/minilm/README.md``."""
+    def default(cls, *, device: str | torch.device | None = None) -> Xetrieval:
+        """The bundled model for all-MiniLM-L6-v2 (384 dimensions); see ``pretrained/minilm/README.md``."""
         return cls(_DEFAULT, device=device)
 
     @classmethod
     def from_parts(
         cls, *, internalizers: Mapping[str, Internalizer], sae: SparseAutoencoder,
-        labels: FeatureLabels | None = None, encoder: Mapping, weights=None, facts: Mapping | None = None,
+        labels: FeatureLabels | None = None, encoder: Mapping,
+        weights: float | Sequence[float] | Mapping[str, float] | None = None, facts: Mapping | None = None,
     ) -> Xetrieval:  # fmt: skip
         """A model in memory; :meth:`save` puts it on disk.
 
@@ -83,8 +94,7 @@ class Xetrieval(pt.Artifact):
             sae: the dictionary. Of both the model has copies: a training that goes on does not change it.
             labels: names of its features, if there are any.
             encoder: description of the encoder, ``{"name": …, "dim": …}`` and what else is worth knowing.
-            weights: ``w_t`` that :meth:`scorer`, :meth:`fold` and :meth:`explainer` use unless told otherwise, as in
-                :class:`~pyterrier_xetrieval.MultiViewScorer`; None for 1 each (Eq. 11).
+            weights: ``w_t`` of the views: one number for all, one for each, or a mapping; None for 1 each (Eq. 11).
             facts: training data, seeds and figures; kept in the metadata.
 
         Raises:
@@ -99,11 +109,14 @@ class Xetrieval(pt.Artifact):
             raise ValueError(f"Xetrieval expects parts of one dimension, found {dims}")
         for aspect in internalizers:
             check_aspect_name(aspect, stage="Xetrieval")
-        model = cls(pt.Artifact.NO_PATH)
-        model.internalizers = {a: _frozen(module) for a, module in internalizers.items()}
-        model.sae = _frozen(sae)
-        model.labels = FeatureLabels.empty(sae.dict_size) if labels is None else labels
+        model = cls(pt.Artifact.NO_PATH)  # type: ignore[arg-type]  # pyterrier's sentinel: the parts are in memory
+        model._parts = {
+            "internalizers": {aspect: _frozen(module) for aspect, module in internalizers.items()},
+            "sae": _frozen(sae),
+            "labels": FeatureLabels.empty(sae.dict_size) if labels is None else labels,
+        }
         model._id = uuid.uuid4().hex
+        model._weights = dict(zip(internalizers, view_weights(list(internalizers), weights, stage="Xetrieval")))
         model.meta = {
             **(facts or {}),
             "type": cls.ARTIFACT_TYPE,
@@ -113,12 +126,42 @@ class Xetrieval(pt.Artifact):
             "encoder": dict(encoder),
             "dim": sae.dim,
             "aspects": {aspect: {"hidden": module.hidden} for aspect, module in internalizers.items()},
-            "weights": dict(zip(internalizers, view_weights(internalizers, weights, stage="Xetrieval"))),
+            "weights": dict(model._weights),
             "sae": {"activation": sae.activation, "dict_size": sae.dict_size, "k": sae.k},
         }
         return model
 
-    def save(self, path, *, dtype: str = "float32", card: str = "") -> Xetrieval:
+    def with_views(
+        self, aspects: Sequence[str] | None = None, weights: float | Sequence[float] | Mapping[str, float] | None = None
+    ) -> Xetrieval:
+        """The same model with fewer views, or with other weights of them; this one stays as it is.
+
+        All stages that the returned model makes work on these views. Nothing is loaded twice.
+
+        Args:
+            aspects: the views beside the original one, among those of this model; ``()`` for none; None for all of
+                its own.
+            weights: ``w_t`` of each of them: one number for all, one for each, or a mapping; None for this model's own.
+
+        Raises:
+            ValueError: an aspect that this model does not have, or weights that do not fit.
+
+        Example::
+
+            pt.GridSearch(dense >> model.internalizer() >> scorer, {scorer: {"model": [
+                model.with_views(weights=w) for w in (0.1, 0.2, 0.5)]}}, topics, qrels, "ndcg_cut_10")
+        """
+        chosen = self.aspects if aspects is None else distinct_aspects(aspects, stage="Xetrieval.with_views")
+        if set(chosen) - set(self.aspects):
+            raise ValueError(f"Xetrieval.with_views expects aspects among {list(self.aspects)}, found {list(chosen)}")
+        own = [self._weights[aspect] for aspect in chosen]
+        model = copy.copy(self)
+        model._weights = dict(
+            zip(chosen, own if weights is None else view_weights(chosen, weights, stage="Xetrieval.with_views"))
+        )
+        return model
+
+    def save(self, path: str | os.PathLike[str], *, dtype: str = "float32", card: str = "") -> Xetrieval:
         """Writes the artifact's folder, all or nothing, and returns the artifact there.
 
         Args:
@@ -149,7 +192,8 @@ class Xetrieval(pt.Artifact):
             if card:
                 (folder / "README.md").write_text(card, encoding="utf-8")
             sums = {name: _sha256(folder / name) for name in states}
-            meta = {**self.meta, "dtype": dtype, "sha256": sums}
+            meta = {**self.meta, "dtype": dtype, "sha256": sums, "weights": self.weights}
+            meta["aspects"] = {aspect: self.meta["aspects"][aspect] for aspect in self.aspects}
             (folder / META).write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         return type(self)(str(path), device=str(self.device))
 
@@ -165,12 +209,110 @@ class Xetrieval(pt.Artifact):
 
     @property
     def aspects(self) -> tuple[str, ...]:
-        """The reasoning views this model can compute."""
-        return tuple(self.meta["aspects"])
+        """The reasoning views that this model computes, beside the original view."""
+        return tuple(self._weights)
 
-    @cached_property
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight ``w_t`` of each of these views in the multi-view score (Eq. 11)."""
+        return dict(self._weights)
+
+    @property
     def internalizers(self) -> dict[str, Internalizer]:
-        """Aspect to module ``R_t``."""
+        """Aspect to module ``R_t``, for the aspects of this model."""
+        modules = self._part("internalizers", self._read_internalizers)
+        return {aspect: modules[aspect] for aspect in self._weights}
+
+    @property
+    def sae(self) -> SparseAutoencoder:
+        """The dictionary."""
+        return self._part("sae", self._read_sae)
+
+    @property
+    def labels(self) -> FeatureLabels:
+        """Names of the dictionary's features."""
+        return self._part("labels", lambda: FeatureLabels.read(self._folder / LABELS, self.meta["sae"]["dict_size"]))
+
+    def check_aspects(self, aspects: Any, *, stage: str) -> tuple[str, ...]:
+        """The given aspects as a tuple, or all of the model's if None; ValueError for one that it does not have."""
+        aspects = self.aspects if aspects is None else distinct_aspects(aspects, stage=stage)
+        if set(aspects) - set(self.aspects):
+            raise ValueError(f"{stage} expects aspects among {list(self.aspects)}, found {list(aspects)}")
+        return aspects
+
+    def check_weights(self, weights: Any, aspects: tuple[str, ...], *, stage: str) -> tuple[float, ...]:
+        """One weight for each of the aspects: the given ones, or the model's own if None; ValueError if they do not fit."""
+        if weights is None:
+            return tuple(self._weights[aspect] for aspect in aspects)
+        return view_weights(aspects, weights, stage=stage)
+
+    def encoder(self, **options: Any) -> BiEncoder:
+        """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
+        return load_encoder(self.meta["encoder"], **options)
+
+    def internalizer(self, *, batch_size: int = 4096) -> ReasoningInternalizer:
+        """Adds the reasoning views: :class:`~pyterrier_xetrieval.ReasoningInternalizer`."""
+        return ReasoningInternalizer(self, batch_size=batch_size)
+
+    def scorer(self) -> MultiViewScorer:
+        """Scores by all views that a frame has, with this model's weights: :class:`~pyterrier_xetrieval.MultiViewScorer`."""
+        return MultiViewScorer(self)
+
+    def fold(self, *, batch_size: int = 4096) -> FoldViews:
+        """Folds all views into ``doc_vec``, with this model's weights: :class:`~pyterrier_xetrieval.FoldViews`."""
+        return FoldViews(self, batch_size=batch_size)
+
+    def explainer(self, *, threshold: float = 0.0, top: int = 10, refit: bool = True, batch_size: int = 512) -> SAEExplainer:
+        """Explains results: :class:`~pyterrier_xetrieval.SAEExplainer`."""
+        return SAEExplainer(self, threshold=threshold, top=top, refit=refit, batch_size=batch_size)
+
+    def intervention(
+        self, mode: Literal["erase", "keep_only", "scale"] = "erase", *,
+        features: Literal["shared"] | Iterable[int] | Callable[[dict], Iterable[int]], alpha: float | None = None,
+        target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False, batch_size: int = 256,
+    ) -> FeatureIntervention:  # fmt: skip
+        """Edits features in vectors: :class:`~pyterrier_xetrieval.FeatureIntervention`."""
+        return FeatureIntervention(
+            self, mode, features=features, alpha=alpha, target=target, reconstruct=reconstruct, batch_size=batch_size
+        )
+
+    def reconstructor(self, *, refit: bool = True, batch_size: int = 1024) -> Reconstructor:
+        """Replaces vectors by what the dictionary makes of them: :class:`~pyterrier_xetrieval.Reconstructor`."""
+        return Reconstructor(self, refit=refit, batch_size=batch_size)
+
+    def indexer(
+        self, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,
+        dtype: Literal["float32", "float16"] = "float32", resume: bool = True, batch_size: int = 256, shard_size: int = 10_000,
+    ) -> XetrievalIndexer:  # fmt: skip
+        """Makes an index of a whole corpus: :class:`~pyterrier_xetrieval.index.XetrievalIndexer`."""
+        from .index import XetrievalIndexer  # an index holds a model, and so imports this module
+
+        return XetrievalIndexer(
+            self, path, encoder=encoder, refit=refit, dtype=dtype, resume=resume, batch_size=batch_size, shard_size=shard_size
+        )
+
+    def _part(self, name: str, read: Callable[[], Any]) -> Any:
+        if name not in self._parts:
+            self._parts[name] = read()
+        return self._parts[name]
+
+    @property
+    def _folder(self) -> Path:
+        return Path(str(self.path))
+
+    def _read_meta(self) -> dict:
+        try:
+            return artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {META} is missing") from None
+
+    def _read_weights(self, name: str) -> dict[str, torch.Tensor]:
+        found, expected = _sha256(self._folder / name), self.meta["sha256"][name]
+        if found != expected:
+            raise ValueError(f"{self._folder / name} is damaged: expected sha256 {expected}, found {found}")
+        return {key: w.float() for key, w in load_file(self._folder / name).items()}
+
+    def _read_internalizers(self) -> dict[str, Internalizer]:
         state = self._read_weights(INTERNALIZERS)
         modules = {}
         for aspect, shape in self.meta["aspects"].items():
@@ -178,111 +320,27 @@ class Xetrieval(pt.Artifact):
             modules[aspect] = self._filled(Internalizer(self.dim, shape["hidden"]), own, INTERNALIZERS)
         return modules
 
-    @cached_property
-    def sae(self) -> SparseAutoencoder:
-        """The dictionary."""
+    def _read_sae(self) -> SparseAutoencoder:
         facts = self.meta["sae"]
         sae = SparseAutoencoder(self.dim, facts["dict_size"], facts["k"], activation=facts["activation"])
         return self._filled(sae, self._read_weights(SAE), SAE)
 
-    @cached_property
-    def labels(self) -> FeatureLabels:
-        """Names of the dictionary's features."""
-        return FeatureLabels.read(self.path / LABELS, self.meta["sae"]["dict_size"])
-
-    def check_aspects(self, aspects, *, stage: str) -> tuple[str, ...]:
-        """The given aspects as a tuple, or all of the model's if None; ValueError for one that it does not have."""
-        aspects = self.aspects if aspects is None else distinct_aspects(aspects, stage=stage)
-        if set(aspects) - set(self.aspects):
-            raise ValueError(f"{stage} expects aspects among {list(self.aspects)}, found {list(aspects)}")
-        return aspects
-
-    def check_weights(self, weights, aspects: tuple[str, ...], *, stage: str) -> tuple[float, ...]:
-        """One weight for each of the aspects: the given ones, or the model's own if None; ValueError if they do not fit."""
-        if weights is None:
-            return tuple(self.meta["weights"][aspect] for aspect in aspects)
-        return view_weights(aspects, weights, stage=stage)
-
-    def encoder(self, **options):
-        """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
-        return load_encoder(self.meta["encoder"], **options)
-
-    def internalizer(self, *, aspects=None, batch_size: int = 4096) -> ReasoningInternalizer:
-        """Adds the reasoning views: :class:`~pyterrier_xetrieval.ReasoningInternalizer`."""
-        return ReasoningInternalizer(self, aspects=aspects, batch_size=batch_size)
-
-    def scorer(self, *, aspects=None, weights=None) -> MultiViewScorer:
-        """Scores by all views, with the model's own weights unless given: :class:`~pyterrier_xetrieval.MultiViewScorer`."""
-        aspects = self.check_aspects(aspects, stage="MultiViewScorer")
-        return MultiViewScorer(aspects=aspects, weights=self.check_weights(weights, aspects, stage="MultiViewScorer"))
-
-    def fold(self, *, aspects=None, weights=None, batch_size: int = 4096) -> FoldViews:
-        """Folds all views into ``doc_vec``, with the model's own weights unless given: :class:`~pyterrier_xetrieval.FoldViews`."""
-        aspects = self.check_aspects(aspects, stage="FoldViews")
-        weights = self.check_weights(weights, aspects, stage="FoldViews")
-        return FoldViews(aspects=aspects, weights=weights, batch_size=batch_size)
-
-    def explainer(
-        self, *, aspects=None, weights=None, threshold: float = 0.0, top: int = 10, refit: bool = True, batch_size: int = 512
-    ) -> SAEExplainer:
-        """Explains results: :class:`~pyterrier_xetrieval.SAEExplainer`."""
-        return SAEExplainer(
-            self, aspects=aspects, weights=weights, threshold=threshold, top=top, refit=refit, batch_size=batch_size
-        )
-
-    def intervention(
-        self, mode: str = "erase", *, features, alpha: float | None = None, target: str = "doc", aspects=None,
-        reconstruct: bool = False, batch_size: int = 256,
-    ) -> FeatureIntervention:  # fmt: skip
-        """Edits features in vectors: :class:`~pyterrier_xetrieval.FeatureIntervention`."""
-        return FeatureIntervention(
-            self, mode, features=features, alpha=alpha, target=target, aspects=aspects, reconstruct=reconstruct,
-            batch_size=batch_size,
-        )  # fmt: skip
-
-    def reconstructor(self, *, refit: bool = True, batch_size: int = 1024) -> Reconstructor:
-        """Replaces vectors by what the dictionary makes of them: :class:`~pyterrier_xetrieval.Reconstructor`."""
-        return Reconstructor(self, refit=refit, batch_size=batch_size)
-
-    def indexer(
-        self, path, *, encoder=None, aspects=None, weights=None, refit: bool = True, dtype: str = "float32", resume: bool = True,
-        batch_size: int = 256, shard_size: int = 10_000,
-    ):  # fmt: skip
-        """Makes an index of a whole corpus: :class:`~pyterrier_xetrieval.index.XetrievalIndexer`."""
-        from .index import XetrievalIndexer  # the index holds a model: it imports this file
-
-        return XetrievalIndexer(
-            self, path, encoder=encoder, aspects=aspects, weights=weights, refit=refit, dtype=dtype, resume=resume,
-            batch_size=batch_size, shard_size=shard_size,
-        )  # fmt: skip
-
-    def _read_meta(self) -> dict:
-        try:
-            return artifact_facts(self.path, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {META} is missing") from None
-
-    def _read_weights(self, name: str) -> dict[str, torch.Tensor]:
-        found, expected = _sha256(self.path / name), self.meta["sha256"][name]
-        if found != expected:
-            raise ValueError(f"{self.path / name} is damaged: expected sha256 {expected}, found {found}")
-        return {key: w.float() for key, w in load_file(self.path / name).items()}
-
-    def _filled(self, module: torch.nn.Module, state: dict, name: str) -> torch.nn.Module:
+    def _filled(self, module: Module, state: dict, name: str) -> Module:
         try:
             module.load_state_dict(state)
         except RuntimeError as error:
-            raise ValueError(f"{self.path / name} does not fit its metadata: {error}") from None
+            raise ValueError(f"{self._folder / name} does not fit its metadata: {error}") from None
         return module.to(self.device).eval().requires_grad_(False)
 
     @property
     def _in_memory(self) -> bool:
         return isinstance(self.path, _NO_PATH)
 
-    def _identity(self):
-        return self._id if self._in_memory else (str(self.path), str(self.device))
+    def _identity(self) -> tuple:
+        own = (self._id,) if self._in_memory else (str(self.path), str(self.device))
+        return *own, *self._weights.items()
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         return self._identity() == other._identity() if isinstance(other, Xetrieval) else NotImplemented
 
     def __hash__(self) -> int:
@@ -290,16 +348,18 @@ class Xetrieval(pt.Artifact):
 
     def __repr__(self) -> str:
         if self._in_memory:
-            return f"Xetrieval.from_parts(<{self.meta['encoder'].get('name') or self.dim}>)"
-        if self.path == Path(_DEFAULT):
-            return "Xetrieval.default()"
-        return f"Xetrieval({str(self.path)!r})"
+            name = f"Xetrieval.from_parts(<{self.meta['encoder'].get('name') or self.dim}>)"
+        elif self.path == Path(_DEFAULT):
+            name = "Xetrieval.default()"
+        else:
+            name = f"Xetrieval({str(self.path)!r})"
+        return name if self._weights == self.meta["weights"] else f"{name}.with_views(weights={self._weights})"
 
 
-def _sha256(path) -> str:
+def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _frozen(module):
+def _frozen(module: Module) -> Module:
     return copy.deepcopy(module).eval().requires_grad_(False)

@@ -74,12 +74,12 @@ def test_it_finds_the_features_of_sorting_a_list(model, views):
 def test_erasing_the_explanation_costs_the_first_place(model, views):
     explained = (model.scorer() >> model.explainer())(views)
     first = explained[explained["rank"] == 0]
-    erased = (model.intervention(features="shared", aspects=model.aspects) >> model.scorer())(first)
+    erased = (model.intervention(features="shared") >> model.scorer())(first)
     assert erased["score"].iloc[0] < explained["score"].median()
 
 
 def test_folding_gives_the_multi_view_score(model, views):
-    folded = (model.fold() >> MultiViewScorer(aspects=()))(views)
+    folded = (model.fold() >> MultiViewScorer())(views)
     np.testing.assert_allclose(folded["score"], model.scorer()(views)["score"], atol=1e-5)
 
 

@@ -47,7 +47,7 @@ def test_repr_names_the_strongest_features(explained):
 
 def test_html_is_escaped_and_shows_the_residual(model, results):
     model.labels._names.update(dict.fromkeys(range(model.labels.dict_size), "<b>&"))
-    html = first_with(model.explainer(aspects=())(results), 1)._repr_html_()
+    html = first_with(model.explainer()(results), 1)._repr_html_()
     assert "&lt;b&gt;&amp;" in html and "<b>&" not in html
     assert "not explained by the dictionary" in html
 
@@ -66,7 +66,7 @@ def test_long_frame_adds_up_to_the_scores(explained):
 
 def test_numbers_as_ids_are_plain_in_the_dict(model, results):
     results = results.assign(qid=np.arange(len(results)), docno=np.arange(len(results)))
-    assert json.dumps(model.explainer(aspects=())(results)["explanation"][0].to_dict())
+    assert json.dumps(model.explainer()(results)["explanation"][0].to_dict())
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
@@ -83,7 +83,7 @@ def test_equal_are_those_with_the_same_numbers(explained, model, results):
     pd.testing.assert_frame_equal(explained[["explanation"]], again[["explanation"]])
     first, second = explained["explanation"][:2]
     assert first == copy.copy(first) and hash(first) == hash(copy.copy(first)) and first != second and first != "?"
-    assert first != model.explainer(aspects=())(results)["explanation"][0]
+    assert first != model.explainer()(results)["explanation"][0]
 
 
 def test_what_is_read_cannot_be_spoilt(explained):
@@ -108,8 +108,8 @@ def test_long_frame_of_nothing(explained):
 
 def test_lines_tell_features_of_one_label_apart(model, results):
     model.labels._names.update(dict.fromkeys(range(model.labels.dict_size), "keys"))
-    text = str(first_with(model.explainer(aspects=())(results), 2))
-    ids = first_with(model.explainer(aspects=())(results), 2).features[:2]
+    text = str(first_with(model.explainer()(results), 2))
+    ids = first_with(model.explainer()(results), 2).features[:2]
     assert all(f"keys [{j}]" in text for j in ids)
 
 
@@ -128,5 +128,5 @@ def test_comparison_adds_up_to_the_difference_of_scores(explained):
 
 
 def test_an_explanation_without_shared_features_is_still_one(model, results):
-    none = model.explainer(aspects=(), threshold=1e6)(results)["explanation"].iloc[0]
+    none = model.explainer(threshold=1e6)(results)["explanation"].iloc[0]
     assert len(none) == 0 and none and none.compare(none)["difference"].abs().sum() == 0

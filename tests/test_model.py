@@ -36,9 +36,10 @@ def test_the_model_brings_its_own_weights(tmp_path, results):
     parts = dict(internalizers=plain.internalizers, sae=plain.sae, encoder={"name": "", "dim": plain.dim})
     model = Xetrieval.from_parts(**parts, weights=[0.5, 0, 2]).save(tmp_path / "weighted")
     views = model.internalizer()(results)
-    for stage in ("scorer", "fold", "explainer"):
-        assert getattr(model, stage)().weights == (0.5, 0, 2) and getattr(model, stage)(weights=1).weights == (1, 1, 1)
-        assert getattr(model, stage)(aspects=["qa"]).weights == (2,) and getattr(plain, stage)().weights == (1, 1, 1)
+    assert list(model.weights.values()) == [0.5, 0, 2] and list(plain.weights.values()) == [1, 1, 1]
+    assert model.with_views(["qa"]).weights == {"qa": 2} and model.with_views(["qa"], 3).weights == {"qa": 3}
+    assert list(model.with_views(weights=1).weights.values()) == [1, 1, 1]
+    assert list(model.weights.values()) == [0.5, 0, 2]  # a model that says otherwise is another one
     explanations = model.explainer()(views)["explanation"]
     np.testing.assert_allclose([e.score for e in explanations], model.scorer()(views)["score"], atol=1e-6)
     with pytest.raises(ValueError, match="Xetrieval expects 3 weights"):
@@ -112,11 +113,11 @@ def test_unknown_activation_rule(saved):
 
 def test_copies_in_memory_are_equal(model, results, saved):
     for original in (model, saved):
-        for stage in (original.explainer(aspects=()), original.internalizer()):
+        for stage in (original.explainer(), original.internalizer()):
             for twin in (copy.deepcopy(stage), pickle.loads(pickle.dumps(stage))):
                 assert twin == stage and hash(twin) == hash(stage) and repr(twin) == repr(stage)
-    again = pickle.loads(pickle.dumps(model.explainer(aspects=())))(results)["explanation"]
-    assert [e.to_dict() for e in again] == [e.to_dict() for e in model.explainer(aspects=())(results)["explanation"]]
+    again = pickle.loads(pickle.dumps(model.explainer()))(results)["explanation"]
+    assert [e.to_dict() for e in again] == [e.to_dict() for e in model.explainer()(results)["explanation"]]
 
 
 def test_relative_paths_stay_valid_after_a_change_of_folder(saved, tmp_path, monkeypatch):
@@ -173,7 +174,7 @@ def test_parts_must_fit():
 
 
 def test_wrong_encoder_is_named_by_dimension(model):
-    for stage in (model.internalizer(), model.explainer(aspects=()), model.reconstructor(), model.intervention(features=[1])):
+    for stage in (model.internalizer(), model.explainer(), model.reconstructor(), model.intervention(features=[1])):
         with pytest.raises(ValueError, match="expects 16-dimensional (query|doc)_vec, found 8"):
             stage(result_frame(dim=8))
 

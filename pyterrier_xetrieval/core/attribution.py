@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .codes import DocumentCodes, ViewCodes
+from .codes import DocumentCodes, ViewCodes, encode_view, encode_views, join_views
 from .sae import SparseAutoencoder
 from .threads import in_threads
+from .views import fold_views, row_dots
 
 _QUERIES, _PAIRS = 256, 1024  # joined at once: bounds the tables over the dictionary, and what a thread has in memory
 
@@ -34,7 +35,7 @@ class Attribution:
     query_activation: np.ndarray
     document_activation: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for array in vars(self).values():  # explanations share them
             array.setflags(write=False)
 
@@ -48,10 +49,60 @@ class Attribution:
 
     def pair(self, i: int) -> Attribution:
         """Pair ``i`` alone, in memory of its own."""
-        of_pair = [values[i : i + 1].copy() for values in (self.score, self.other, self.bias, self.residual)]
-        features = (self.features, self.contribution, self.query_activation, self.document_activation)
-        listed = [values[self.listed(i)].copy() for values in features]
-        return Attribution(*of_pair, np.array([0, len(listed[0])]), *listed)
+        pair, listed = slice(i, i + 1), self.listed(i)
+        offsets = np.array([0, listed.stop - listed.start])
+        return Attribution(
+            self.score[pair].copy(), self.other[pair].copy(), self.bias[pair].copy(), self.residual[pair].copy(), offsets,
+            self.features[listed].copy(), self.contribution[listed].copy(), self.query_activation[listed].copy(),
+            self.document_activation[listed].copy(),
+        )  # fmt: skip
+
+
+def explain_vectors(
+    sae: SparseAutoencoder,
+    queries: np.ndarray,
+    query_rows: np.ndarray,
+    documents: Sequence[np.ndarray] | DocumentCodes,
+    doc_rows: np.ndarray,
+    *,
+    weights: Sequence[float],
+    threshold: float = 0.0,
+    refit: bool = True,
+    batch_size: int = 512,
+    scores: np.ndarray | None = None,
+) -> Attribution:
+    """From vectors to contributions: encodes, joins the views of each document, and splits each pair's score (Eq. 12-16).
+
+    Args:
+        sae: the dictionary.
+        queries: float32 ``[u_q, m]``, distinct query vectors; query_rows: int64 ``[n]``, which of them each pair has.
+        documents: one float32 ``[u, m]`` for each of the ``V`` views of ``u`` distinct documents, the original view
+            first; or their stored codes.
+        doc_rows: int64 ``[n]``, which document each pair has.
+        weights: ``V`` numbers, the original view's first.
+        threshold: τ of Eq. 4; features above it are active.
+        refit: use least-squares coefficients instead of the activations. Stored codes say themselves what they are.
+        batch_size: vectors encoded at once.
+        scores: float ``[n]``, the scores to split; ``Σ_v w_v ⟨q, v⟩`` unless given. Stored codes need them.
+
+    Returns:
+        The parts of the ``n`` scores. They add up to float precision.
+
+    Example::
+
+        parts = explain_vectors(sae, q, np.array([0]), [z], np.array([0]), weights=[1.0])
+        parts.contribution.sum() + parts.other[0] + parts.bias[0] + parts.residual[0]    # ⟨q, z⟩
+    """
+    if isinstance(documents, DocumentCodes):
+        if scores is None:
+            raise ValueError("explain_vectors expects scores beside stored codes, found none")
+        q = encode_view(sae, queries, refit=False, batch_size=batch_size)
+    else:
+        if scores is None:
+            scores = row_dots(queries, query_rows, fold_views(documents, weights[1:]), doc_rows)
+        q, *codes = encode_views(sae, [queries, *documents], refit=refit, batch_size=batch_size)
+        documents = join_views(codes, sae.dict_size)
+    return attribute(sae, queries, q, query_rows, documents, doc_rows, scores, weights=weights, threshold=threshold)
 
 
 def attribute(
@@ -109,7 +160,15 @@ def attribute(
 class _Join:
     """Queries' and documents' features joined, for some pairs at a time."""
 
-    def __init__(self, sae, queries, q: ViewCodes, documents: DocumentCodes, weights: np.ndarray, threshold: float):
+    def __init__(
+        self,
+        sae: SparseAutoencoder,
+        queries: np.ndarray,
+        q: ViewCodes,
+        documents: DocumentCodes,
+        weights: np.ndarray,
+        threshold: float,
+    ):
         self.queries, self.q, self.documents, self.threshold = queries, q, documents, threshold
         self.folded = np.einsum(
             "tv,v->t", documents.coefficients, weights
@@ -132,7 +191,9 @@ class _Join:
         slots[own, column[own, slot]] = slot + 1
         return dots, slots
 
-    def __call__(self, tables, query: np.ndarray, first: int, document: np.ndarray) -> tuple[np.ndarray, ...]:
+    def __call__(
+        self, tables: tuple[np.ndarray, np.ndarray], query: np.ndarray, first: int, document: np.ndarray
+    ) -> tuple[np.ndarray, ...]:
         """What all features explain of each pair, how many it shares, and flat: these, largest contribution first."""
         dots, slots = tables
         d, offsets = self.documents, self.documents.offsets

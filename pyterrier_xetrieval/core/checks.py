@@ -16,21 +16,21 @@ def short_repr(value: object) -> str:
     return _SHORT.repr(value)
 
 
-def positive_int(value, name: str, *, stage: str) -> int:
+def positive_int(value: object, name: str, *, stage: str) -> int:
     """``value``, if it is a whole number above 0; else a ValueError that names the stage."""
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{stage} expects {name} to be a positive whole number, found {value!r}")
     return int(value)
 
 
-def threshold_of(value, *, stage: str) -> float:
+def threshold_of(value: object, *, stage: str) -> float:
     """τ of Eq. 4, if it is a number from 0 up; else a ValueError that names the stage."""
     if not isinstance(value, (int, float, np.number)) or not value >= 0:
         raise ValueError(f"{stage} expects threshold >= 0 (activations are never negative), found {value!r}")
     return float(value)
 
 
-def distinct_aspects(aspects, *, stage: str) -> tuple[str, ...]:
+def distinct_aspects(aspects: object, *, stage: str) -> tuple[str, ...]:
     """``aspects`` as a tuple; ValueError for a single string, no sequence, or a name given twice."""
     if isinstance(aspects, str) or not isinstance(aspects, Iterable):
         raise ValueError(f"{stage} expects a list of aspects, found {aspects!r}")
@@ -40,7 +40,7 @@ def distinct_aspects(aspects, *, stage: str) -> tuple[str, ...]:
     return aspects
 
 
-def check_aspect_name(aspect, *, stage: str) -> None:
+def check_aspect_name(aspect: object, *, stage: str) -> None:
     """ValueError unless ``aspect`` can end the name of a column and is not that of the original view."""
     if not isinstance(aspect, str) or not aspect.isidentifier() or aspect == "original":
         raise ValueError(f"{stage} expects aspects that can end a column name and are not 'original', found {aspect!r}")

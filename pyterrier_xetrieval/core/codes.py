@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .batches import on_device
 from .sae import SparseAutoencoder
 
 _DOCUMENTS = 64  # joined at once: their tables over the dictionary stay in the processor's cache
@@ -27,6 +28,9 @@ class ViewCodes:
     ids: np.ndarray
     activations: np.ndarray
     coefficients: np.ndarray
+
+    def __getitem__(self, rows: slice | np.ndarray) -> ViewCodes:
+        return ViewCodes(self.ids[rows], self.activations[rows], self.coefficients[rows])
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,7 @@ class DocumentCodes:
 def encode_view(sae: SparseAutoencoder, x: np.ndarray, *, refit: bool, batch_size: int) -> ViewCodes:
     """Sparse codes of float32 ``[u, m]`` vectors, in batches on the dictionary's own device."""
     ids, activations, coefficients = [], [], []
-    for start in range(0, max(len(x), 1), batch_size):
-        batch = torch.from_numpy(x[start : start + batch_size]).to(sae.w_enc.device)
+    for batch in on_device(x, batch_size, sae.w_enc.device):
         codes = sae.encode(batch)
         ids.append(codes.ids.cpu().numpy())
         activations.append(codes.values.cpu().numpy())
@@ -90,29 +93,30 @@ def encode_views(sae: SparseAutoencoder, views: Sequence[np.ndarray], *, refit: 
     return [ViewCodes(*parts) for parts in zip(*split)]
 
 
-def join_views(codes: Sequence[ViewCodes], rows: Sequence[np.ndarray], dict_size: int) -> DocumentCodes:
-    """The codes of documents from those of their views.
+def join_views(codes: Sequence[ViewCodes], dict_size: int) -> DocumentCodes:
+    """The codes of ``u`` documents from those of their views.
 
     Args:
-        codes: of the vectors of each view; rows: int64 ``[u]`` for each view, which of its vectors a document has.
-        dict_size: of the dictionary.
+        codes: for each of the ``V`` views, the codes of the documents' vectors, ``u`` rows each.
+        dict_size: ``D``.
     """
-    blocks = range(0, max(len(rows[0]), 1), _DOCUMENTS)
-    parts = [_join_block(codes, [r[start : start + _DOCUMENTS] for r in rows], dict_size) for start in blocks]
-    counts, *values = map(np.concatenate, zip(*parts))
-    return DocumentCodes(np.concatenate([[0], np.cumsum(counts)]), *values)
+    blocks = range(0, max(len(codes[0].ids), 1), _DOCUMENTS)
+    parts = [_join_block(codes, slice(start, start + _DOCUMENTS), dict_size) for start in blocks]
+    counts, features, activations, coefficients = (np.concatenate(part) for part in zip(*parts))
+    return DocumentCodes(np.concatenate([[0], np.cumsum(counts)]), features, activations, coefficients)
 
 
-def _join_block(codes: Sequence[ViewCodes], rows: Sequence[np.ndarray], dict_size: int) -> tuple[np.ndarray, ...]:
-    """How many features each document has, and these, their activations and coefficients."""
-    first = dict_size * np.arange(len(rows[0]))[:, None]
-    found, there = [], np.zeros(dict_size * len(rows[0]), bool)
-    for code, own in zip(codes, rows):
-        activations = code.activations.take(own, axis=0).ravel()
+def _join_block(codes: Sequence[ViewCodes], rows: slice, dict_size: int) -> tuple[np.ndarray, ...]:
+    """For some documents: how many features each has, then all features, their activations and their coefficients."""
+    n = len(codes[0].ids[rows])
+    first = dict_size * np.arange(n)[:, None]
+    found, there = [], np.zeros(dict_size * n, bool)
+    for code in codes:
+        activations = code.activations[rows].ravel()
         active = np.flatnonzero(activations > 0)
-        key = (code.ids.take(own, axis=0) + first).ravel().take(active)
+        key = (code.ids[rows] + first).ravel().take(active)
         there[key] = True
-        found.append((key, activations.take(active), code.coefficients.take(own, axis=0).ravel().take(active)))
+        found.append((key, activations.take(active), code.coefficients[rows].ravel().take(active)))
     keys = np.flatnonzero(there)
     place = np.empty(len(there), np.int32)
     place[keys] = np.arange(len(keys))
@@ -121,4 +125,4 @@ def _join_block(codes: Sequence[ViewCodes], rows: Sequence[np.ndarray], dict_siz
         row = place.take(key)
         values[0, row, v], values[1, row, v] = activations, coefficients
     document, features = np.divmod(keys, dict_size)
-    return np.bincount(document, minlength=len(rows[0])), features, *values
+    return np.bincount(document, minlength=n), features, values[0], values[1]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from .batches import on_device
 from .sae import SparseAutoencoder
 
 
@@ -45,31 +46,27 @@ def intervene(
     Erase and keep-only restore the norm the row had (for unit vectors: the paper's re-normalisation); scaling does
     not. A row whose set is empty, or whose ``alpha`` is 1, comes back bit for bit; with ``reconstruct`` every row is
     decoded, so that one ranking never mixes vectors with and without their reconstruction error.
+
+    Example::
+
+        >>> sae = SparseAutoencoder(dim=2, dict_size=2, k=2)
+        >>> _ = sae.w_enc.data.copy_(torch.eye(2)), sae.w_dec.data.copy_(torch.eye(2))
+        >>> intervene(sae, np.float32([[3, 4]]), [[0]], "scale", alpha=2)
+        array([[6., 4.]], dtype=float32)
     """
     out = np.array(x, np.float32)
-    rows = np.array([i for i, s in enumerate(sets) if len(s) or reconstruct], np.int64)
     if mode == "scale" and alpha == 1 and not reconstruct:
         return out
+    rows = np.array([i for i, s in enumerate(sets) if len(s) or reconstruct], np.int64)
     rows = rows[np.argsort([len(sets[i]) for i in rows], kind="stable")]  # sets of like size together: less padding
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
-        width = max(1, *(len(sets[i]) for i in batch))
-        ids = np.zeros((len(batch), width), np.int64)
-        mask = np.zeros((len(batch), width), bool)
-        for at, i in enumerate(batch):
-            ids[at, : len(sets[i])] = sets[i]
-            mask[at, : len(sets[i])] = True
-        device = sae.w_dec.device
-        arguments = (
-            sae,
-            torch.from_numpy(out[batch]).to(device),
-            torch.from_numpy(ids).to(device),
-            torch.from_numpy(mask).to(device),
-        )
+        ids, mask = (torch.from_numpy(part).to(sae.w_dec.device) for part in _padded([sets[i] for i in batch]))
+        vectors = torch.from_numpy(out[batch]).to(sae.w_dec.device)
         if mode == "scale":
-            edited = scale(*arguments, alpha, reconstruct).cpu().numpy()
+            edited = scale(sae, vectors, ids, mask, alpha, reconstruct).cpu().numpy()
         else:
-            edited = (erase if mode == "erase" else keep_only)(*arguments).cpu().numpy()
+            edited = (erase if mode == "erase" else keep_only)(sae, vectors, ids, mask).cpu().numpy()
             before, after = (np.linalg.norm(v, axis=1, keepdims=True) for v in (out[batch], edited))
             # a vector that was nothing but these features leaves only rounding behind: zero, not noise at full length
             edited *= np.divide(before, after, out=np.zeros_like(after), where=after > 1e-4 * before)
@@ -77,13 +74,18 @@ def intervene(
     return out
 
 
+def _padded(sets: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Sets as int64 ``[n, s]``, filled up with 0, and bool ``[n, s]``: which of the numbers are members."""
+    width = max(1, *(len(s) for s in sets))
+    ids = np.array([[*s, *[0] * (width - len(s))] for s in sets], np.int64)
+    return ids, np.arange(width) < np.array([len(s) for s in sets])[:, None]
+
+
 @torch.no_grad()
 def reconstruct(sae: SparseAutoencoder, x: np.ndarray, *, refit: bool, batch_size: int) -> np.ndarray:
     """``W c + b`` of every row of float32 ``[n, m]``; with ``refit``, ``b + P_S(x − b)`` for the active features S."""
-    out = np.empty_like(x)
-    for start in range(0, len(x), batch_size):
-        batch = torch.from_numpy(x[start : start + batch_size]).to(sae.w_enc.device)
+    out = []
+    for batch in on_device(x, batch_size, sae.w_enc.device):
         codes = sae.encode(batch)
-        coefficients = sae.refit(batch, codes) if refit else None
-        out[start : start + batch_size] = sae.decode(codes, coefficients).cpu().numpy()
-    return out
+        out.append(sae.decode(codes, sae.refit(batch, codes) if refit else None).cpu().numpy())
+    return np.concatenate(out)

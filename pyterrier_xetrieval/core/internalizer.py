@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .batches import on_device
+
 
 class Internalizer(nn.Module):
     """``R_t(z) = Norm(W2 tanh(W1 z + b1) + b2)`` (Eq. 7, 19; the biases as in the released checkpoints).
@@ -30,9 +32,4 @@ class Internalizer(nn.Module):
 @torch.no_grad()
 def internalize(module: Internalizer, z: np.ndarray, *, batch_size: int) -> np.ndarray:
     """``R_t`` of every row of ``z`` (float32 ``[n, m]``), in batches, on the module's own device."""
-    device = module.layer1.weight.device
-    out = np.empty_like(z)
-    for start in range(0, len(z), batch_size):
-        batch = torch.from_numpy(z[start : start + batch_size]).to(device)
-        out[start : start + batch_size] = module(batch).cpu().numpy()
-    return out
+    return np.concatenate([module(batch).cpu().numpy() for batch in on_device(z, batch_size, module.layer1.weight.device)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -36,7 +37,7 @@ class SparseCodes:
     def __len__(self) -> int:
         return self.ids.shape[0]
 
-    def __getitem__(self, rows) -> SparseCodes:
+    def __getitem__(self, rows: slice | torch.Tensor) -> SparseCodes:
         return SparseCodes(self.ids[rows], self.values[rows])
 
     def active(self, threshold: float = 0.0) -> torch.Tensor:
@@ -124,7 +125,7 @@ class SparseAutoencoder(nn.Module):
         ``"topk"`` gives ``k`` slots; the other rules as many as the row with the most active features needs.
         """
         pre = self.pre_activations(x)
-        if self.activation == "topk":
+        if self.k is not None:
             values, ids = top_k(pre, self.k)
             return SparseCodes(ids, values.relu_())
         if self.activation == "threshold":
@@ -165,9 +166,10 @@ class SparseAutoencoder(nn.Module):
         solution = torch.cholesky_solve(right, torch.linalg.cholesky(gram))
         return (directions.mT @ solution).squeeze(2).to(x.dtype)
 
-    def _project_many(self, x, ids, mask, ridge):
+    def _project_many(self, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, ridge: float) -> torch.Tensor:
         """``W_S (W_Sᵀ W_S + λI)⁻¹ W_Sᵀ = (W_S W_Sᵀ + λI)⁻¹ W_S W_Sᵀ``, once for each distinct set."""
-        out, known = torch.empty_like(x), {}
+        out = torch.empty_like(x)
+        known: dict[tuple[int, ...], list[int]] = {}
         for i, own in enumerate(mask):
             known.setdefault(tuple(ids[i][own].tolist()), []).append(i)
         eye = ridge * torch.eye(self.dim, dtype=torch.float64, device=x.device)
@@ -193,7 +195,9 @@ class SparseAutoencoder(nn.Module):
             return self._conjugate_gradients(x.clone(), codes.ids.clone(), codes.values.clone(), tolerance)
 
     @torch.no_grad()
-    def _conjugate_gradients(self, x, ids, coefficients, tolerance):
+    def _conjugate_gradients(
+        self, x: torch.Tensor, ids: torch.Tensor, coefficients: torch.Tensor, tolerance: float
+    ) -> torch.Tensor:
         out, rows = torch.empty_like(coefficients), torch.arange(len(x), device=x.device)
         lengths = torch.linalg.vector_norm(self.w_dec, dim=1).clamp_min(1e-30)[ids]
         unit = (coefficients > 0) / lengths  # and 0 in empty slots
@@ -223,7 +227,7 @@ class SparseAutoencoder(nn.Module):
         out[rows] = coefficients * unit
         return out
 
-    def _correlation(self, ids, unit):
+    def _correlation(self, ids: torch.Tensor, unit: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
         """``W_Sᵀ r`` of the listed features, times ``unit``: the gradient of a gather-and-sum is the gather-and-dot that it needs."""
         directions = self.w_dec.detach()
         if directions.is_inference():  # read inside torch.inference_mode: no graph may hold it

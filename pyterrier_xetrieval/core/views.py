@@ -7,40 +7,39 @@ from numbers import Real
 
 import numpy as np
 
-ASPECTS = ("summary", "purpose", "qa")  # the paper's three
-
-
 _PAIRS = 128  # whose vectors are laid side by side at once: they stay in the processor's cache
 
 
-def view_weights(aspects: Sequence[str], weights, *, stage: str) -> tuple[float, ...]:
+def view_weights(
+    aspects: Sequence[str], weights: float | Sequence[float] | Mapping[str, float] | None, *, stage: str
+) -> tuple[float, ...]:
     """The weight ``w_t`` of each aspect in the order of ``aspects``.
 
     Args:
         aspects: the views' names.
-        weights: None for 1 each (Eq. 11 as printed), one number for all, one per aspect, or a mapping with exactly the aspects as keys.
+        weights: None for 1 each (Eq. 11 as printed), one number for all, one per aspect, or a mapping with exactly the
+            aspects as keys.
         stage: named in errors.
 
     Raises:
         ValueError: other aspects than expected, another count, or a weight that is no finite number.
     """
-    if weights is None:
-        weights = 1
-    if isinstance(weights, Real):
-        weights = [weights] * len(aspects)
-    if isinstance(weights, Mapping):
-        if set(weights) != set(aspects):
-            raise ValueError(f"{stage} expects weights for {list(aspects)}, found {list(weights)}")
-        weights = [weights[a] for a in aspects]
+    given: object = 1.0 if weights is None else weights
+    if isinstance(given, Real):
+        given = [given] * len(aspects)
+    if isinstance(given, Mapping):
+        if set(given) != set(aspects):
+            raise ValueError(f"{stage} expects weights for {list(aspects)}, found {list(given)}")
+        given = [given[aspect] for aspect in aspects]
     try:
-        weights = tuple(map(float, () if isinstance(weights, str) else weights))
+        numbers = tuple(map(float, () if isinstance(given, str) else given))  # type: ignore[call-overload]  # what is not a list raises
     except TypeError:
         raise ValueError(f"{stage} expects numbers as weights, found {weights!r}") from None
-    if len(weights) != len(aspects):
-        raise ValueError(f"{stage} expects {len(aspects)} weights, one for each of {list(aspects)}, found {len(weights)}")
-    if not np.isfinite(weights).all():
-        raise ValueError(f"{stage} expects finite weights, found {list(weights)}")
-    return weights
+    if len(numbers) != len(aspects):
+        raise ValueError(f"{stage} expects {len(aspects)} weights, one for each of {list(aspects)}, found {len(numbers)}")
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"{stage} expects finite weights, found {list(numbers)}")
+    return numbers
 
 
 def fold_views(views: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
@@ -57,36 +56,6 @@ def fold_views(views: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndar
     for i, view in enumerate(views[1:]):
         folded += np.float32(weights[i]) * view
     return folded
-
-
-def fold_distinct(views: list, view_rows: list, weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`fold_views` where each view has distinct vectors of its own: the folded ones, and each row's.
-
-    Args:
-        views: float32 ``[u_v, m]`` each; view_rows: int64 ``[n]`` each, which of its vectors a row has.
-        weights: as in :func:`fold_views`.
-    """
-    rows, first = distinct_documents(view_rows)
-    return fold_views([view[own[first]] for view, own in zip(views, view_rows)], weights), rows
-
-
-def distinct_documents(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows with the same vectors in all views have the same document.
-
-    A document whose views were edited differently in different rows is as many documents.
-
-    Args:
-        view_rows: int64 ``[n]`` for each view, which of its distinct vectors a row has.
-
-    Returns:
-        int64 ``[n]``, which document each row has, and int64 ``[u]``, a row of each document.
-    """
-    joint = view_rows[0]
-    for own in view_rows[1:]:
-        if not np.array_equal(own, view_rows[0]):  # as a rule they are: one row of a document, one vector in each view
-            joint = np.unique(joint * (own.max() + 1) + own, return_inverse=True)[1]
-    _, first, rows = np.unique(joint, return_index=True, return_inverse=True)
-    return rows, first
 
 
 def row_dots(left: np.ndarray, left_rows: np.ndarray, right: np.ndarray, right_rows: np.ndarray) -> np.ndarray:

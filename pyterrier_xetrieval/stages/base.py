@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import pyterrier as pt
 
 from ..core.checks import short_repr
@@ -27,11 +28,16 @@ class Stage(pt.Transformer):
     def subtransformers(self) -> dict:
         return {}  # the artifacts a stage reads are not stages to draw inside it
 
+    def check(self, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+        """An error of PyTerrier's, which ``pt.inspect`` understands, unless the frame has these columns."""
+        if not set(columns).issubset(frame.columns):  # quicker than the validation proper, which every page would pay for
+            pt.validate.columns(frame, includes=list(columns), context=self)
+
     def _arguments(self) -> list[tuple[inspect.Parameter, object]]:
         parameters = inspect.signature(type(self).__init__).parameters.values()
         return [(p, getattr(self, p.name)) for p in parameters if p.name != "self"]
 
-    def set_parameter(self, name: str, value) -> None:
+    def set_parameter(self, name: str, value: object) -> None:
         """From now on as if made with this argument; ValueError, and no change, where the constructor refuses it."""
         arguments = {parameter.name: current for parameter, current in self._arguments()}
         if name not in arguments:
@@ -49,7 +55,7 @@ class Stage(pt.Transformer):
                 shown.append(f"{parameter.name}={text}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
         return self._identity() == other._identity()

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-import pyterrier as pt
 
 from ..core.checks import positive_int
 from ..core.internalizer import internalize
 from .base import RowWiseStage
-from .columns import stack_unique, unstack, view_column
+from .columns import VectorColumns, unstack, view_column
+
+if TYPE_CHECKING:
+    from ..model import Xetrieval
 
 
 class ReasoningInternalizer(RowWiseStage):
-    """Adds the reasoning views of each document, without any language model: Eq. 7 and 19.
+    """Adds the reasoning views of each document, without any language model (Eq. 7 and 19).
 
-    ``doc_vec`` in; ``doc_vec_<aspect>`` out for each aspect, float32 ``[m]``, unit norm. Documents that occur in many
-    rows are computed once and share one vector.
+    ``doc_vec`` in; ``doc_vec_<aspect>`` out for each aspect of the model, float32 ``[m]``, unit norm. Documents that
+    occur in many rows are computed once and share one vector.
 
     Args:
-        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
-        aspects: which views to add (default: all that the model has).
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`; ``model.with_views(aspects=["qa"])`` adds fewer views.
         batch_size: documents per forward pass.
 
     Raises:
-        ValueError: an aspect that the model does not have; vectors of another dimension, NaN or infinite.
+        ValueError: vectors of another dimension, NaN or infinite.
 
     Example::
 
@@ -33,16 +36,15 @@ class ReasoningInternalizer(RowWiseStage):
 
     label = "Internalizer"
 
-    def __init__(self, model, *, aspects=None, batch_size: int = 4096):
+    def __init__(self, model: Xetrieval, *, batch_size: int = 4096):
         self.model = model
-        self.aspects = model.check_aspects(aspects, stage="ReasoningInternalizer")
         self.batch_size = positive_int(batch_size, "batch_size", stage="ReasoningInternalizer")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        pt.validate.columns(inp, includes=["doc_vec"], context=self)
-        z, rows = stack_unique(inp, "doc_vec", dim=self.model.dim, stage=self)
+        self.check(inp, ["doc_vec"])
+        columns = VectorColumns(inp, dim=self.model.dim, stage=self)
+        z, rows = columns["doc_vec"]
         views = {}
-        for aspect in self.aspects:
-            view = internalize(self.model.internalizers[aspect], z, batch_size=self.batch_size)
-            views[view_column(aspect)] = unstack(view, rows, index=inp.index)
-        return inp.assign(**views)
+        for aspect, module in self.model.internalizers.items():
+            views[view_column(aspect)] = unstack(internalize(module, z, batch_size=self.batch_size), rows)
+        return columns.assign(**views)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 
 from ..core.checks import positive_int
 from ..core.edits import intervene
 from ..explanation import Explanation
 from ..labels import feature_ids
 from .base import RowWiseStage
-from .columns import stack_unique, unstack, view_column
+from .columns import VectorColumns, unstack, view_column
+
+if TYPE_CHECKING:
+    from ..model import Xetrieval
 
 MODES = ("erase", "keep_only", "scale")
 TARGETS = ("doc", "query", "both")
@@ -27,7 +31,8 @@ class FeatureIntervention(RowWiseStage):
     To explain the edited documents use ``model.explainer()``: an index's explainer speaks of the vectors that it stores.
 
     Args:
-        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`. The views of its aspects that a frame has are edited along with
+            ``doc_vec``; with ``model.with_views(aspects=())`` the original embedding alone is, as in the paper.
         mode: ``"erase"`` (Eq. 25) and ``"keep_only"`` (Eq. 26): ridge projection on the decoder directions,
             λ = 1e-6, back to the norm the vector had. ``"scale"``: activations times ``alpha`` (section 3.6.2).
         features: feature ids, the same for all rows (also a Series over an index named ``feature``, or a frame with such
@@ -35,8 +40,6 @@ class FeatureIntervention(RowWiseStage):
             or a function from a row (a dict of its columns) to feature ids.
         alpha: the factor of ``"scale"``.
         target: ``"doc"``, ``"query"`` or ``"both"``.
-        aspects: views of the document that are edited along with ``doc_vec``; None for those of the model's that a
-            frame has, ``()`` for none, as in the paper, which edits the original embedding alone.
         reconstruct: with ``"scale"``, decode the (edited) code of every row and drop the reconstruction error, as the
             paper does.
         batch_size: vectors edited at once.
@@ -51,68 +54,66 @@ class FeatureIntervention(RowWiseStage):
     """
 
     def __init__(
-        self, model, mode: str = "erase", *, features: str | Iterable[int] | Callable[[dict], Iterable[int]],
-        alpha: float | None = None, target: str = "doc", aspects: Sequence[str] | None = None, reconstruct: bool = False,
-        batch_size: int = 256,
+        self, model: Xetrieval, mode: Literal["erase", "keep_only", "scale"] = "erase", *,
+        features: Literal["shared"] | Iterable[int] | Callable[[dict], Iterable[int]], alpha: float | None = None,
+        target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False, batch_size: int = 256,
     ):  # fmt: skip
         if mode not in MODES:
             raise ValueError(f"FeatureIntervention expects mode to be one of {MODES}, found {mode!r}")
         if target not in TARGETS:
             raise ValueError(f"FeatureIntervention expects target to be one of {TARGETS}, found {target!r}")
-        if (alpha is None) == (mode == "scale"):
-            raise ValueError(f"FeatureIntervention expects alpha with mode 'scale' only, found alpha={alpha} with {mode!r}")
-        if alpha is not None and not (isinstance(alpha, (int, float, np.number)) and np.isfinite(alpha)):
-            raise ValueError(f"FeatureIntervention expects a finite alpha, found {alpha!r}")
-        if reconstruct and mode != "scale":
-            raise ValueError(f"FeatureIntervention expects reconstruct with mode 'scale' only, found {mode!r}")
-        if aspects and target == "query":
+        if mode == "scale" and not (isinstance(alpha, (int, float, np.number)) and np.isfinite(alpha)):
             raise ValueError(
-                f"FeatureIntervention expects aspects with a document target only, found target 'query' and {aspects!r}"
+                f"FeatureIntervention expects alpha, the factor of mode 'scale', to be a finite number, found {alpha!r}"
             )
+        if mode != "scale" and (alpha is not None or reconstruct):
+            raise ValueError(f"FeatureIntervention expects alpha and reconstruct with mode 'scale' only, found mode {mode!r}")
         self.model, self.mode, self.target, self.reconstruct = model, mode, target, reconstruct
         self.alpha = None if alpha is None else float(alpha)
-        self.aspects = None if aspects is None else model.check_aspects(aspects, stage="FeatureIntervention")
         self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureIntervention")
-        if isinstance(features, str):
-            if features != "shared":
-                raise ValueError(f"FeatureIntervention expects features to be ids, a function or 'shared', found {features!r}")
-            self.features = features
-        else:
-            self.features = features if callable(features) else self._checked(features)
+        if isinstance(features, str) and features != "shared":
+            raise ValueError(f"FeatureIntervention expects features to be ids, a function or 'shared', found {features!r}")
+        self.features: str | Callable[[dict], Iterable[int]] | tuple[int, ...] = (
+            features if isinstance(features, str) or callable(features) else self._checked(features)
+        )
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        columns = ["query_vec"] if self.target in ("query", "both") else []
+        edited = ["query_vec"] if self.target in ("query", "both") else []
         if self.target in ("doc", "both"):
-            there = [aspect for aspect in self.model.aspects if view_column(aspect) in inp.columns]
-            columns += ["doc_vec", *map(view_column, there if self.aspects is None else self.aspects)]
-        needed = [*columns, "explanation"] if self.features == "shared" else columns
-        pt.validate.columns(inp, includes=needed, context=self)
-        sets = self._sets(inp)
-        return inp.assign(**{column: self._edited(inp, column, sets) for column in columns})
+            views = [column for column in map(view_column, self.model.aspects) if column in inp.columns]
+            edited += ["doc_vec", *views]
+        self.check(inp, [*edited, "explanation"] if self.features == "shared" else edited)
+        columns, sets = VectorColumns(inp, dim=self.model.dim, stage=self), self._sets(inp)
+        return columns.assign(**self._edited({column: columns[column] for column in edited}, sets))
 
     def _sets(self, inp: pd.DataFrame) -> list[tuple[int, ...]]:
         if isinstance(self.features, tuple):
             return [self.features] * len(inp)
-        if self.features == "shared":
-            found = inp["explanation"].tolist()
-            strangers = [type(e).__name__ for e in found if not isinstance(e, Explanation)]
-            if strangers:
-                raise ValueError(f"FeatureIntervention expects an Explanation in every row of explanation, found {strangers[0]}")
-            return [self._checked(e.features) for e in found]
-        return [self._checked(self.features(row)) for row in inp.to_dict("records")]
+        if callable(self.features):
+            return [self._checked(self.features(row)) for row in inp.to_dict("records")]
+        found = inp["explanation"].tolist()
+        strangers = [type(e).__name__ for e in found if not isinstance(e, Explanation)]
+        if strangers:
+            raise ValueError(f"FeatureIntervention expects an Explanation in every row of explanation, found {strangers[0]}")
+        return [self._checked(e.features) for e in found]
 
-    def _checked(self, features) -> tuple[int, ...]:
+    def _checked(self, features: object) -> tuple[int, ...]:
         """Feature ids, sorted."""
         ids = feature_ids(features, self.model.sae.dict_size, stage="FeatureIntervention")
         return tuple(np.unique(ids).tolist())
 
-    def _edited(self, inp: pd.DataFrame, column: str, sets: list[tuple[int, ...]]) -> pd.Series:
-        x, rows = stack_unique(inp, column, dim=self.model.dim, stage=self)
+    def _edited(self, columns: dict[str, tuple[np.ndarray, np.ndarray]], sets: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """The edited columns. All are edited together: a page then reads the dictionary once and not once a column."""
         # one edit for each distinct (vector, feature set): a listed set costs one row per document, not per result
-        slots: dict[tuple, int] = {}
-        which = np.array([slots.setdefault((r, s), len(slots)) for r, s in zip(rows.tolist(), sets)], np.int64)
+        vectors, own_sets, places = [], [], {}
+        for column, (x, rows) in columns.items():
+            slots: dict[tuple, int] = {}
+            places[column] = np.array([slots.setdefault((r, s), len(slots)) for r, s in zip(rows.tolist(), sets)], np.int64)
+            vectors.append(x[[r for r, _ in slots]])
+            own_sets.append([s for _, s in slots])
         edited = intervene(
-            self.model.sae, x[[r for r, _ in slots]], [s for _, s in slots], self.mode,
-            alpha=self.alpha, reconstruct=self.reconstruct, batch_size=self.batch_size,
+            self.model.sae, np.concatenate(vectors), list(chain.from_iterable(own_sets)), self.mode,
+            alpha=1.0 if self.alpha is None else self.alpha, reconstruct=self.reconstruct, batch_size=self.batch_size,
         )  # fmt: skip
-        return unstack(edited, which, index=inp.index)
+        parts = np.split(edited, np.cumsum([len(own) for own in own_sets])[:-1])
+        return {column: unstack(part.copy(), places[column]) for column, part in zip(columns, parts)}

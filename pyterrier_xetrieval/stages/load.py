@@ -36,7 +36,7 @@ class VectorLoader(RowWiseStage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.columns(inp, includes=["docno"], context=self)
         if not len(inp):
-            return inp.assign(doc_vec=unstack(np.empty((0, 0), np.float32), index=inp.index))
+            return inp.assign(doc_vec=unstack(np.empty((0, 0), np.float32)))
         asked = as_texts(inp["docno"].tolist(), stage=self)
         if "\0" in "".join(asked):  # numpy's strings lose one at the end, and "7\0" would be "7"
             raise ValueError(f"{self!r} has no vector for {next(docno for docno in asked if chr(0) in docno)!r}")
@@ -45,7 +45,7 @@ class VectorLoader(RowWiseStage):
         if (docids < 0).any():
             missing = docnos[docids < 0]
             raise ValueError(f"{self!r} has no vector for {len(missing)} docno(s), the first is {str(missing[0])!r}")
-        return inp.assign(doc_vec=unstack(np.array(self.index.np_vecs()[docids]), rows, index=inp.index))
+        return inp.assign(doc_vec=unstack(np.array(self.index.np_vecs()[docids]), rows))
 
     def _docids(self, docnos: np.ndarray) -> np.ndarray:
         """The row of each document, -1 if the index does not hold it."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +17,11 @@ import pyterrier as pt
 from ..core.checks import positive_int
 from .base import RowWiseStage
 from .columns import unstack, view_column
+
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
+
+    from ..training import Teacher
 
 
 class CoTReasoner(RowWiseStage):
@@ -46,8 +54,10 @@ class CoTReasoner(RowWiseStage):
     """
 
     def __init__(
-        self, teacher, encoder, *, aspects=None, cache=None, missing: str = "error", verbose: bool = False, batch_size: int = 1024
-    ):
+        self, teacher: Teacher, encoder: BiEncoder, *, aspects: Sequence[str] | None = None,
+        cache: str | os.PathLike[str] | None = None, missing: Literal["error", "zero"] = "error", verbose: bool = False,
+        batch_size: int = 1024,
+    ):  # fmt: skip
         if missing not in ("error", "zero"):
             raise ValueError(f"CoTReasoner expects missing to be 'error' or 'zero', found {missing!r}")
         self.teacher, self.encoder = teacher, encoder
@@ -55,19 +65,20 @@ class CoTReasoner(RowWiseStage):
         self.cache = None if cache is None else str(cache)
         self.missing, self.verbose = missing, verbose
         self.batch_size = positive_int(batch_size, "batch_size", stage="CoTReasoner")
-        self._folder = self._read = None
+        self._folder: str | None = None
+        self._read: tuple[tuple[int, int] | None, dict[tuple[str, str], str]] | None = None
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.columns(inp, includes=["text"], context=self)
         if not len(inp):
-            nothing = unstack(np.empty((0, 0), np.float32), index=inp.index)
+            nothing = unstack(np.empty((0, 0), np.float32))
             return inp.assign(**{view_column(aspect): nothing for aspect in self.aspects})
         documents, rows = self._distinct(inp)
         texts = self._texts(documents)
         views = {}
         for aspect in self.aspects:
             view = self._encode([texts.get((key, aspect)) for key in documents])
-            views[view_column(aspect)] = unstack(view, rows, index=inp.index)
+            views[view_column(aspect)] = unstack(view, rows)
         return inp.assign(**views)
 
     def _distinct(self, inp: pd.DataFrame) -> tuple[dict[str, dict], np.ndarray]:
@@ -104,11 +115,10 @@ class CoTReasoner(RowWiseStage):
 
     def _encode(self, texts: list[str | None]) -> np.ndarray:
         given = [i for i, text in enumerate(texts) if text is not None]
-        vectors = np.asarray(self.encoder.encode_docs([texts[i] for i in given]), np.float32) if given else None
+        # without a text, the encoder still has to say the dimension
+        vectors = np.asarray(self.encoder.encode_docs([texts[i] for i in given] or ["-"]), np.float32)[: len(given)]
         if len(given) == len(texts):
             return vectors
-        if vectors is None:  # the dimension is the encoder's to say
-            vectors = np.asarray(self.encoder.encode_docs(["-"]), np.float32)[:0]
         out = np.zeros((len(texts), vectors.shape[1]), np.float32)
         out[given] = vectors
         return out

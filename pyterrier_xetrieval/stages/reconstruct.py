@@ -1,6 +1,8 @@
-"""Vectors as the dictionary sees them: what retrieval would be if nothing but features existed (Cai et al. 2026, Fig. 3)."""
+"""Vectors as the dictionary sees them: what retrieval would be if only features existed (Cai et al. 2026, Fig. 3)."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pyterrier as pt
@@ -8,14 +10,17 @@ import pyterrier as pt
 from ..core.checks import positive_int
 from ..core.edits import reconstruct
 from .base import RowWiseStage
-from .columns import stack_unique, unstack
+from .columns import VectorColumns, unstack
+
+if TYPE_CHECKING:
+    from ..model import Xetrieval
 
 
 class Reconstructor(RowWiseStage):
     """Replaces ``doc_vec`` and / or ``query_vec``, whichever the frame has, by its reconstruction from sparse features.
 
     ``encoder >> reconstructor >> FlexIndex(path)`` measures how much of the retrieval quality the dictionary keeps.
-    Reconstructions are shorter than unit norm and are not re-normalised.
+    Reconstructions are shorter than unit norm and are not normalised again.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
@@ -30,7 +35,7 @@ class Reconstructor(RowWiseStage):
         (model.encoder() >> model.reconstructor() >> FlexIndex("rebuilt.flex")).index(corpus)
     """
 
-    def __init__(self, model, *, refit: bool = True, batch_size: int = 1024):
+    def __init__(self, model: Xetrieval, *, refit: bool = True, batch_size: int = 1024):
         self.model, self.refit = model, refit
         self.batch_size = positive_int(batch_size, "batch_size", stage="Reconstructor")
 
@@ -39,9 +44,10 @@ class Reconstructor(RowWiseStage):
             v.columns(includes=["query_vec", "doc_vec"], mode="both")
             v.columns(includes=["doc_vec"], mode="doc")
             v.columns(includes=["query_vec"], mode="query")
-        columns = {"both": ["query_vec", "doc_vec"], "doc": ["doc_vec"], "query": ["query_vec"]}[v.mode]
-        for column in columns:
-            x, rows = stack_unique(inp, column, dim=self.model.dim, stage=self)
+        columns = VectorColumns(inp, dim=self.model.dim, stage=self)
+        edited = {}
+        for column in {"both": ["query_vec", "doc_vec"], "doc": ["doc_vec"], "query": ["query_vec"]}[v.mode]:
+            x, rows = columns[column]
             x = reconstruct(self.model.sae, x, refit=self.refit, batch_size=self.batch_size)
-            inp = inp.assign(**{column: unstack(x, rows, index=inp.index)})
-        return inp
+            edited[column] = unstack(x, rows)
+        return inp.assign(**edited)

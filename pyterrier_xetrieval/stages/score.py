@@ -1,31 +1,34 @@
-"""Multi-view scoring and folding: ``s = ⟨q,z⟩ + Σ_t w_t ⟨q,R_t(z)⟩`` (Cai et al. 2026, Eq. 11)."""
+"""The stages that score by all views and that fold all views into one vector (Cai et al. 2026, Eq. 11)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 
-from ..core.checks import distinct_aspects, positive_int
-from ..core.views import ASPECTS, fold_distinct, row_dots, view_weights
+from ..core.checks import positive_int
+from ..core.views import fold_views, row_dots
 from .base import RowWiseStage, Stage
-from .columns import stack_queries, stack_unique, unstack, view_column
+from .columns import VectorColumns, aspects_of, unstack, view_column
+
+if TYPE_CHECKING:
+    from ..model import Xetrieval
 
 
-def _fold_rows(inp: pd.DataFrame, aspects, weights, stage) -> tuple[np.ndarray, np.ndarray]:
-    """Folded vectors of the distinct documents of a frame, and which of them each row holds."""
-    z, rows = stack_unique(inp, "doc_vec", dim=None, stage=stage)
-    views, view_rows = [z], [rows]
-    for aspect in aspects:
-        view, which = stack_unique(inp, view_column(aspect), dim=z.shape[1] or None, stage=stage)
-        views.append(view)
-        view_rows.append(which)
-    return fold_distinct(views, view_rows, weights)
+def views_of(frame: pd.DataFrame, model: Xetrieval | None) -> dict[str, float]:
+    """The weight of each view that a frame has beside the original one.
+
+    The frame says which views there are, and the model says their weights. Views that the model does not know are not
+    its own and are left alone. Without a model every view column counts, with weight 1, as in Eq. 11.
+    """
+    there = aspects_of(frame.columns)
+    if model is None:
+        return dict.fromkeys(there, 1.0)
+    return {aspect: weight for aspect, weight in model.weights.items() if aspect in there}
 
 
-def ranks(qids: pd.Series, scores: np.ndarray, *, stage) -> np.ndarray:
+def ranks(qids: pd.Series, scores: np.ndarray, *, stage: object) -> np.ndarray:
     """Each row's place among its query's rows, int64 from 0, highest score first; equal scores in the order of the rows.
 
     What ``pt.model.add_ranks`` computes, in a quarter of its time on a page of ten results. ValueError for a missing qid,
@@ -44,32 +47,34 @@ def ranks(qids: pd.Series, scores: np.ndarray, *, stage) -> np.ndarray:
 class MultiViewScorer(Stage):
     """Re-scores results by all views of each document: ``⟨q,z⟩ + Σ_t w_t ⟨q,R_t(z)⟩`` (Eq. 11).
 
-    Needs ``qid``, ``docno``, ``query_vec``, ``doc_vec`` and ``doc_vec_<aspect>`` for each aspect; replaces ``score``
-    and ``rank`` and keeps all else, rows in their order.
+    Needs ``qid``, ``docno``, ``query_vec`` and ``doc_vec``; uses the views ``doc_vec_<aspect>`` that the frame has, and
+    without any it scores by the plain dot product. Replaces ``score`` and ``rank`` and keeps all else, rows in their order.
 
     Args:
-        aspects: the views to add to the original one; ``()`` is the plain dot product.
-        weights: ``w_t``, one number for all, one per aspect, or a mapping from aspect to number; None for 1, as in the paper.
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`, which says the weights ``w_t`` of its views
+            (:meth:`~pyterrier_xetrieval.Xetrieval.with_views` changes them). None, as in the paper: every view column of
+            the frame with weight 1.
 
     Raises:
-        ValueError: weights that do not fit the aspects; vectors of different dimensions, NaN or infinite.
+        ValueError: vectors of different dimensions, NaN or infinite.
 
     Example::
 
-        dense >> VectorLoader(index) >> model.internalizer() >> MultiViewScorer(aspects=["qa"], weights=[0.5])
+        dense >> model.internalizer() >> MultiViewScorer()              # the paper's
+        dense >> model.internalizer() >> MultiViewScorer(model)         # the same as model.scorer()
     """
 
-    def __init__(self, *, aspects: Sequence[str] = ASPECTS, weights=None):
-        self.aspects = distinct_aspects(aspects, stage="MultiViewScorer")
-        self.weights = view_weights(self.aspects, weights, stage="MultiViewScorer")
+    def __init__(self, model: Xetrieval | None = None):
+        self.model = model
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        columns = ["query_vec", "doc_vec", *map(view_column, self.aspects)]
-        pt.validate.result_frame(inp, extra_columns=columns, context=self)
-        folded, rows = _fold_rows(inp, self.aspects, self.weights, self)
-        inp, queries, query_rows = stack_queries(inp, dim=folded.shape[1] or None, stage=self)
-        scores = row_dots(queries, query_rows, folded, rows).astype(np.float64)
-        return inp.assign(score=scores, rank=ranks(inp["qid"], scores, stage=self))
+        self.check(inp, ["qid", "docno", "query_vec", "doc_vec"])
+        weights = views_of(inp, self.model)
+        columns = VectorColumns(inp, dim=None, stage=self)
+        views, rows = columns.documents(list(weights))
+        queries, query_rows = columns.queries()
+        scores = row_dots(queries, query_rows, fold_views(views, list(weights.values())), rows).astype(np.float64)
+        return columns.assign(score=scores, rank=ranks(inp["qid"], scores, stage=self))
 
 
 class FoldViews(RowWiseStage):
@@ -77,27 +82,27 @@ class FoldViews(RowWiseStage):
 
     ``encoder >> internalizer >> fold >> FlexIndex(path)`` makes an index through which every pyterrier_dr retriever
     gives the scores of :class:`MultiViewScorer` at first stage. The view columns are used up and leave the frame.
-    Folded vectors are not unit-norm: use the dot product, never cosine.
+    Folded vectors are not of unit length: use the dot product, never cosine.
 
     Args:
-        aspects, weights: as in :class:`MultiViewScorer`.
+        model: as in :class:`MultiViewScorer`.
         batch_size: documents per chunk when indexing.
 
     Raises:
-        ValueError: weights that do not fit; vectors of different dimensions, NaN or infinite.
+        ValueError: vectors of different dimensions, NaN or infinite.
 
     Example::
 
         (model.encoder() >> model.internalizer() >> model.fold() >> FlexIndex("folded.flex")).index(corpus)
     """
 
-    def __init__(self, *, aspects: Sequence[str] = ASPECTS, weights=None, batch_size: int = 4096):
-        self.aspects = distinct_aspects(aspects, stage="FoldViews")
-        self.weights = view_weights(self.aspects, weights, stage="FoldViews")
+    def __init__(self, model: Xetrieval | None = None, *, batch_size: int = 4096):
+        self.model = model
         self.batch_size = positive_int(batch_size, "batch_size", stage="FoldViews")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        columns = [view_column(a) for a in self.aspects]
-        pt.validate.columns(inp, includes=["doc_vec", *columns], context=self)
-        folded, rows = _fold_rows(inp, self.aspects, self.weights, self)
-        return inp.drop(columns=columns).assign(doc_vec=unstack(folded, rows, index=inp.index))
+        self.check(inp, ["doc_vec"])
+        weights = views_of(inp, self.model)
+        views, rows = VectorColumns(inp, dim=None, stage=self).documents(list(weights))
+        folded = unstack(fold_views(views, list(weights.values())), rows)
+        return inp.drop(columns=[view_column(aspect) for aspect in weights]).assign(doc_vec=folded)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pyterrier_xetrieval.core.codes import DocumentCodes, encode_views, join_views
+from pyterrier_xetrieval.core.codes import DocumentCodes, ViewCodes, encode_views, join_views
 from pyterrier_xetrieval.index.packing import pack, unpack
 from tests.helpers.builders import random_sae, unit
 
@@ -12,7 +12,12 @@ def joined(n=150, views=3, k=5, seed=0):
     pools = [unit(rng, 20, sae.dim) for _ in range(views)]
     rows = [rng.integers(0, 20, n) for _ in range(views)]
     codes = encode_views(sae, pools, refit=True, batch_size=7)
-    return codes, rows, join_views(codes, rows, sae.dict_size), sae
+    return codes, rows, join_views(drawn(codes, rows), sae.dict_size), sae
+
+
+def drawn(codes, rows) -> list[ViewCodes]:
+    """Each document's own code in each view."""
+    return [code[own] for code, own in zip(codes, rows)]
 
 
 def test_documents_have_the_features_of_their_views():
@@ -33,7 +38,7 @@ def test_documents_have_the_features_of_their_views():
 
 def test_the_first_views_are_those_of_documents_that_never_had_more():
     codes, rows, documents, sae = joined()
-    fewer, expected = documents.first_views(2), join_views(codes[:2], rows[:2], sae.dict_size)
+    fewer, expected = documents.first_views(2), join_views(drawn(codes[:2], rows[:2]), sae.dict_size)
     for name in ("offsets", "features", "activations", "coefficients"):
         assert np.array_equal(getattr(fewer, name), getattr(expected, name))
     assert documents.first_views(3) is documents

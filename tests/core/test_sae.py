@@ -172,7 +172,7 @@ def test_other_rules_explain_exactly(activation):
     assert sum(map(len, out["explanation"])) > 20
     for score, e in zip(out["score"], out["explanation"]):
         assert e.shared + e.other + e.bias + e.residual == pytest.approx(score, abs=1e-4)
-    sae, plain = model.sae, model.explainer(aspects=(), refit=False, batch_size=2)(results)["explanation"]
+    sae, plain = model.sae, model.explainer(refit=False, batch_size=2)(results)["explanation"]
     for q, d, e in zip(results["query_vec"], results["doc_vec"], plain):
         code = sae.encode(torch.from_numpy(d[None])).dense(48)[0].numpy()
         expected = [code[j] * (sae.w_dec[j].numpy() @ q) for j in e.features]

@@ -36,7 +36,7 @@ def literal_explanation(sae, row, views, weights, threshold):
 @pytest.mark.parametrize("weights", [None, [0.5, 0.25, 2.0]])
 def test_agrees_with_the_literal_equations(threshold, weights):
     model, results = make_model(random_sae(k=9)), result_frame(5, 7)
-    out = (model.internalizer() >> model.explainer(threshold=threshold, weights=weights, refit=False))(results)
+    out = (model.internalizer() >> model.with_views(weights=weights).explainer(threshold=threshold, refit=False))(results)
     views = {"original": "doc_vec", **{a: f"doc_vec_{a}" for a in model.aspects}}
     weight = dict(zip(views, [1, *(weights or [1, 1, 1])]))
     found = 0
@@ -53,7 +53,8 @@ def test_agrees_with_the_literal_equations(threshold, weights):
 @pytest.mark.parametrize("refit", [True, False])
 @pytest.mark.parametrize("aspects", [None, (), ("qa",)])
 def test_parts_add_up_to_the_score(model, results, refit, aspects):
-    out = (model.internalizer() >> model.scorer(aspects=aspects) >> model.explainer(aspects=aspects, refit=refit))(results)
+    chosen = model.with_views(aspects)
+    out = (model.internalizer() >> chosen.scorer() >> chosen.explainer(refit=refit))(results)
     for score, e in zip(out["score"], out["explanation"]):
         assert e.score == pytest.approx(score, abs=1e-6)
         assert e.shared + e.other + e.bias + e.residual == pytest.approx(score, abs=1e-4)
@@ -61,7 +62,7 @@ def test_parts_add_up_to_the_score(model, results, refit, aspects):
 
 
 def test_residual_is_what_the_reconstruction_misses(model, results):
-    out = model.explainer(aspects=())(results)
+    out = model.explainer()(results)
     x = torch.from_numpy(np.stack(results["doc_vec"].to_list()))
     codes = model.sae.encode(x)
     error = (x - model.sae.decode(codes, model.sae.refit(x, codes))).numpy()
@@ -70,8 +71,8 @@ def test_residual_is_what_the_reconstruction_misses(model, results):
 
 
 def test_refit_changes_no_feature_set_and_explains_more(model, results):
-    plain = model.explainer(aspects=(), refit=False)(results)["explanation"]
-    refit = model.explainer(aspects=())(results)["explanation"]
+    plain = model.explainer(refit=False)(results)["explanation"]
+    refit = model.explainer()(results)["explanation"]
     assert [e.per_view for e in plain] == [e.per_view for e in refit]
     assert sum(abs(e.residual) for e in refit) < sum(abs(e.residual) for e in plain)
 
@@ -128,7 +129,7 @@ def test_residual_of_all_views_is_what_their_reconstructions_miss(seed, weights)
         codes = model.sae.encode(x)
         error = (x - model.sae.decode(codes, model.sae.refit(x, codes))).numpy()
         missed += weight * np.einsum("nm,nm->n", np.stack(results["query_vec"].to_list()), error)
-    explained = model.explainer(weights=weights)(results)["explanation"]
+    explained = model.with_views(weights=weights).explainer()(results)["explanation"]
     # batches of other rows round otherwise, and the refit may stop a step earlier
     np.testing.assert_allclose([e.residual for e in explained], missed, atol=2e-4)
     b = model.sae.b_dec.numpy()
@@ -137,7 +138,7 @@ def test_residual_of_all_views_is_what_their_reconstructions_miss(seed, weights)
 
 
 def test_frame_score_is_left_alone(model, results):
-    out = model.explainer(aspects=())(results.assign(score=99.0))
+    out = model.explainer()(results.assign(score=99.0))
     assert (out["score"] == 99).all()
 
 
@@ -147,8 +148,6 @@ def test_frame_score_is_left_alone(model, results):
         ({"threshold": -1}, "threshold >= 0"),
         ({"top": -1}, "top to be"),
         ({"batch_size": -1}, "batch_size to be"),
-        ({"aspects": ["x"]}, "among"),
-        ({"weights": [1]}, "3 weights"),
     ],
 )
 def test_bad_options(model, options, message):
@@ -156,6 +155,6 @@ def test_bad_options(model, options, message):
         SAEExplainer(model, **options)
 
 
-def test_missing_views_are_named(model, results):
-    with pytest.raises(Exception, match="doc_vec_summary"):
-        model.explainer()(results)
+def test_missing_vectors_are_named(model, results):
+    with pytest.raises(Exception, match="SAEExplainer.*doc_vec"):
+        model.explainer()(results.drop(columns="doc_vec"))

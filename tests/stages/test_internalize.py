@@ -47,7 +47,7 @@ def test_batches_do_not_change_the_result(model):
 
 
 def test_only_the_asked_aspects(model, results):
-    out = model.internalizer(aspects=["qa"])(results)
+    out = model.with_views(["qa"]).internalizer()(results)
     assert [c for c in out.columns if c.startswith("doc_vec_")] == ["doc_vec_qa"]
 
 
@@ -59,8 +59,8 @@ def test_aspects_are_not_hard_wired(results):
 
 @pytest.mark.parametrize("aspects", [["tone"], ["qa", "qa"], "qa"])
 def test_unknown_aspect(model, aspects):
-    with pytest.raises(ValueError, match="ReasoningInternalizer expects"):
-        model.internalizer(aspects=aspects)
+    with pytest.raises(ValueError, match="with_views expects"):
+        model.with_views(aspects=aspects).internalizer()
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 2.5, None])

@@ -180,7 +180,7 @@ def test_beside_the_internalizer_in_one_experiment_with_a_real_model(tmp_path):
     live = CoTReasoner(teacher, ENCODER, cache=tmp_path / "cot.jsonl")
     first = index.np_retriever(num_results=3) >> VectorLoader(index) >> load_text
     systems = {
-        "none": first >> model.scorer(aspects=()),
+        "none": first >> model.scorer(),
         "internalizer": first >> model.internalizer() >> model.scorer(),
         "live": first >> live >> model.scorer(),
     }

@@ -18,7 +18,7 @@ def literal_score(row, aspects, weights):
 @pytest.mark.parametrize("weights", [None, 0.3, [0.5, 0.0, -2.0], {"qa": 3, "purpose": 2, "summary": 1}])
 def test_agrees_with_the_literal_equation(model, results, weights):
     inp = model.internalizer()(results)
-    out = model.scorer(weights=weights)(inp)
+    out = model.with_views(weights=weights).scorer()(inp)
     plain = {None: [1, 1, 1], 0.3: [0.3] * 3}[weights] if weights is None or weights == 0.3 else weights
     plain = [plain[a] for a in model.aspects] if isinstance(plain, dict) else plain
     expected = [literal_score(row, model.aspects, plain) for _, row in inp.iterrows()]
@@ -30,17 +30,18 @@ def test_agrees_with_the_literal_equation(model, results, weights):
 
 
 def test_no_views_is_the_dot_product(results):
-    out = MultiViewScorer(aspects=())(results)
+    out = MultiViewScorer()(results)
     np.testing.assert_allclose(out["score"], [q @ d for q, d in zip(results["query_vec"], results["doc_vec"])], atol=1e-6)
 
 
 def test_fold_is_the_sum_of_views(model, results):
     views = model.internalizer()(results)
-    folded = FoldViews(weights=[1, 2, 3])(views)
+    weighted = model.with_views(weights=[1, 2, 3])
+    folded = FoldViews(weighted)(views)
     expected = views["doc_vec"] + views["doc_vec_summary"] + 2 * views["doc_vec_purpose"] + 3 * views["doc_vec_qa"]
     np.testing.assert_allclose(np.stack(folded["doc_vec"].to_list()), np.stack(expected.to_list()), atol=1e-6)
     assert not [c for c in folded.columns if c.startswith("doc_vec_")]
-    scores = (MultiViewScorer(weights=[1, 2, 3])(views)["score"], MultiViewScorer(aspects=())(folded)["score"])
+    scores = (MultiViewScorer(weighted)(views)["score"], MultiViewScorer()(folded)["score"])
     np.testing.assert_allclose(*scores, atol=1e-6)
 
 
@@ -95,29 +96,47 @@ def test_folded_index_gives_multi_view_scores_through_every_retriever(tmp_path, 
         ("123", "expects 3 weights"),
     ],
 )
-@pytest.mark.parametrize("stage", [MultiViewScorer, FoldViews])
-def test_bad_weights(stage, weights, message):
-    with pytest.raises(ValueError, match=f"{stage.__name__}.*{message}"):
-        stage(weights=weights)
+def test_bad_weights(model, weights, message):
+    with pytest.raises(ValueError, match=f"with_views.*{message}"):
+        model.with_views(weights=weights)
 
 
-@pytest.mark.parametrize("aspects", ["qa", ["qa", "qa"], None, 3])
-@pytest.mark.parametrize("stage", [MultiViewScorer, FoldViews])
-def test_bad_aspects(stage, aspects):
-    with pytest.raises(ValueError, match=f"{stage.__name__} expects .*aspect"):
-        stage(aspects=aspects)
+@pytest.mark.parametrize("aspects", ["qa", ["qa", "qa"], ["tone"], 3])
+def test_bad_aspects(model, aspects):
+    with pytest.raises(ValueError, match="with_views expects .*aspect"):
+        model.with_views(aspects=aspects)
+
+
+def test_the_frame_says_which_views_and_the_model_their_weights(model, results):
+    views = model.internalizer()(results)
+    weighted = model.with_views(weights={"summary": 1, "purpose": 2, "qa": 3})
+    for there in ((), ("qa",), ("purpose", "summary"), model.aspects):
+        frame = views[[*results.columns, *(f"doc_vec_{a}" for a in there)]]
+        expected = [literal_score(row, there, [weighted.weights[a] for a in there]) for _, row in frame.iterrows()]
+        np.testing.assert_allclose(weighted.scorer()(frame)["score"], expected, atol=1e-5)
+        explained = weighted.explainer()(frame)["explanation"]
+        assert all(set(e.views) == {"original", *there} for e in explained)
+        np.testing.assert_allclose([e.score for e in explained], expected, atol=1e-5)
+
+
+def test_alone_it_weighs_every_view_with_1_whoever_made_it(model, results):
+    views = model.with_views(weights=0.1).internalizer()(results)
+    views["doc_vec_tone"] = views["doc_vec"]
+    expected = [literal_score(row, [*model.aspects, "tone"], [1] * 4) for _, row in views.iterrows()]
+    np.testing.assert_allclose(MultiViewScorer()(views)["score"], expected, atol=1e-5)
+    assert "doc_vec_tone" in model.fold()(views) and "doc_vec_tone" not in FoldViews()(views)
 
 
 def test_queries_and_documents_of_different_dimensions(model, results):
     other = results.assign(query_vec=result_frame(dim=8)["query_vec"])
     with pytest.raises(ValueError, match="MultiViewScorer.*expects 16-dimensional query_vec, found 8"):
-        MultiViewScorer(aspects=())(other)
+        MultiViewScorer()(other)
 
 
 def test_a_missing_qid_is_named(results):
     results["qid"] = [None, *results["qid"][1:]]
     with pytest.raises(ValueError, match="MultiViewScorer.*missing qid in row 0"):
-        MultiViewScorer(aspects=())(results)
+        MultiViewScorer()(results)
 
 
 def test_ranks_are_those_of_pyterrier():

@@ -19,11 +19,11 @@ INDEX.index([{"docno": f"d{i}", "doc_vec": v} for i, v in enumerate(unit(np.rand
 STAGES = {
     "internalizer": lambda: MODEL.internalizer(),
     "scorer": lambda: MODEL.scorer(),
-    "dense_scorer": lambda: MODEL.scorer(aspects=()),
+    "dense_scorer": lambda: MODEL.with_views(aspects=()).scorer(),
     "fold": lambda: MODEL.fold(),
     "explainer": lambda: MODEL.explainer(),
     "erase": lambda: MODEL.intervention(features=[1, 2]),
-    "erase_shared": lambda: MODEL.intervention("keep_only", features="shared", target="both", aspects=["qa"]),
+    "erase_shared": lambda: MODEL.with_views(["qa"]).intervention("keep_only", features="shared", target="both"),
     "scale_query": lambda: MODEL.intervention("scale", alpha=0.5, features=[1], target="query"),
     "reconstructor": lambda: MODEL.reconstructor(),
     "loader": lambda: VectorLoader(INDEX),
@@ -70,8 +70,8 @@ def test_identity(name):
 
 def test_identity_covers_every_option():
     variants = [
-        MODEL.explainer(), MODEL.explainer(threshold=0.1), MODEL.explainer(top=3), MODEL.explainer(aspects=["qa"]),
-        MODEL.explainer(weights=[1, 2, 3]), MODEL.explainer(refit=False), make_model().explainer(),
+        MODEL.explainer(), MODEL.explainer(threshold=0.1), MODEL.explainer(top=3), MODEL.with_views(["qa"]).explainer(),
+        MODEL.with_views(weights=[1, 2, 3]).explainer(), MODEL.explainer(refit=False), make_model().explainer(),
     ]  # fmt: skip
     assert len(set(variants)) == len(variants)
 
@@ -147,7 +147,7 @@ def test_tree_plan_shares_the_common_prefix(index, monkeypatch):
     prefix = index.np_retriever(num_results=5) >> VectorLoader(index)
     systems = {
         "all": prefix >> MODEL.internalizer() >> MODEL.scorer(),
-        "qa": prefix >> MODEL.internalizer() >> MODEL.scorer(aspects=["qa"]),
+        "qa": prefix >> MODEL.internalizer() >> MODEL.with_views(["qa"]).scorer(),
     }
     qrels = pd.DataFrame({"qid": ["0", "1", "2"], "docno": ["d1", "d2", "d3"], "label": 1})
     pt.Experiment(systems, queries(), qrels, ["ndcg_cut_10"], plan="tree", validate="ignore")
@@ -165,7 +165,7 @@ def test_a_retriever_with_its_own_docid_and_no_vectors(index):
     lexical = pt.Transformer.from_df(
         pd.DataFrame({"qid": ["0", "0"], "docno": ["d2", "d7"], "docid": [25, 3], "score": [2.0, 1.0], "rank": [0, 1]})
     )
-    pipeline = lexical >> VectorLoader(index) >> MultiViewScorer(aspects=())
+    pipeline = lexical >> VectorLoader(index) >> MultiViewScorer()
     out = pipeline(queries(1))
     expected = index.np_vecs()[[2, 7]] @ queries(1)["query_vec"][0]
     np.testing.assert_allclose(out["score"], expected, atol=1e-6)
@@ -174,16 +174,15 @@ def test_a_retriever_with_its_own_docid_and_no_vectors(index):
 
 def test_parameters_are_set_as_by_the_constructor():
     """What ``pt.GridScan`` does with the values of its grid."""
-    scorer = MODEL.scorer()
-    scorer.set_parameter("weights", 0.5)
-    assert scorer == MODEL.scorer(weights=0.5) and scorer.get_parameter("weights") == (0.5, 0.5, 0.5)
+    scorer, half = MODEL.scorer(), MODEL.with_views(weights=0.5)
+    scorer.set_parameter("model", half)
+    assert scorer == half.scorer() and scorer.get_parameter("model").weights == dict.fromkeys(MODEL.aspects, 0.5)
     erase = MODEL.intervention(features=[1, 2])
     erase.set_parameter("features", [5, 3])
     assert erase == MODEL.intervention(features=[3, 5])
     for stage, name, value, message in (
         (erase, "mode", "Erase", "expects mode"),
         (erase, "target", "docs", "expects target"),
-        (MODEL.scorer(weights={"summary": 0, "purpose": 0, "qa": 1}), "aspects", ("qa",), "expects 1 weights"),
         (MODEL.explainer(), "threshold", -1, "threshold >= 0"),
         (MODEL.explainer(), "speed", 1, "no parameter 'speed'"),
     ):
@@ -198,14 +197,26 @@ def test_a_grid_scan_finds_the_best_weights(full):
     topics = full[["qid"]].drop_duplicates().assign(query="?")
     scorer = MODEL.scorer()
     first = pt.Transformer.from_df(full[["qid", "docno", "score", "rank", "query_vec", "doc_vec"]]) >> MODEL.internalizer()
-    values = {w: pt.Evaluate((first >> MODEL.scorer(weights=w))(topics), qrels, ["ndcg"])["ndcg"] for w in (0, 1, 5)}
-    grid = {scorer: {"weights": [0, 1, 5]}}
+    values = {w: pt.Evaluate((first >> MODEL.with_views(weights=w).scorer())(topics), qrels, ["ndcg"])["ndcg"] for w in (0, 1, 5)}
+    grid = {scorer: {"model": [MODEL.with_views(weights=w) for w in (0, 1, 5)]}}
     _, best, _ = pt.GridSearch(first >> scorer, grid, topics, qrels, "ndcg", return_type="both")
-    assert best == pytest.approx(max(values.values())) and values[scorer.weights[0]] == max(values.values())
+    assert best == pytest.approx(max(values.values())) and values[scorer.model.weights["qa"]] == max(values.values())
 
 
 def test_the_same_weights_in_other_words():
-    assert MultiViewScorer() == MultiViewScorer(weights=1) == MultiViewScorer(weights=[1, 1, 1])
+    same = [MODEL.with_views(weights=w) for w in (2, [2, 2, 2], dict.fromkeys(MODEL.aspects, 2))]
+    assert len({m.scorer() for m in same}) == 1 and MultiViewScorer(MODEL) == MODEL.scorer() != MultiViewScorer()
+
+
+def test_a_grid_scans_thresholds_and_the_strength_of_an_intervention(full):
+    qrels = full.assign(label=(full["docno"] == "d1").astype(int))[["qid", "docno", "label"]]
+    topics = full[["qid"]].drop_duplicates().assign(query="?")
+    first = pt.Transformer.from_df(full[["qid", "docno", "score", "rank", "query_vec", "doc_vec"]])
+    explain, scale = MODEL.explainer(), MODEL.intervention("scale", alpha=1, features="shared")
+    pipeline = first >> explain >> scale >> MODEL.scorer()
+    grid = {explain: {"threshold": [0.0, 10.0]}, scale: {"alpha": [0.0, 1.0]}}
+    found = pt.GridScan(pipeline, grid, topics, qrels, ["ndcg"])
+    assert len(found) == 4 and found["ndcg"].nunique() > 1
 
 
 def test_features_as_a_table_or_a_grouped_frame():
