@@ -38,7 +38,7 @@ class Confidence:
     Example::
 
         confidence = Confidence(intercept=-2.2, activation=3.1, clarity=1.0, detection=4.4)
-        confidence(0.8, 0.5, clarity=2, detection=0.9)                  # array(0.774)
+        confidence(0.8, 0.5, clarity=2, detection=0.9)                  # 0.797
     """
 
     intercept: float
@@ -93,7 +93,8 @@ class Confidence:
         if contribution is None and self.contribution:
             raise ValueError(f"Confidence expects contributions (their weight is {self.contribution}), found none; pass them")
         parts = zip(predictors(activation, clarity, detection, contribution), list(asdict(self).values())[1:])
-        return 1 / (1 + np.exp(-np.asarray(self.intercept + sum(weight * values for values, weight in parts))))
+        logit = self.intercept + sum(weight * values for values, weight in parts)
+        return np.exp(-np.logaddexp(0.0, -logit))
 
     def to_dict(self) -> dict[str, float]:
         """The parameters by name, for JSON."""

@@ -1,0 +1,256 @@
+"""The parameters of confidence: how likely a label fits, fitted on what a judge read.
+
+``python -m recipes.confidence --verdicts FILE --hypotheses FILE [--pairs FILE] [--out FILE]``. Detection is a score made of the
+very verdicts that are to be predicted, so each verdict is left out of its own feature's detection.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+
+from pyterrier_xetrieval.core.confidence import Confidence, predictors
+from pyterrier_xetrieval.store.files import replacing
+from recipes.calibration import isotonic, kept, log_loss, reliability, show_errors
+from recipes.command import Command
+
+WEIGHTS = ("activation", "clarity", "detection")
+BY_ROW = (*WEIGHTS, "contribution")
+FORMS = (WEIGHTS[:1], WEIGHTS[:2], WEIGHTS)
+ROW = ("pair", "verdict", "query_activation", "document_activation", "clarity", "detection", "contribution")
+FITS = 2  # the verdict of a reader on a row that clearly fits both texts
+PASSES = 6  # of filling in the verdicts left out; what is still wrong becomes about a quarter with each
+START = Confidence(intercept=0.0, activation=1.0, clarity=1.0, detection=1.0)
+FOLDS = 5
+SHORT, LONG = 15, 38  # words: about a query, about a whole window of a document
+STRONG = 0.3  # of the maximum: the rule without a model, for comparison
+
+
+def read_excerpts(verdicts: Path, hypotheses: Path) -> pd.DataFrame:
+    """The excerpts that switch their feature on, with the judge's verdict.
+
+    Args:
+        verdicts: JSON lines ``{feature, texts: [{text, activation, active, verdict}]}``, plain or .gz.
+        hypotheses: tab-separated table with columns feature, clarity, max.
+
+    Raises:
+        ValueError: a column or a judged feature is missing, or there are no verdicts on active excerpts.
+
+    Returns:
+        columns feature, activation (over max), clarity, fits (0 or 1), words; and of the excerpt's feature hits, active
+        (how many fit, of how many) and false (share of the other texts that the label was found to fit).
+    """
+    table = pd.read_csv(hypotheses, sep="\t", quoting=3)
+    missing = {"feature", "clarity", "max"} - set(table.columns)
+    if missing:
+        raise ValueError(f"confidence expects columns feature, clarity, max in {hypotheses}, missing {sorted(missing)}")
+    known = table.set_index("feature")
+    rows: list[dict] = []
+    with (gzip.open if verdicts.suffix == ".gz" else open)(verdicts, "rt", encoding="utf-8") as lines:
+        for judged in map(json.loads, lines):
+            active = [text for text in judged["texts"] if text["active"]]
+            others = [text["verdict"] for text in judged["texts"] if not text["active"]]
+            if judged["feature"] not in known.index:
+                raise ValueError(f"confidence expects every judged feature in {hypotheses}, missing {judged['feature']}")
+            feature = known.loc[judged["feature"]]
+            of_feature = {
+                "feature": judged["feature"], "clarity": feature["clarity"], "active": len(active),
+                "hits": sum(text["verdict"] for text in active), "false": float(np.mean(others)) if others else 0.0,
+            }  # fmt: skip
+            rows += [
+                {"activation": text["activation"] / feature["max"], "fits": text["verdict"],
+                 "words": len(text["text"].replace("…", " ").split()), **of_feature} for text in active
+            ]  # fmt: skip
+    if not rows:
+        raise ValueError(f"confidence expects verdicts on texts that switch a feature on, found none in {verdicts}")
+    return pd.DataFrame(rows).astype({"clarity": np.float64, "fits": np.float64})
+
+
+def fit(excerpts: pd.DataFrame, use: Sequence[str] = WEIGHTS) -> Confidence:
+    """The likeliest parameters of :meth:`Confidence.of_text`; weights not in ``use`` are 0.
+
+    A verdict is left out of its feature's detection and stands there with its expected value instead. Without it the
+    score would know the answer; and with one verdict fewer it would be another score, lower beside strong excerpts
+    than beside weak ones, and less certain than the one that the parameters are for.
+    """
+    found, expected = START, np.full(len(excerpts), excerpts["fits"].mean())
+    for _ in range(PASSES):
+        detection = _detection(excerpts, np.arange(len(excerpts))[:, None], expected[:, None])
+        side = predictors(excerpts["activation"], excerpts["clarity"], detection, None)
+        found = _likeliest([side], excerpts["fits"].to_numpy(), use, found)
+        expected = found.of_text(excerpts["activation"], excerpts["clarity"], detection)
+    return found
+
+
+def fit_pairs(rows: pd.DataFrame, start: Confidence, use: Sequence[str] = WEIGHTS) -> Confidence:
+    """The likeliest parameters of :class:`Confidence` given verdicts on rows of explanations.
+
+    Args:
+        rows: columns verdict (2: clearly fits both texts; 1 and 0 do not), query_activation, document_activation (over
+            the feature's maximum), clarity, detection (NaN where unknown) and, if used, contribution.
+        start: parameters to begin with, those of single texts; what the rows do not tell stays near them.
+        use: names of the weights that may be above 0; may have ``contribution``.
+    """
+    known = (rows["clarity"], rows["detection"], rows["contribution"] if "contribution" in use else None)
+    sides = [predictors(rows[f"{side}_activation"], *known) for side in ("query", "document")]
+    return _likeliest(sides, (rows["verdict"] == FITS).to_numpy(np.float64), use, start)
+
+
+def _likeliest(sides: Sequence[Sequence[np.ndarray]], fits: np.ndarray, use: Sequence[str], start: Confidence) -> Confidence:
+    """Maximises the likelihood of ``Π_side sigmoid(w · predictors)``, weights from 0 up."""
+    from scipy.optimize import minimize
+
+    x = np.stack([np.column_stack([np.broadcast_to(p, fits.shape) for p in (1.0, *side)]) for side in sides])
+    names = list(start.to_dict())
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = x @ weights
+        log_p = np.minimum(-np.logaddexp(0, -logits).sum(axis=0), -1e-12)
+        value = fits * log_p + (1 - fits) * np.log(-np.expm1(log_p))
+        slope = (fits - (1 - fits) / np.expm1(-log_p)) * np.exp(-np.logaddexp(0, logits))
+        return -value.mean(), -np.einsum("sn,snp->p", slope, x) / len(fits)
+
+    bounds = [(None, None)] + [(0, None if name in use else 0) for name in names[1:]]
+    first = [value if name in (names[0], *use) else 0.0 for name, value in start.to_dict().items()]
+    found = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds)
+    return Confidence(**{name: round(float(value), 3) for name, value in zip(names, found.x)})
+
+
+def _detection(excerpts: pd.DataFrame, rows: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Detection of the feature of each line of ``rows``, whose verdicts are replaced by the ``expected``; ``[n]``."""
+    of_feature = excerpts[["hits", "active", "false"]].to_numpy(np.float64)[rows[:, 0]]
+    hits, active, false = of_feature.T
+    left_out = (excerpts["fits"].to_numpy()[rows] - expected).sum(axis=1)
+    return ((hits - left_out) / active + 1 - false) / 2
+
+
+def predict(confidence: Confidence, excerpts: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
+    """The probability that the label fits each excerpt, the verdicts of a line of ``rows`` being unknown.
+
+    Args:
+        rows: int ``[n, s]``; a line has ``s`` excerpts of one feature.
+
+    Returns:
+        float64 ``[n, s]``.
+    """
+    activation, clarity = (excerpts[name].to_numpy()[rows] for name in ("activation", "clarity"))
+    expected = confidence.of_text(activation, clarity)
+    for _ in range(PASSES):
+        expected = confidence.of_text(activation, clarity, _detection(excerpts, rows, expected)[:, None])
+    return expected
+
+
+def pairs_of(excerpts: pd.DataFrame) -> np.ndarray:
+    """All pairs of excerpts of one feature, int64 ``[m, 2]``."""
+    groups = excerpts.groupby("feature", sort=False).indices.values()
+    return np.array([pair for rows in groups for pair in combinations(rows, 2)], np.int64).reshape(-1, 2)
+
+
+def folds_of(groups: Sequence, seed: int) -> np.ndarray:
+    """Which of :data:`FOLDS` parts each row is in, int ``[n]``; a group (a feature, a pair) is in one."""
+    names, at = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < FOLDS:
+        raise ValueError(f"confidence expects at least {FOLDS} features or pairs to hold some out, found {len(names)}")
+    return np.random.default_rng(seed).permutation(len(names))[at] % FOLDS
+
+
+def held_out(excerpts: pd.DataFrame, pairs: np.ndarray, seed: int, use: Sequence[str] = WEIGHTS) -> tuple[np.ndarray, np.ndarray]:
+    """Of excerpts ``[n]`` and of both of ``pairs`` ``[m]``, the probability from parameters fitted on other features."""
+    fold, single = folds_of(excerpts["feature"], seed), np.arange(len(excerpts))[:, None]
+    of_text, of_pair = np.zeros(len(excerpts)), np.zeros(len(pairs))
+    for part in range(FOLDS):
+        found, own = fit(excerpts[fold != part], use), fold == part
+        of_text[own] = predict(found, excerpts, single[own])[:, 0]
+        both = own[pairs[:, 0]]
+        of_pair[both] = predict(found, excerpts, pairs[both]).prod(axis=1)
+    return of_text, of_pair
+
+
+def held_out_rows(rows: pd.DataFrame, start: Confidence, seed: int, use: Sequence[str] = WEIGHTS) -> np.ndarray:
+    """The confidence of rows of explanations from parameters fitted on other pairs, float64 ``[n]``."""
+    fold, out = folds_of(rows["pair"], seed), np.zeros(len(rows))
+    for part in range(FOLDS):
+        own = rows[fold == part]
+        contribution = own["contribution"] if "contribution" in use else None
+        found = fit_pairs(rows[fold != part], start, use)
+        out[fold == part] = found(
+            own["query_activation"], own["document_activation"], own["clarity"], own["detection"], contribution
+        )
+    return out
+
+
+def show_excerpts(excerpts: pd.DataFrame, seed: int) -> None:
+    """Prints how well confidence is calibrated on features that it was not fitted on, and what min_confidence keeps."""
+    fits, pairs = excerpts["fits"].to_numpy(), pairs_of(excerpts)
+    both = fits[pairs].prod(axis=1)
+    for use in FORMS:
+        of_text, of_pair = held_out(excerpts, pairs, seed, use)
+        show_errors(", ".join(use), {"texts": (of_text, fits), "pairs": (of_pair, both)})
+    levelled = isotonic(of_text, fits, folds_of(excerpts["feature"], seed))
+    show_errors("isotonic on the last", {"texts": (levelled, fits)})
+    words, clarity = excerpts["words"].to_numpy(), excerpts["clarity"].to_numpy()
+    short, long = words <= SHORT, words >= LONG
+    parts = {f"clarity {level:g}": clarity == level for level in np.unique(clarity)[::-1]}
+    parts |= {f"at most {SHORT} words": short, f"at least {LONG} words": long}
+    show_errors("texts", {name: (of_text[part], fits[part]) for name, part in parts.items() if part.any()})
+    first, second = pairs.T
+    parts = {
+        "short and long": (short[first] & long[second]) | (long[first] & short[second]),
+        "both short": short[first] & short[second], "both long": long[first] & long[second],
+    }  # fmt: skip
+    show_errors("pairs", {name: (of_pair[part], both[part]) for name, part in parts.items() if part.any()})
+    strong = excerpts["activation"].to_numpy() > STRONG
+    for name, p, observed, chosen in (
+        ("texts", of_text, fits, strong), ("pairs", of_pair, both, strong[pairs].all(axis=1)),
+    ):  # fmt: skip
+        click.echo(f"\n{name}\n{reliability(p, observed).round(3).to_string()}")
+        click.echo(kept(p, observed, {f"activation > {STRONG} of maximum": chosen}).round(3).to_string())
+
+
+def refit(rows: pd.DataFrame, start: Confidence, seed: int) -> Confidence:
+    """Parameters from rows of explanations, with contributions where these lower the log loss of pairs held out; prints it."""
+    fits = (rows["verdict"] == FITS).to_numpy(np.float64)
+    known = (rows[name] for name in ("query_activation", "document_activation", "clarity", "detection"))
+    forms = {WEIGHTS: held_out_rows(rows, start, seed), BY_ROW: held_out_rows(rows, start, seed, BY_ROW)}
+    use = min(forms, key=lambda use: log_loss(forms[use], fits))
+    named = {"as fitted on texts": start(*known)} | {", ".join(use): p for use, p in forms.items()}
+    show_errors("rows", {name: (p, fits) for name, p in named.items()})
+    click.echo(f"\nrows\n{reliability(forms[use], fits).round(3).to_string()}\n{kept(forms[use], fits, {}).round(3).to_string()}")
+    return fit_pairs(rows, start, use)
+
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command(cls=Command, interrupted="Nothing was written.", context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--verdicts", required=True, type=_FILE, help="What a judge said of excerpts, JSON lines, plain or .gz.")
+@click.option("--hypotheses", required=True, type=_FILE, help="Table with columns feature, clarity, max.")
+@click.option("--pairs", type=_FILE, help=f"Verdicts on rows of explanations, a table: {', '.join(ROW)}.")
+@click.option("--seed", default=0, show_default=True, help="Of the parts held out.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The parameters, JSON.")
+def main(verdicts: Path, hypotheses: Path, pairs: Path | None, seed: int, out: Path | None) -> None:
+    """Fit the confidence of labels on what judges read, and show how well it is calibrated on what they read elsewhere."""
+    excerpts = read_excerpts(verdicts, hypotheses)
+    show_excerpts(excerpts, seed)
+    found = fit(excerpts)
+    if pairs is not None:
+        rows = pd.read_csv(pairs, sep="\t")
+        missing = set(ROW) - set(rows.columns)
+        if missing:
+            raise ValueError(f"confidence expects columns {', '.join(ROW)} in {pairs}, missing {sorted(missing)}")
+        found = refit(rows, found, seed)
+    click.echo(f"\n{json.dumps(found.to_dict())}")
+    if out is not None:
+        with replacing(out) as file:
+            json.dump(found.to_dict(), file, indent=1)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m recipes.confidence")

@@ -1,0 +1,101 @@
+"""How likely a label fits both texts: the numbers, the order, what is not known, the parameters as JSON."""
+
+import json
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pyterrier_xetrieval.core.confidence import UNKNOWN_CLARITY, UNKNOWN_DETECTION, Confidence
+
+FITTED = Confidence(intercept=-2.0, activation=3.0, clarity=1.0, detection=4.0)
+NAN = float("nan")
+shares = st.floats(0, 1)
+labels = st.tuples(st.floats(0, 2), st.floats(0.5, 1))
+
+
+def test_one_text_by_hand():
+    # at half of the maximum: exp(-2 + 2 + 4 * .75) * .5 ** 3 = exp(3) / 8 are the odds
+    odds = np.exp(3) / 8
+    assert FITTED.of_text(0.5, 2, 0.75) == pytest.approx(odds / (1 + odds))
+
+
+def test_a_pair_is_the_product_of_its_texts():
+    found = FITTED([0.9, 0.3], [0.4, 0.3], [2, 1], [0.9, 0.6])
+    sides = [FITTED.of_text(side, [2, 1], [0.9, 0.6]) for side in ([0.9, 0.3], [0.4, 0.3])]
+    assert found.dtype == np.float64 and found.shape == (2,)
+    np.testing.assert_allclose(found, sides[0] * sides[1])
+    np.testing.assert_array_equal(FITTED([0.4], [0.9], 2, 0.9), found[:1])  # either side is as good as the other
+
+
+def test_shapes_are_joined_and_inputs_stay():
+    activation = np.linspace(0.1, 1, 6, dtype=np.float32).reshape(2, 3)
+    activation.setflags(write=False)
+    found = FITTED(activation, activation, np.array([2.0, NAN, 0.0]), 0.8)
+    assert found.shape == (2, 3) and found.dtype == np.float64
+    assert found[1, 0] == FITTED(activation[1, 0], activation[1, 0], 2, 0.8)
+
+
+@given(shares, shares, labels, st.integers(0, 3), shares)
+def test_more_never_lowers_it(query, document, label, which, more):
+    before = [query, document, *label]
+    after = list(before)
+    after[which] += more
+    assert 0 <= FITTED(*before) <= FITTED(*after) <= 1
+
+
+@pytest.mark.parametrize("nothing", [0.0, NAN, -0.0])
+def test_not_active_or_of_unknown_maximum_is_never_believed(nothing):
+    assert FITTED(nothing, 1.0, 2, 1.0) < 1e-12 > FITTED(1.0, nothing, 2, 1.0)
+
+
+def test_over_the_maximum_counts_as_the_maximum():
+    assert FITTED([1.7, np.inf], 0.5, 2, 0.9).tolist() == [FITTED(1.0, 0.5, 2, 0.9)] * 2
+
+
+def test_unknown_labels_are_the_least_believed():
+    unknown = FITTED(0.8, 0.7)
+    assert unknown == FITTED(0.8, 0.7, UNKNOWN_CLARITY, UNKNOWN_DETECTION) == FITTED(0.8, 0.7, NAN, NAN)
+    assert (FITTED(0.8, 0.7, [0, 0, 1], [0.51, 0.6, NAN]) > unknown).all()
+    assert FITTED(0.8, 0.7, detection=0.9) == FITTED(0.8, 0.7, 0, 0.9) > unknown
+    assert FITTED(1.0, 1.0) == pytest.approx(0.25)  # exp(-2 + 4 * .5) = 1: half for each text
+
+
+def test_extreme_logits_do_not_overflow():
+    steep = Confidence(intercept=0.0, activation=200.0, clarity=900.0, detection=0.0)
+    with np.errstate(all="raise", under="ignore"):
+        assert steep.of_text([0.0, 1.0], 2).tolist() == [0.0, 1.0]
+
+
+def test_contributions_count_where_they_were_fitted():
+    weighs = replace(FITTED, contribution=10.0)
+    low, high = weighs(0.5, 0.5, 2, 0.8, [0.0, 0.1])
+    assert low == FITTED(0.5, 0.5, 2, 0.8) < high
+    assert FITTED(0.5, 0.5, 2, 0.8, 0.1) == low
+    with pytest.raises(ValueError, match=r"expects contributions \(their weight is 10.0\), found none"):
+        weighs(0.5, 0.5, 2, 0.8)
+
+
+def test_parameters_survive_json():
+    again = Confidence.from_dict(json.loads(json.dumps(FITTED.to_dict())))
+    assert again == FITTED and hash(again) == hash(FITTED)
+    with pytest.raises(FrozenInstanceError):
+        again.intercept = 0.0
+
+
+@pytest.mark.parametrize("changed", [{"slope": 1.0}, {"contribution": None}])
+def test_other_parameters_are_refused(changed):
+    parameters = {**FITTED.to_dict(), **changed}
+    kept = {name: value for name, value in parameters.items() if value is not None}
+    with pytest.raises(ValueError, match="expects the parameters .*, found .*; fit them again"):
+        Confidence.from_dict(kept)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("activation", -0.1), ("clarity", NAN), ("intercept", float("inf")), ("detection", "4"), ("clarity", True)]
+)
+def test_senseless_parameters_are_refused(name, value):
+    with pytest.raises(ValueError, match=f"expects {name} to be a finite number.*, found {value!r}"):
+        replace(FITTED, **{name: value})
