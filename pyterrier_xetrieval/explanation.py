@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from html import escape
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyterrier as pt
 
 from .core.attribution import Attribution
-from .labels import FeatureNames
+from .labels import FeatureNames, reading
+from .word_evidence import WordEvidence
 
 OTHER, BIAS, RESIDUAL = "other features", "bias", "not explained by the dictionary"
+WEAK = "weakly shared features"
+
+
+class ShownFeature(NamedTuple):
+    """One row of an explanation, as a reader sees it.
+
+    Attributes:
+        feature: its id; label: what it is called; of a label with two readings, the one that the words support.
+        confidence: the probability that the label fits query and document; NaN where nobody measured it.
+        contribution: the feature's part of the score.
+        query_words, document_words: the phrases that carry it, strongest first; empty without evidence.
+    """
+
+    feature: int
+    label: str
+    confidence: float
+    contribution: float
+    query_words: tuple[str, ...]
+    document_words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """``“sort” ↔ “sorted”, “ascending” · ordering things``."""
+        sides = [", ".join(f"“{word}”" for word in words) or "…" for words in (self.query_words, self.document_words)]
+        return f"{sides[0]} ↔ {sides[1]} · {self.label}" if self.query_words or self.document_words else self.label
 
 
 class Explanation:
@@ -28,8 +53,11 @@ class Explanation:
         qid, docno: the pair.
         parts: the scores of pairs taken apart; row: which of them this pair is.
         views: names of the ``V`` views, ``"original"`` first, then the aspects.
-        labels: what the features are called.
+        labels: what the features are called, and how far to trust it.
         top: how many features :func:`repr` and the notebook card spell out.
+        min_confidence: the confidence from which on a feature is shown; the others are counted as weakly shared. It changes
+            no number. Where nobody measured the confidence of the labels, every feature is shown.
+        evidence: the words that carry the features, if somebody looked.
 
     Attributes:
         score: float, ``Σ_v w_v ⟨q, v⟩`` over ``views``.
@@ -44,20 +72,28 @@ class Explanation:
 
         e = pipeline.search("sort a list by two keys").explanation[0]
         print(e)
+        e.sentence()                                   # in words
+        e.shown                                        # the features to read: label, confidence, contribution, words
         e.labels[e.features[0]], e.contributions[0], e.shared / e.score, e.to_dict()
     """
 
-    __slots__ = ("_parts", "_row", "docno", "labels", "qid", "top", "views")
+    __slots__ = ("_parts", "_row", "docno", "evidence", "labels", "min_confidence", "qid", "top", "views")
 
     def __init__(
-        self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top: int = 10
-    ):
+        self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top: int = 10,
+        min_confidence: float = 0.0, evidence: WordEvidence | None = None,
+    ):  # fmt: skip
         self.qid, self.docno, self._parts, self._row = qid, docno, parts, row
-        self.views, self.labels, self.top = views, labels, top
+        self.views, self.labels, self.top, self.min_confidence, self.evidence = views, labels, top, min_confidence, evidence
 
     def __reduce__(self) -> tuple:  # a copy, or a pickle, takes its own pair along and no other, and no other labels
-        own = self._parts.pair(self._row), 0, self.views, self.labels.only(self.features.tolist()), self.top
-        return Explanation, (self.qid, self.docno, *own)
+        own = self._parts.pair(self._row), 0, self.views, self.labels.only(self.features.tolist())
+        return Explanation, (self.qid, self.docno, *own, self.top, self.min_confidence, self.evidence)
+
+    def with_evidence(self, evidence: WordEvidence) -> Explanation:
+        """The same explanation with the words behind its features."""
+        own = self._parts, self._row, self.views, self.labels, self.top, self.min_confidence
+        return Explanation(self.qid, self.docno, *own, evidence)
 
     def __eq__(self, other: object) -> bool:
         """The same pair with the same numbers."""
@@ -100,6 +136,45 @@ class Explanation:
     @property
     def document_activations(self) -> np.ndarray:
         return self._parts.document_activation[self._parts.listed(self._row)]
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability that each shared feature's label fits query and document, float64 ``[s]``; NaN if unknown.
+
+        It depends on how strong the feature is in both texts (in the document's own vector, not in views of it), and on
+        how well the label stood its tests.
+        """
+        return self.labels.confidence_of(self.features, self.query_activations, self.document_activations[:, 0])
+
+    @property
+    def rows(self) -> list[ShownFeature]:
+        """The shared features to read: those whose confidence is at least ``min_confidence``, largest contribution first."""
+        return [self._shown_feature(i, c) for i, c in enumerate(self.confidence.tolist()) if not c < self.min_confidence]
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """:attr:`rows` as a table: ``feature``, ``label``, ``confidence``, ``contribution``, ``query_words``, ``document_words``."""
+        return pd.DataFrame(self.rows, columns=list(ShownFeature._fields))
+
+    @property
+    def weakly_shared(self) -> tuple[int, float]:
+        """How many shared features are not shown because their labels may not fit, and their part of the score."""
+        weak = self.confidence < self.min_confidence
+        return int(weak.sum()), float(self.contributions[weak].sum(dtype=np.float64))
+
+    def sentence(self) -> str:
+        """The explanation in one sentence.
+
+        Example::
+
+            Retrieved mainly for *ordering* (“sort” ↔ “sorted”) and *lists* (“list”); 86 % of the score is in 39 shared
+            features, 12 of them shown.
+        """
+        rows = self.rows
+        named = [f"*{row.label}*{_in_words(row)}" for row in rows[:2]]
+        for_what = f"mainly for {' and '.join(named)}" if named else "for features whose labels may not fit these texts"
+        share = f"{100 * self.shared / self.score:.0f} %" if self.score else "none"
+        return f"Retrieved {for_what}; {share} of the score is in {len(self)} shared features, {len(rows)} of them shown."
 
     def __len__(self) -> int:
         """The number of shared features, ``|O(q,d)|``."""
@@ -169,7 +244,7 @@ class Explanation:
         ``query_id``, ``doc_id``, ``shared_features``, ``per_view_shared_features`` and ``feature_explanations`` are
         the released program's keys; ``score``, ``parts`` and ``features`` are the attribution.
         """
-        ids = sorted(self.features.tolist())
+        ids, confidence = sorted(self.features.tolist()), self.confidence
         return {
             "query_id": _plain(self.qid),
             "doc_id": _plain(self.docno),
@@ -186,14 +261,29 @@ class Explanation:
                     "query_activation": float(self.query_activations[i]),
                     "document_activations": dict(zip(self.views, map(float, self.document_activations[i]))),
                     "contribution": float(self.contributions[i]),
+                    "confidence": None if np.isnan(confidence[i]) else float(confidence[i]),
+                    "shown": not confidence[i] < self.min_confidence,
+                    **self._words(i),
                 }
                 for i, j in enumerate(self.features)
             ],
         }
 
+    def _shown_feature(self, i: int, confidence: float) -> ShownFeature:
+        words = self._words(i) or {"query_words": [], "document_words": []}
+        label = reading(self.labels[int(self.features[i])], [*words["query_words"], *words["document_words"]])
+        sides = tuple(words["query_words"]), tuple(words["document_words"])
+        return ShownFeature(int(self.features[i]), label, confidence, float(self.contributions[i]), *sides)
+
+    def _words(self, i: int) -> dict[str, list[str]]:
+        """The phrases of both texts that carry the i-th shared feature; nothing without evidence."""
+        if self.evidence is None:
+            return {}
+        return {f"{side}_words": [phrase.text for phrase in self.evidence.phrases(side, i)] for side in ("query", "document")}
+
     def __repr__(self) -> str:
-        named = [f"{self.labels[j]} {c:+.3f}" for j, c in list(zip(self.features, self.contributions))[: self.top]]
-        named += ["…"] if len(self) > self.top else []
+        named = [f"{row.label} {row.contribution:+.3f}" for row in self.rows[: self.top]]
+        named += ["…"] if len(self) > len(named) else []
         return (
             f"Explanation({self.score:.3f} = {self.shared:+.3f} from {len(self)} shared features ({', '.join(named)})"
             f" {self.other:+.3f} other {self.bias:+.3f} bias {self.residual:+.3f} not explained)"
@@ -201,42 +291,40 @@ class Explanation:
 
     def __str__(self) -> str:
         lines = [f"score {self.score:.4f} of document {self.docno} for query {self.qid}, from views {', '.join(self.views)}"]
-        for name, value, views in self._lines():
-            lines.append(f"  {value:+.4f}  {name}{f'  ({views})' if views else ''}")
+        lines += [f"  {value:+.4f}  {name}" for name, value in self.lines()]
         return "\n".join(lines)
 
-    def _name(self, i: int) -> str:
-        """The label of the ``i``-th shared feature with its id, which tells apart those of one label."""
-        j = int(self.features[i])
-        return f"{self.labels.name(j)} [{j}]" if self.labels.name(j) else self.labels[j]
+    def lines(self) -> list[tuple[str, float]]:
+        """What is printed: the parts of the score, each with its name; together they are the score.
 
-    def _lines(self) -> list[tuple[str, float, str]]:
-        """The parts as (name, value, views), the features beyond ``top`` as one line."""
-        shown = min(self.top, len(self))
-        parts = [(self._name(i), float(self.contributions[i]), self.views_text(i)) for i in range(shown)]
-        if len(self) > shown:
-            rest = float(self.contributions[shown:].sum(dtype=np.float64))
-            parts.append((f"{len(self) - shown} more shared features", rest, ""))
-        return [*parts, (OTHER, self.other, ""), (BIAS, self.bias, ""), (RESIDUAL, self.residual, "")]
+        A feature's id follows its label, which tells those of one label apart.
+        """
+        rows, (weak, weak_part) = self.rows, self.weakly_shared
+        parts = [(_named(row), row.contribution) for row in rows[: self.top]]
+        if len(rows) > self.top:
+            rest = float(np.sum([row.contribution for row in rows[self.top :]]))
+            parts.append((f"{len(rows) - self.top} more shared features", rest))
+        if weak:
+            parts.append((f"{weak} {WEAK}", weak_part))
+        return [*parts, (OTHER, self.other), (BIAS, self.bias), (RESIDUAL, self.residual)]
 
     def _repr_html_(self) -> str:
-        lines = self._lines()
-        widest = max(abs(value) for _, value, _ in lines) or 1.0
-        shown = min(self.top, len(self))  # single features in colour, the rest in grey
-        colours = ["#4878a8" if value >= 0 else "#c05a4a" for _, value, _ in lines[:shown]] + ["#aaa"] * (len(lines) - shown)
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{escape(name)}</td>"
-            f"<td style='text-align:right;font-variant-numeric:tabular-nums'>{value:+.4f}</td>"
-            f"<td style='width:12em'><div style='height:.8em;width:{100 * abs(value) / widest:.1f}%;"
-            f"background:{colour}'></div></td>"
-            f"<td style='text-align:left;color:#777'>{escape(views)}</td></tr>"
-            for (name, value, views), colour in zip(lines, colours)
-        )
-        return (
-            f"<table class='tex2jax_ignore'><caption style='text-align:left'><b>{escape(str(self.docno))}</b> for query "
-            f"<b>{escape(str(self.qid))}</b>: score {self.score:.4f}, {len(self)} shared features</caption>"
-            f"<tr><th style='text-align:left'>part</th><th>contribution</th><th></th><th>views</th></tr>{rows}</table>"
-        )
+        from .explanation_html import table  # late: nobody needs it outside of a notebook
+
+        return table(self)
+
+
+def _named(row: ShownFeature) -> str:
+    return str(row) if row.label == f"feature {row.feature}" else f"{row} [{row.feature}]"
+
+
+def _in_words(row: ShownFeature) -> str:
+    """The strongest words of both texts, in brackets; one of them where both are the same word."""
+    both = [words[0] for words in (row.query_words, row.document_words) if words]
+    if not both:
+        return ""
+    same = len({word.casefold() for word in both}) == 1
+    return f" (“{both[0]}”)" if same else " (" + " ↔ ".join(f"“{word}”" for word in both) + ")"
 
 
 def _plain(value: object) -> object:

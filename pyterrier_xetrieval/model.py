@@ -12,17 +12,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import pandas as pd
 import pyterrier as pt
 import torch
 from safetensors.torch import load_file, save_file
 
 from . import __version__
 from .core.checks import check_aspect_name, distinct_aspects
+from .core.confidence import Confidence
 from .core.internalizer import Internalizer
 from .core.sae import SparseAutoencoder
 from .core.views import view_weights
 from .encoders import load_encoder
 from .labels import FeatureLabels
+from .stages.evidence import FeatureEvidence
 from .stages.explain import SAEExplainer
 from .stages.internalize import ReasoningInternalizer
 from .stages.intervene import FeatureIntervention
@@ -231,7 +234,12 @@ class Xetrieval(pt.Artifact):
     @property
     def labels(self) -> FeatureLabels:
         """Names of the dictionary's features."""
-        return self._part("labels", lambda: FeatureLabels.read(self._folder / LABELS, self.meta["sae"]["dict_size"]))
+        return self._part("labels", self._read_labels)
+
+    @property
+    def min_confidence(self) -> float:
+        """The confidence from which on a feature is shown unless told otherwise; 0 where nobody measured it: all are shown."""
+        return self.meta.get("min_confidence", 0.0)
 
     def check_aspects(self, aspects: Any, *, stage: str) -> tuple[str, ...]:
         """The given aspects as a tuple, or all of the model's if None; ValueError for one that it does not have."""
@@ -262,9 +270,61 @@ class Xetrieval(pt.Artifact):
         """Folds all views into ``doc_vec``, with this model's weights: :class:`~pyterrier_xetrieval.FoldViews`."""
         return FoldViews(self, batch_size=batch_size)
 
-    def explainer(self, *, threshold: float = 0.0, top: int = 10, refit: bool = True, batch_size: int = 512) -> SAEExplainer:
+    def explainer(
+        self,
+        *,
+        threshold: float = 0.0,
+        min_confidence: float | None = None,
+        top: int = 10,
+        refit: bool = True,
+        batch_size: int = 512,
+    ) -> SAEExplainer:
         """Explains results: :class:`~pyterrier_xetrieval.SAEExplainer`."""
-        return SAEExplainer(self, threshold=threshold, top=top, refit=refit, batch_size=batch_size)
+        return SAEExplainer(self, threshold=threshold, min_confidence=min_confidence, top=top, refit=refit, batch_size=batch_size)
+
+    def evidence(
+        self, encoder: BiEncoder | None = None, *, text_field: str | None = None, refit: bool = True, batch_size: int = 32
+    ) -> FeatureEvidence:
+        """Finds the words behind the features: :class:`~pyterrier_xetrieval.FeatureEvidence`."""
+        return FeatureEvidence(self, encoder, text_field=text_field, refit=refit, batch_size=batch_size)
+
+    def explain(self, query: str, text: str | None = None, *, texts: Sequence[str] | None = None) -> Any:
+        """Explains why this text answers this query, or several texts: two strings, no index and no frame.
+
+        The encoder is loaded once and kept. The views of the model that are in use take part in the score.
+
+        Args:
+            query: what was asked.
+            text: the document; or texts: several of them.
+
+        Returns:
+            The :class:`~pyterrier_xetrieval.Explanation` of ``text`` with its evidence; or a list of those of ``texts``,
+            in their order.
+
+        Raises:
+            ValueError: neither or both of ``text`` and ``texts``; something that is no text.
+
+        Example::
+
+            print(Xetrieval.default().explain("sort a list of words", "Return a new sorted list.").sentence())
+        """
+        if (text is None) == (texts is None):
+            raise ValueError("Xetrieval.explain expects one text or a list of texts, found neither or both")
+        if isinstance(texts, str):
+            raise ValueError(
+                "Xetrieval.explain expects texts to be a list of texts, found one text; give it as the second argument"
+            )
+        documents = [text] if texts is None else list(texts)
+        strangers = [type(t).__name__ for t in (query, *documents) if not isinstance(t, str)]
+        if strangers:
+            raise ValueError(f"Xetrieval.explain expects a query and texts as strings, found {strangers[0]}")
+        encoder = self._part("encoder", self.encoder)
+        frame = pd.DataFrame({"qid": "1", "query": query, "docno": [str(i) for i in range(len(documents))]})
+        frame[encoder.text_field] = pd.Series(documents, dtype=object)
+        frame["query_vec"] = list(encoder.encode_queries([query])) * len(documents)
+        frame["doc_vec"] = list(encoder.encode_docs(documents))
+        explained = (self.internalizer() >> self.explainer() >> self.evidence(encoder))(frame)["explanation"].tolist()
+        return explained if text is None else explained[0]
 
     def intervention(
         self, mode: Literal["erase", "keep_only", "scale"] = "erase", *,
@@ -319,6 +379,11 @@ class Xetrieval(pt.Artifact):
             own = {key.removeprefix(f"{aspect}."): w for key, w in state.items() if key.startswith(f"{aspect}.")}
             modules[aspect] = self._filled(Internalizer(self.dim, shape["hidden"]), own, INTERNALIZERS)
         return modules
+
+    def _read_labels(self) -> FeatureLabels:
+        known = self.meta.get("confidence")
+        confidence = None if known is None else Confidence.from_dict(known)
+        return FeatureLabels.read(self._folder / LABELS, self.meta["sae"]["dict_size"], confidence=confidence)
 
     def _read_sae(self) -> SparseAutoencoder:
         facts = self.meta["sae"]

@@ -30,6 +30,13 @@ def threshold_of(value: object, *, stage: str) -> float:
     return float(value)
 
 
+def share_of_one(value: object, name: str, *, stage: str) -> float:
+    """``value``, if it is a number from 0 to 1; else a ValueError that names the stage."""
+    if not isinstance(value, (int, float, np.number)) or not 0 <= value <= 1:
+        raise ValueError(f"{stage} expects {name} from 0 to 1, found {value!r}")
+    return float(value)
+
+
 def distinct_aspects(aspects: object, *, stage: str) -> tuple[str, ...]:
     """``aspects`` as a tuple; ValueError for a single string, no sequence, or a name given twice."""
     if isinstance(aspects, str) or not isinstance(aspects, Iterable):

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.attribution import Attribution, explain_vectors
-from ..core.checks import positive_int, threshold_of
+from ..core.checks import positive_int, share_of_one, threshold_of
 from ..explanation import Explanation
 from ..labels import FeatureNames
 from .base import RowWiseStage
@@ -30,6 +30,8 @@ class SAEExplainer(RowWiseStage):
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         threshold: τ, a feature is active when its activation is above it (Eq. 4).
+        min_confidence: the probability that its label fits both texts from which on a feature is shown; None for the
+            model's own. It decides what a reader sees and changes no number.
         top: how many features the printed form of an explanation spells out; the object holds all.
         refit: write each view as the least-squares combination of its active features' directions instead of the
             encoder's own activations. Which features are active does not change; the part of the score that the
@@ -46,8 +48,14 @@ class SAEExplainer(RowWiseStage):
         pipeline.search("sort a list by two keys").iloc[0].explanation
     """
 
-    def __init__(self, model: Xetrieval, *, threshold: float = 0.0, top: int = 10, refit: bool = True, batch_size: int = 512):
+    def __init__(
+        self, model: Xetrieval, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10, refit: bool = True,
+        batch_size: int = 512,
+    ):  # fmt: skip
         self.model, self.refit = model, refit
+        self.min_confidence = (
+            None if min_confidence is None else share_of_one(min_confidence, "min_confidence", stage="SAEExplainer")
+        )
         self.threshold = threshold_of(threshold, stage="SAEExplainer")
         self.top = positive_int(top, "top", stage="SAEExplainer")
         self.batch_size = positive_int(batch_size, "batch_size", stage="SAEExplainer")
@@ -64,16 +72,19 @@ class SAEExplainer(RowWiseStage):
             self.model.sae, queries, query_rows, documents, rows, weights=(1.0, *weights.values()),
             threshold=self.threshold, refit=self.refit, batch_size=self.batch_size,
         )  # fmt: skip
-        named = inp["qid"].tolist(), inp["docno"].tolist()
-        views = ("original", *weights)
-        return columns.assign(explanation=explanations(*named, parts, views=views, labels=self.model.labels, top=self.top))
+        found = explanations(
+            inp["qid"].tolist(), inp["docno"].tolist(), parts, views=("original", *weights), labels=self.model.labels,
+            top=self.top, min_confidence=self.model.min_confidence if self.min_confidence is None else self.min_confidence,
+        )  # fmt: skip
+        return columns.assign(explanation=found)
 
 
 def explanations(
-    qids: list[str], docnos: list[str], parts: Attribution, *, views: tuple[str, ...], labels: FeatureNames, top: int
-) -> np.ndarray:
+    qids: list[str], docnos: list[str], parts: Attribution, *, views: tuple[str, ...], labels: FeatureNames, top: int,
+    min_confidence: float = 0.0,
+) -> np.ndarray:  # fmt: skip
     """One :class:`~pyterrier_xetrieval.Explanation` for each pair, object ``[n]``."""
     column = np.empty(len(qids), dtype=object)
     pairs = enumerate(zip(qids, docnos))
-    column[:] = [Explanation(qid, docno, parts, row, views, labels, top) for row, (qid, docno) in pairs]
+    column[:] = [Explanation(qid, docno, parts, row, views, labels, top, min_confidence) for row, (qid, docno) in pairs]
     return column

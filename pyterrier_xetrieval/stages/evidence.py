@@ -1,0 +1,104 @@
+"""The stage that finds the words behind each shared feature of an explanation."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ..core.checks import positive_int
+from ..core.codes import encode_views, join_views
+from ..core.evidence import WordVectors, pair_evidence
+from ..explanation import Explanation
+from ..token_vectors import TokenEncoder
+from ..word_evidence import WordEvidence
+from .base import RowWiseStage
+from .columns import VectorColumns
+from .score import views_of
+
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
+
+    from ..model import Xetrieval
+
+
+class FeatureEvidence(RowWiseStage):
+    """Adds to each explanation the words of query and document that carry its features.
+
+    Needs ``query``, the text of the documents, ``query_vec``, ``doc_vec`` and ``explanation``; gives the same explanations
+    with their :attr:`~pyterrier_xetrieval.Explanation.evidence`. Each distinct query and document is read once, in one
+    forward pass of the encoder (a page of ten costs what encoding ten texts costs).
+
+    For an encoder that averages its token vectors (MiniLM, E5, GTE, mpnet), the vector is a sum over tokens, and so is
+    everything that is read off it by a dot product: the words' parts add up exactly to activations, contributions and
+    score. Other encoders are asked again without each word in turn, which costs as many passes as there are words.
+
+    Args:
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        encoder: the encoder of the vectors; None for the model's own.
+        text_field: the column with the documents' text; None for the encoder's own field.
+        refit: as in the explainer before.
+        batch_size: texts read at once.
+
+    Raises:
+        ValueError: an explanation that is missing, or that another dictionary made; a missing text.
+
+    Example::
+
+        explain = dense >> dataset.text_loader() >> model.explainer() >> model.evidence()
+        print(explain.search("sort a list by two keys").explanation[0])
+    """
+
+    label = "Evidence"
+
+    def __init__(
+        self, model: Xetrieval, encoder: BiEncoder | None = None, *, text_field: str | None = None, refit: bool = True,
+        batch_size: int = 32,
+    ):  # fmt: skip
+        self.model, self.encoder, self.refit = model, encoder, refit
+        self.text_field = text_field or getattr(encoder, "text_field", "text")
+        self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureEvidence")
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        self.check(inp, ["qid", "docno", "query", self.text_field, "query_vec", "doc_vec", "explanation"])
+        if not len(inp):
+            return inp
+        explained = inp["explanation"].tolist()
+        for e in explained:
+            if not isinstance(e, Explanation) or e.labels.dict_size != self.model.sae.dict_size:
+                raise ValueError(f"{self!r} expects explanations by its model's dictionary, found {type(e).__name__}")
+        weights = views_of(inp, self.model)
+        columns = VectorColumns(inp, dim=self.model.dim, stage=self)
+        queries, query_rows = columns.queries()
+        documents, doc_rows = columns.documents(list(weights))
+        sae, modules = self.model.sae, [self.model.internalizers[aspect] for aspect in weights]
+        codes = join_views(encode_views(sae, documents, refit=self.refit, batch_size=512), sae.dict_size)
+        query_texts, document_texts = self._texts(inp, "query"), self._texts(inp, self.text_field)
+        query_words, document_words = self._words(query_texts, "query"), self._words(document_texts, "document")
+        found = np.empty(len(inp), dtype=object)
+        for i, (e, query, document) in enumerate(zip(explained, query_texts, document_texts)):
+            tables = pair_evidence(
+                sae, modules, query_words[query], queries[query_rows[i]], document_words[document],
+                [view[doc_rows[i]] for view in documents], codes, int(doc_rows[i]), e.features,
+                weights=(1.0, *weights.values()), refit=self.refit,
+            )  # fmt: skip
+            found[i] = e.with_evidence(WordEvidence(query, document, tables))
+        return columns.assign(explanation=found)
+
+    def _texts(self, inp: pd.DataFrame, column: str) -> list[str]:
+        texts = inp[column].tolist()
+        for row, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise ValueError(f"{self!r} expects a text in {column} of every row, found {text!r} in row {row}")
+        return texts
+
+    def _words(self, texts: list[str], side: str) -> dict[str, WordVectors]:
+        distinct = list(dict.fromkeys(texts))
+        return dict(zip(distinct, self._readers[side].words(distinct)))
+
+    @cached_property
+    def _readers(self) -> dict[str, TokenEncoder]:
+        encoder = self.model.encoder() if self.encoder is None else self.encoder
+        return {side: TokenEncoder(encoder, side, batch_size=self.batch_size) for side in ("query", "document")}

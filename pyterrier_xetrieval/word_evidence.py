@@ -1,0 +1,101 @@
+"""The words of a query and a document behind one explanation, as text and as tables."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from .core.evidence import Evidence, WordTable
+from .words import Phrase, phrases
+
+SIDES = ("query", "document")
+_NO_WORD = ("special tokens", "prompt", "constants", "stored vector")  # the last columns of a table, in its order
+
+
+class WordEvidence:
+    """Which words of a query and of a document carry each shared feature.
+
+    For encoders that average their token vectors, the parts are exact: a feature's row adds up to its contribution, and
+    a word's column to its part of the score. For others they are leave-out: what is lost without the word.
+
+    Args:
+        query, document: the two texts.
+        tables: the parts by feature and word.
+
+    Example::
+
+        evidence = results.explanation[0].evidence
+        evidence.phrases("document", 0)                    # where the first feature is, strongest phrase first
+        evidence.table("document").sum()                   # each word's part of the score
+    """
+
+    def __init__(self, query: str, document: str, tables: Evidence):
+        self.query, self.document, self.tables = query, document, tables
+
+    @property
+    def exact(self) -> bool:
+        """Whether the parts of both texts add up to the score."""
+        return self.tables.query.exact and self.tables.document.exact
+
+    @property
+    def stopped_at(self) -> int | None:
+        """The first character of the document that the encoder did not read; None if it read the whole text."""
+        return self.tables.document.stopped_at
+
+    def phrases(self, side: str, i: int) -> list[Phrase]:
+        """The phrases of a text that carry the i-th shared feature, strongest first, three at most.
+
+        Args:
+            side: ``"query"`` or ``"document"``.
+
+        Raises:
+            ValueError: another side.
+        """
+        text, table = self._side(side)
+        return _phrases(text, table, i)
+
+    def table(self, side: str) -> pd.DataFrame:
+        """The parts of the score by feature and word, float64.
+
+        A row for each shared feature (its id), then ``other features``, ``bias`` and ``not explained``; a column for each
+        word (``word@start``, where it is in the text), then what no word carries: special tokens, the prompt, constants,
+        and what only the stored vector has. If the evidence is exact, every row adds up to a part of the explanation.
+
+        Raises:
+            ValueError: another side.
+        """
+        text, table = self._side(side)
+        words = [f"{text[start:stop]}@{start}" for start, stop in table.spans.tolist()]
+        rows = [*self.tables.features.tolist(), "other features", "bias", "not explained"]
+        return pd.DataFrame(table.values, index=pd.Index(rows, name="feature", dtype=object), columns=[*words, *_NO_WORD])
+
+    def _side(self, side: str) -> tuple[str, WordTable]:
+        if side not in SIDES:
+            raise ValueError(f"WordEvidence expects side to be one of {SIDES}, found {side!r}")
+        return (self.query, self.tables.query) if side == "query" else (self.document, self.tables.document)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, WordEvidence):
+            return NotImplemented
+        same = all(np.array_equal(self._side(s)[1].values, other._side(s)[1].values) for s in SIDES)
+        return same and (self.query, self.document) == (other.query, other.document)
+
+    def __hash__(self) -> int:
+        return hash((self.query, self.document))
+
+    def __repr__(self) -> str:
+        return f"WordEvidence({len(self.tables.features)} features, {'exact' if self.exact else 'leave-out'})"
+
+
+@lru_cache(maxsize=4096)
+def _cached(text: str, spans: bytes, shares: bytes) -> tuple[Phrase, ...]:
+    return tuple(phrases(text, np.frombuffer(spans, np.int32).reshape(-1, 2), np.frombuffer(shares, np.float64)))
+
+
+def _phrases(text: str, table: WordTable, i: int) -> list[Phrase]:
+    shares = table.words[i]
+    if shares.sum() < 0:  # a feature that counts against the document: the words that carry it pull down
+        shares = -shares
+    return list(_cached(text, table.spans.astype(np.int32).tobytes(), shares.tobytes()))
