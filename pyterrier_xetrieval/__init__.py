@@ -10,11 +10,12 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .checkpoints import read_released, read_sae, write_sae
     from .core.sae import SparseAutoencoder, SparseCodes
     from .datasets import beir_folder, benchmark, pool, pydocs, sample
-    from .encoders import MiniLM, SentenceEncoder
-    from .explanation import Explanation, explanation_frame
+    from .explanation import Explanation
+    from .explanation_tables import explanation_frame
     from .index import XetrievalIndex
     from .labels import FeatureLabels
     from .model import Xetrieval
+    from .sentence_encoders import MiniLM, SentenceEncoder
     from .stages.explain import SAEExplainer
     from .stages.internalize import ReasoningInternalizer
     from .stages.intervene import FeatureIntervention
@@ -29,11 +30,12 @@ __getattr__, __dir__, __all__ = attach(
         ".checkpoints": ["read_released", "read_sae", "write_sae"],
         ".core.sae": ["SparseAutoencoder", "SparseCodes"],
         ".datasets": ["beir_folder", "benchmark", "pool", "pydocs", "sample"],
-        ".encoders": ["MiniLM", "SentenceEncoder"],
-        ".explanation": ["Explanation", "explanation_frame"],
+        ".explanation": ["Explanation"],
+        ".explanation_tables": ["explanation_frame"],
         ".index": ["XetrievalIndex"],
         ".labels": ["FeatureLabels"],
         ".model": ["Xetrieval"],
+        ".sentence_encoders": ["MiniLM", "SentenceEncoder"],
         ".stages.explain": ["SAEExplainer"],
         ".stages.internalize": ["ReasoningInternalizer"],
         ".stages.intervene": ["FeatureIntervention"],

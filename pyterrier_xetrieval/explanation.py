@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 
 from .core.attribution import Attribution
-from .labels import FeatureNames, reading
+from .explanation_tables import BIAS, OTHER, RESIDUAL, compared
+from .feature_names import FeatureNames, reading
 from .word_evidence import WordEvidence
 
-OTHER, BIAS, RESIDUAL = "other features", "bias", "not explained by the dictionary"
 WEAK = "weakly shared features"
 
 
@@ -39,6 +38,26 @@ class ShownFeature(NamedTuple):
         return f"{sides[0]} ↔ {sides[1]} · {self.label}" if self.query_words or self.document_words else self.label
 
 
+class OtherRanking(NamedTuple):
+    """A ranking by another score than the one that is explained: re-ranked, fused or hybrid results.
+
+    Attributes:
+        score: the document's score in the frame.
+        place: where the explained score would put it among the frame's results of the query, from 0; of: how many there are.
+    """
+
+    score: float
+    place: int
+    of: int
+
+    def sentence(self, explained: float) -> str:
+        """Which score is explained, and what it is in the ranking."""
+        return (
+            f"This explains the score {explained:.4f} of the vectors, which alone would put the document at place "
+            f"{self.place + 1} of {self.of}; the results are ranked by another score ({self.score:.4f})."
+        )
+
+
 class Explanation:
     """Why this document got this score: ``score = Σ contributions + other + bias + residual``.
 
@@ -58,6 +77,7 @@ class Explanation:
         min_confidence: the confidence from which on a feature is shown; the others are counted as weakly shared. It changes
             no number. Where nobody measured the confidence of the labels, every feature is shown.
         evidence: the words that carry the features, if somebody looked.
+        ranking: where the document stands in the frame, if the frame ranks by another score than the one explained.
 
     Attributes:
         score: float, ``Σ_v w_v ⟨q, v⟩`` over ``views``.
@@ -77,23 +97,24 @@ class Explanation:
         e.labels[e.features[0]], e.contributions[0], e.shared / e.score, e.to_dict()
     """
 
-    __slots__ = ("_parts", "_row", "docno", "evidence", "labels", "min_confidence", "qid", "top", "views")
+    __slots__ = ("_parts", "_row", "docno", "evidence", "labels", "min_confidence", "qid", "ranking", "top", "views")
 
     def __init__(
         self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top: int = 10,
-        min_confidence: float = 0.0, evidence: WordEvidence | None = None,
+        min_confidence: float = 0.0, evidence: WordEvidence | None = None, ranking: OtherRanking | None = None,
     ):  # fmt: skip
         self.qid, self.docno, self._parts, self._row = qid, docno, parts, row
-        self.views, self.labels, self.top, self.min_confidence, self.evidence = views, labels, top, min_confidence, evidence
+        self.views, self.labels, self.top, self.min_confidence = views, labels, top, min_confidence
+        self.evidence, self.ranking = evidence, ranking
 
     def __reduce__(self) -> tuple:  # a copy, or a pickle, takes its own pair along and no other, and no other labels
         own = self._parts.pair(self._row), 0, self.views, self.labels.only(self.features.tolist())
-        return Explanation, (self.qid, self.docno, *own, self.top, self.min_confidence, self.evidence)
+        return Explanation, (self.qid, self.docno, *own, self.top, self.min_confidence, self.evidence, self.ranking)
 
     def with_evidence(self, evidence: WordEvidence) -> Explanation:
         """The same explanation with the words behind its features."""
         own = self._parts, self._row, self.views, self.labels, self.top, self.min_confidence
-        return Explanation(self.qid, self.docno, *own, evidence)
+        return Explanation(self.qid, self.docno, *own, evidence, self.ranking)
 
     def __eq__(self, other: object) -> bool:
         """The same pair with the same numbers."""
@@ -174,7 +195,8 @@ class Explanation:
         named = [f"*{row.label}*{_in_words(row)}" for row in rows[:2]]
         for_what = f"mainly for {' and '.join(named)}" if named else "for features whose labels may not fit these texts"
         share = f"{100 * self.shared / self.score:.0f} %" if self.score else "none"
-        return f"Retrieved {for_what}; {share} of the score is in {len(self)} shared features, {len(rows)} of them shown."
+        told = f"Retrieved {for_what}; {share} of the score is in {len(self)} shared features, {len(rows)} of them shown."
+        return told if self.ranking is None else f"{told} {self.ranking.sentence(self.score)}"
 
     def __len__(self) -> int:
         """The number of shared features, ``|O(q,d)|``."""
@@ -199,8 +221,12 @@ class Explanation:
         """The share of the score that the dictionary accounts for: 1 − residual / score."""
         return 1 - self.residual / self.score if self.score else float("nan")
 
-    def compare(self, other: Explanation) -> pd.DataFrame:
+    def compare(self, other: Explanation, *, across_queries: bool = False) -> pd.DataFrame:
         """Why this document scores higher than the other one (or the same one after an edit), part by part.
+
+        Args:
+            other: of the same query, by the same dictionary.
+            across_queries: compare explanations of two queries all the same.
 
         Returns:
             ``feature`` (Int64), ``label``, ``left`` and ``right`` (the contributions here and there, 0 where the feature
@@ -208,26 +234,23 @@ class Explanation:
             dictionary does not explain. ``difference`` adds up to ``self.score - other.score``.
 
         Raises:
-            ValueError: no explanation by a dictionary of as many features.
+            ValueError: no explanation by the same dictionary, or of another query.
 
         Example::
 
             first, second = results.explanation[:2]
             first.compare(second).head(5)
         """
-        if not isinstance(other, Explanation) or other.labels.dict_size != self.labels.dict_size:
-            raise ValueError(f"Explanation.compare expects another one by the same dictionary, found {type(other).__name__}")
-        sides = [pd.Series(e.contributions.astype(np.float64), index=e.features, dtype="float64") for e in (self, other)]
-        table = pd.concat(dict(zip(("left", "right"), sides)), axis=1).fillna(0.0).rename_axis("feature").reset_index()
-        table.insert(1, "label", [self.labels[j] for j in table["feature"]])
-        table["difference"] = table["left"] - table["right"]
-        table = table.sort_values("difference", key=abs, ascending=False, kind="stable")
-        rest = [(name, left, right, left - right) for name, left, right in zip(
-            (OTHER, BIAS, RESIDUAL), (self.other, self.bias, self.residual), (other.other, other.bias, other.residual)
-        )]  # fmt: skip
-        rest = pd.DataFrame(rest, columns=["label", "left", "right", "difference"]).assign(feature=pd.NA)
-        columns = ["feature", "label", "left", "right", "difference"]
-        return pd.concat([table.astype({"feature": "Int64"}), rest.astype({"feature": "Int64"})], ignore_index=True)[columns]
+        if not isinstance(other, Explanation):
+            raise ValueError(f"Explanation.compare expects another explanation, found {type(other).__name__}")
+        if (other.labels.dict_size, other.labels.dictionary) != (self.labels.dict_size, self.labels.dictionary):
+            raise ValueError("Explanation.compare expects another one by the same dictionary, found one by another dictionary")
+        if other.qid != self.qid and not across_queries:
+            raise ValueError(
+                f"Explanation.compare expects another one of query {self.qid!r}, found query {other.qid!r}; "
+                "to compare two queries all the same, set across_queries=True"
+            )
+        return compared(self, other)
 
     def views_of(self, i: int) -> list[str]:
         """The views in which the ``i``-th shared feature is active."""
@@ -292,7 +315,7 @@ class Explanation:
     def __str__(self) -> str:
         lines = [f"score {self.score:.4f} of document {self.docno} for query {self.qid}, from views {', '.join(self.views)}"]
         lines += [f"  {value:+.4f}  {name}" for name, value in self.lines()]
-        return "\n".join(lines)
+        return "\n".join(lines if self.ranking is None else [*lines, f"  {self.ranking.sentence(self.score)}"])
 
     def lines(self) -> list[tuple[str, float]]:
         """What is printed: the parts of the score, each with its name; together they are the score.
@@ -329,40 +352,3 @@ def _in_words(row: ShownFeature) -> str:
 
 def _plain(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
-
-
-def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
-    """All explanations of a result frame as one long table, one row for each part of each score.
-
-    Args:
-        results: a frame with an ``explanation`` column.
-
-    Returns:
-        Columns ``qid``, ``docno``, ``feature`` (Int64), ``label``, ``views`` (comma-separated), ``query_activation``,
-        ``document_activation`` (the largest over the views), ``contribution``, ``share`` (of the score). The last
-        three rows of each pair, whose ``feature`` is missing, are the other features, the bias and what the
-        dictionary does not explain, so that ``contribution`` adds up to the score of the pair.
-
-    Raises:
-        ValueError: a row whose ``explanation`` is none.
-
-    Example::
-
-        explanation_frame(pipeline.search("sort a list")).dropna(subset="feature").groupby("label").contribution.sum()
-    """
-    pt.validate.columns(results, includes=["explanation"])
-    rows = []
-    for e in results["explanation"].tolist():
-        if not isinstance(e, Explanation):
-            raise ValueError(f"explanation_frame expects an Explanation in every row, found {type(e).__name__}")
-        scale = e.score or float("nan")
-        strongest = e.document_activations.max(axis=1, initial=0.0)
-        own = (e.features, e.query_activations, strongest, e.contributions)
-        for i, (j, query, document, c) in enumerate(zip(*(values.tolist() for values in own))):
-            rows.append((e.qid, e.docno, j, e.labels[j], ",".join(e.views_of(i)), query, document, c, c / scale))
-        for name, value in ((OTHER, e.other), (BIAS, e.bias), (RESIDUAL, e.residual)):
-            rows.append((e.qid, e.docno, None, name, "", None, None, value, value / scale))
-    columns = ["qid", "docno", "feature", "label", "views"]
-    numbers = ["query_activation", "document_activation", "contribution", "share"]
-    frame = pd.DataFrame(rows, columns=columns + numbers)
-    return frame.astype({"feature": "Int64", **dict.fromkeys(numbers, "float64")})

@@ -4,90 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from .core.checks import short_repr
 from .core.confidence import Confidence
+from .feature_names import FeatureFacts, FeatureNames
 from .store.files import replacing
 
-
-class FeatureFacts(NamedTuple):
-    """What is known of a feature and its label, NaN where nothing is: how far to trust the label depends on it.
-
-    Attributes:
-        max_activation: the largest activation that was seen in a large and varied text.
-        clarity: 2 if nearly all texts that activate the feature fit one reading, 1 if most of the strong ones do, else 0.
-        detection: how well the label tells texts with the feature from others, 0.5 (chance) to 1.
-    """
-
-    max_activation: float = np.nan
-    clarity: float = np.nan
-    detection: float = np.nan
-
-
-class FeatureNames:
-    """What features of one dictionary are called, and how far to trust it.
-
-    Args:
-        names: feature to label, for those that have one.
-        dict_size: ``D``.
-        facts: feature to what is known of it.
-        confidence: the probability that a label fits two texts; None if nobody has measured it.
-
-    Example::
-
-        >>> names = FeatureNames({17: "sorting, order"}, dict_size=64)
-        >>> names[17], names[18]
-        ('sorting, order', 'feature 18')
-    """
-
-    def __init__(
-        self, names: Mapping[int, str], dict_size: int, facts: Mapping[int, FeatureFacts] | None = None,
-        confidence: Confidence | None = None,
-    ):  # fmt: skip
-        self._names, self.dict_size, self._facts, self.confidence = dict(names), dict_size, dict(facts or {}), confidence
-
-    def __getitem__(self, feature: int) -> str:
-        """What to call a feature: its label, or ``"feature 17"``; IndexError for one that the dictionary does not have."""
-        return self.name(feature) or f"feature {feature}"
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def name(self, feature: int) -> str:
-        """The label alone; the empty string where there is none."""
-        if not isinstance(feature, (int, np.integer)):
-            raise TypeError(f"{type(self).__name__} expects one feature id, found {feature!r}; find(words) looks in the labels")
-        if not 0 <= feature < self.dict_size:
-            raise IndexError(f"{type(self).__name__} expects features 0 … {self.dict_size - 1}, found {feature}")
-        return self._names.get(feature, "")
-
-    def facts(self, feature: int) -> FeatureFacts:
-        """What is known of a feature and its label."""
-        return self._facts.get(feature, FeatureFacts())
-
-    def confidence_of(self, features: np.ndarray, query_activations: np.ndarray, document_activations: np.ndarray) -> np.ndarray:
-        """The probability that each feature's label fits query and document, float64 ``[s]``; NaN where nobody measured it.
-
-        Args:
-            features: int ``[s]``; query_activations, document_activations: float ``[s]``, activation in the two texts.
-        """
-        if self.confidence is None:
-            return np.full(len(features), np.nan)
-        known = [self.facts(j) for j in features.tolist()]
-        largest, clarity, detection = np.array(known, np.float64).reshape(-1, 3).T
-        return self.confidence(query_activations / largest, document_activations / largest, clarity, detection)
-
-    def only(self, features: Iterable[int]) -> FeatureNames:
-        """The names of these features alone, as a pickled explanation takes them along."""
-        kept = set(features)
-        names, facts = ({j: v for j, v in known.items() if j in kept} for known in (self._names, self._facts))
-        return FeatureNames(names, self.dict_size, facts, self.confidence)  # type: ignore[arg-type]  # of two types in one line
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
 
 
 class FeatureLabels(FeatureNames):
@@ -119,19 +49,42 @@ class FeatureLabels(FeatureNames):
         if len(ids) and (ids.min() < 0 or ids.max() >= dict_size):
             raise ValueError(f"FeatureLabels expects features 0 … {dict_size - 1}, found {ids.min()} … {ids.max()}")
         self.table = table.reset_index(drop=True)
+        self._encoded: tuple[BiEncoder, np.ndarray] | None = None
         labels = table["label"].fillna("").astype(str).str.strip()
         known = table.reindex(columns=list(FeatureFacts._fields)).apply(pd.to_numeric).to_numpy(np.float64)
         facts = {j: FeatureFacts(*row) for j, row in zip(ids.tolist(), known.tolist())}
         super().__init__({j: label for j, label in zip(ids.tolist(), labels) if label}, dict_size, facts, confidence)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_encoded": None}  # no encoder in a pickle
 
     @property
     def methods(self) -> list[str]:
         """How the labels were made, each method once."""
         return list(dict.fromkeys(self.table["method"].astype(str)))
 
-    def find(self, words: str) -> pd.DataFrame:
-        """The rows whose label contains this string, case ignored: ``labels.find("sort")``."""
-        return self.table[self.table["label"].fillna("").str.contains(words, case=False, regex=False)]
+    def find(self, words: str, *, encoder: BiEncoder | None = None, num_results: int = 10) -> pd.DataFrame:
+        """The rows whose label contains these words, case ignored; or, with an encoder, those of a like meaning.
+
+        Args:
+            words: whole words: ``"sort"`` finds ``"how to sort"`` and not ``"assorted"``.
+            encoder: encodes the words and, once, all labels; the nearest labels come first, with a column ``similarity``
+                (cosine).
+            num_results: how many there are at most by meaning.
+
+        Example::
+
+            labels.find("sort")
+            labels.find("putting things in order", encoder=model.encoder())
+        """
+        labels = self.table["label"].fillna("").astype(str)
+        if encoder is None:
+            return self.table[labels.str.contains(rf"(?<!\w){re.escape(words.strip())}(?!\w)", case=False)]
+        if self._encoded is None or self._encoded[0] is not encoder:
+            self._encoded = encoder, _unit(np.asarray(encoder.encode_docs(labels.tolist()), np.float32))
+        similarity = self._encoded[1] @ _unit(np.asarray(encoder.encode_docs([words]), np.float32))[0]
+        best = np.argsort(-similarity, kind="stable")[:num_results]
+        return self.table.iloc[best].assign(similarity=similarity[best])
 
     @classmethod
     def empty(cls, dict_size: int) -> FeatureLabels:
@@ -171,57 +124,49 @@ class FeatureLabels(FeatureNames):
             table.to_csv(file, sep="\t", index=False, quoting=3, escapechar=None, float_format="%.5g")
 
 
-def reading(label: str, words: Sequence[str]) -> str:
-    """Of a label with two readings, ``"A / B"``, the one that the words support; else the label as it is.
-
-    An encoder may share pieces between unrelated words, and a feature then joins them. A reading is supported by a word
-    that it contains, or that begins as one of its words does; where neither reading or both are, both stay.
-
-    Example::
-
-        >>> reading("Joubert syndrome / words beginning with Jo-", ["Jonathan"])
-        'words beginning with Jo-'
-    """
-    readings = label.split(" / ")
-    if len(readings) == 1:
-        return label
-    asked = {token for word in words for token in re.findall(r"\w+", word.lower())}
-    supported = [text for text in readings if any(_alike(token, asked) for token in re.findall(r"\w+-?", text.lower()))]
-    return supported[0] if len(supported) == 1 else label
-
-
-def _alike(token: str, asked: set[str]) -> bool:
-    """Whether one of the words begins as this one does; ``jo-`` stands for words that begin so."""
-    if token.endswith("-"):
-        return any(word.startswith(token[:-1]) for word in asked)
-    stem = token[: max(4, len(token) - 2)]
-    return len(token) > 3 and any(word.startswith(stem) or (len(word) > 3 and token.startswith(word)) for word in asked)
-
-
-def feature_ids(features: object, dict_size: int, *, stage: str) -> np.ndarray:
+def feature_ids(features: object, names: FeatureNames, *, stage: str) -> np.ndarray:
     """The features that a user has chosen, int64, each once, in the order given.
 
     Args:
-        features: ids; or the index of a Series, if it is named ``feature`` (what grouping an ``explanation_frame`` gives);
-            or the column ``feature`` of a frame (what ``labels.find`` gives).
-        dict_size: ``D``.
+        features: ids, or words of labels: a string stands for all features whose label contains these words; or the index
+            of a Series, if it is named ``feature`` (what grouping an ``explanation_frame`` gives); or the column ``feature``
+            of a frame (what ``labels.find`` gives).
+        names: what the dictionary's features are called.
         stage: who asks; named in errors.
 
     Raises:
-        ValueError: no flat list of whole numbers, or one outside ``0 … D-1``.
+        ValueError: no flat list of ids and words, an id outside ``0 … D-1``, words that no label contains.
     """
     if isinstance(features, pd.Series) and features.index.name == "feature":
         features = features.index
     elif isinstance(features, pd.DataFrame) and "feature" in features.columns:
         features = features["feature"]
-    if isinstance(features, Iterable) and not isinstance(features, (str, np.ndarray)):
+    if isinstance(features, str):
+        features = [features]
+    if isinstance(features, Iterable) and not isinstance(features, np.ndarray):
         features = list(features)
+    if isinstance(features, list) and any(isinstance(feature, str) for feature in features):
+        features = [j for feature in features for j in _called(feature, names, stage)]
     try:
         ids = np.asarray(features)
     except ValueError:  # lists of different lengths
         ids = None
     if ids is None or ids.ndim != 1 or (len(ids) and ids.dtype.kind not in "iu"):
-        raise ValueError(f"{stage} expects one flat list of feature ids, found {short_repr(features)}")
-    if len(ids) and not 0 <= ids.min() <= ids.max() < dict_size:
-        raise ValueError(f"{stage} expects features among 0 … {dict_size - 1}, found {ids.min()} … {ids.max()}")
+        raise ValueError(f"{stage} expects one flat list of feature ids or labels, found {short_repr(features)}")
+    if len(ids) and not 0 <= ids.min() <= ids.max() < names.dict_size:
+        raise ValueError(f"{stage} expects features among 0 … {names.dict_size - 1}, found {ids.min()} … {ids.max()}")
     return pd.unique(ids).astype(np.int64)
+
+
+def _called(feature: object, names: FeatureNames, stage: str) -> list:
+    """The ids of the features whose label contains these words; of an id, itself."""
+    if not isinstance(feature, str):
+        return [feature]
+    found = names.find(feature)["feature"].tolist() if isinstance(names, FeatureLabels) and feature.strip() else []
+    if not found:
+        raise ValueError(f"{stage} found no feature whose label contains {feature!r}; model.labels.table lists all labels")
+    return found
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -234,7 +234,10 @@ class Xetrieval(pt.Artifact):
     @property
     def labels(self) -> FeatureLabels:
         """Names of the dictionary's features."""
-        return self._part("labels", self._read_labels)
+        labels = self._part("labels", self._read_labels)
+        if not labels.dictionary:
+            labels.dictionary = hashlib.sha256(self.sae.w_dec.detach().cpu().numpy().tobytes()).hexdigest()[:16]
+        return labels
 
     @property
     def min_confidence(self) -> float:
@@ -327,7 +330,7 @@ class Xetrieval(pt.Artifact):
         return explained if text is None else explained[0]
 
     def intervention(
-        self, mode: Literal["erase", "keep_only", "scale"] = "erase", *,
+        self, mode: Literal["erase", "keep_only", "scale", "add"] = "erase", *,
         features: Literal["shared"] | Iterable[int] | Callable[[dict], Iterable[int]], alpha: float | None = None,
         target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False, batch_size: int = 256,
     ) -> FeatureIntervention:  # fmt: skip

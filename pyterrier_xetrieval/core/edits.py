@@ -39,13 +39,20 @@ def scale(
 @torch.no_grad()
 def intervene(
     sae: SparseAutoencoder, x: np.ndarray, sets: Sequence[Sequence[int]], mode: str,
-    *, alpha: float = 0.0, reconstruct: bool = False, batch_size: int = 256,
+    *, alpha: float = 0.0, maxima: np.ndarray | None = None, reconstruct: bool = False, batch_size: int = 256,
 ) -> np.ndarray:  # fmt: skip
     """Edits row ``i`` of ``x`` by the features ``sets[i]``; float32 ``[n, m]`` in and out.
 
     Erase and keep-only restore the norm the row had (for unit vectors: the paper's re-normalisation); scaling does
     not. A row whose set is empty, or whose ``alpha`` is 1, comes back bit for bit; with ``reconstruct`` every row is
     decoded, so that one ranking never mixes vectors with and without their reconstruction error.
+
+    Args:
+        sae: the dictionary; sets: feature ids for each row.
+        mode: ``"erase"``, ``"keep_only"``, ``"scale"`` (by ``alpha``), or ``"add"``: ``alpha · maxima[j]`` times the
+            direction of each feature j, whether it is active or not.
+        maxima: float32 ``[D]``, the largest known activation of each feature; for ``"add"``.
+        reconstruct: with ``"scale"``, decode every row; batch_size: vectors edited at once.
 
     Example::
 
@@ -63,7 +70,10 @@ def intervene(
         batch = rows[start : start + batch_size]
         ids, mask = (torch.from_numpy(part).to(sae.w_dec.device) for part in _padded([sets[i] for i in batch]))
         vectors = torch.from_numpy(out[batch]).to(sae.w_dec.device)
-        if mode == "scale":
+        if mode == "add":
+            largest = torch.zeros(sae.dict_size) if maxima is None else torch.from_numpy(maxima)
+            edited = (vectors + sae.combine(ids, alpha * largest.to(ids.device)[ids] * mask)).cpu().numpy()
+        elif mode == "scale":
             edited = scale(sae, vectors, ids, mask, alpha, reconstruct).cpu().numpy()
         else:
             edited = (erase if mode == "erase" else keep_only)(sae, vectors, ids, mask).cpu().numpy()

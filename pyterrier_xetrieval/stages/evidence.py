@@ -67,7 +67,7 @@ class FeatureEvidence(RowWiseStage):
             return inp
         explained = inp["explanation"].tolist()
         for e in explained:
-            if not isinstance(e, Explanation) or e.labels.dict_size != self.model.sae.dict_size:
+            if not isinstance(e, Explanation) or e.labels.dictionary != self.model.labels.dictionary:
                 raise ValueError(f"{self!r} expects explanations by its model's dictionary, found {type(e).__name__}")
         weights = views_of(inp, self.model)
         columns = VectorColumns(inp, dim=self.model.dim, stage=self)

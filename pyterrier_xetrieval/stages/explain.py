@@ -9,11 +9,11 @@ import pandas as pd
 
 from ..core.attribution import Attribution, explain_vectors
 from ..core.checks import positive_int, share_of_one, threshold_of
-from ..explanation import Explanation
-from ..labels import FeatureNames
+from ..explanation import Explanation, OtherRanking
+from ..feature_names import FeatureNames
 from .base import RowWiseStage
 from .columns import VectorColumns
-from .score import views_of
+from .score import ranks, views_of
 
 if TYPE_CHECKING:
     from ..model import Xetrieval
@@ -76,7 +76,17 @@ class SAEExplainer(RowWiseStage):
             inp["qid"].tolist(), inp["docno"].tolist(), parts, views=("original", *weights), labels=self.model.labels,
             top=self.top, min_confidence=self.model.min_confidence if self.min_confidence is None else self.min_confidence,
         )  # fmt: skip
+        self._say_which_score(inp, parts.score, found)
         return columns.assign(explanation=found)
+
+    def _say_which_score(self, inp: pd.DataFrame, explained: np.ndarray, found: np.ndarray) -> None:
+        """Tells the explanations of a frame that another score ranks, as re-ranked and fused results are."""
+        given = pd.to_numeric(inp["score"], errors="coerce").to_numpy(np.float64) if "score" in inp.columns else explained
+        if np.allclose(given, explained, rtol=1e-3, atol=1e-3):  # retrievers round, and sum in another order
+            return
+        counts = inp["qid"].map(inp["qid"].value_counts()).tolist()
+        for e, score, place, n in zip(found, given.tolist(), ranks(inp["qid"], explained, stage=self).tolist(), counts):
+            e.ranking = OtherRanking(score, place, n)
 
 
 def explanations(

@@ -8,7 +8,7 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from ..explanation import BIAS, OTHER, RESIDUAL
+from ..explanation_tables import BIAS, OTHER, RESIDUAL
 from ..store.files import replacing
 
 MEASURE = "nDCG@10"

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyterrier_xetrieval import FeatureIntervention, MultiViewScorer
+from pyterrier_xetrieval import FeatureIntervention, FeatureLabels, MultiViewScorer, Xetrieval
 from pyterrier_xetrieval.core.edits import erase, intervene, keep_only, scale
 from tests.helpers.builders import identity_sae, make_model, random_sae, result_frame, unit
 
@@ -79,7 +79,7 @@ def test_reconstruct_decodes_every_row_alike(model):
 
 
 def test_shared_wants_explanations(model, results):
-    with pytest.raises(ValueError, match="an Explanation in every row of explanation, found NoneType"):
+    with pytest.raises(ValueError, match="an Explanation in every row, found NoneType"):
         model.intervention(features="shared")(results.assign(explanation=None))
 
 
@@ -177,8 +177,8 @@ def test_erasing_the_explanation_of_a_copy_lowers_its_score():
         ({"features": [48]}, "among 0 … 47, found 48"),
         ({"features": [-1]}, "found -1"),
         ({"features": [0.5]}, "feature ids"),
-        ({"features": "all"}, "'shared', found 'all'"),
-        ({"features": 5}, "one flat list of feature ids, found 5"),
+        ({"features": "all"}, "no feature whose label contains 'all'"),
+        ({"features": 5}, "one flat list of feature ids or labels, found 5"),
         ({"features": [[1, 2], [3, 4]]}, "one flat list"),
         ({"features": [[1], [3, 4]]}, "one flat list"),
         ({"features": [True, False]}, "one flat list"),
@@ -199,3 +199,28 @@ def test_the_length_of_directions_does_not_matter(features):
     with torch.no_grad():
         sae.w_dec *= 1e-3
     np.testing.assert_allclose(intervene(sae, x, [tuple(features)] * 5, "erase"), expected, atol=1e-5)
+
+
+def test_adding_a_feature_moves_along_its_direction_whether_it_is_active_or_not():
+    sae = random_sae()
+    table = pd.DataFrame({"feature": [3, 9], "label": ["trees", "rivers"], "method": "test", "max_activation": [2.0, 0.5]})
+    parts = make_model(sae)
+    model = Xetrieval.from_parts(internalizers={}, sae=sae, encoder=parts.meta["encoder"], labels=FeatureLabels(table, 48))
+    inp = result_frame()
+    for alpha in (1.5, -1, 0):
+        out = model.intervention("add", features=["trees", 9], alpha=alpha)(inp)
+        expected = alpha * (2.0 * model.sae.w_dec[3] + 0.5 * model.sae.w_dec[9])
+        moved = np.stack(out["doc_vec"].to_list()) - np.stack(inp["doc_vec"].to_list())
+        np.testing.assert_allclose(moved, np.tile(expected.numpy(), (len(inp), 1)), atol=1e-5)
+    with pytest.raises(ValueError, match="max_activation of feature 4"):
+        model.intervention("add", features=[4], alpha=1)(inp)
+    with pytest.raises(ValueError, match="the strength of mode 'add'"):
+        model.intervention("add", features=[4])
+
+
+def test_scaling_what_is_active_nowhere_says_so(model, results):
+    codes = model.sae.encode(torch.from_numpy(np.stack(results["doc_vec"].to_list())))
+    absent = sorted(set(range(48)) - set(codes.ids[codes.active()].tolist()))[:2]
+    with pytest.warns(UserWarning, match="changed nothing.*mode 'add'"):
+        out = model.intervention("scale", features=absent, alpha=3)(results)
+    assert all(np.array_equal(a, b) for a, b in zip(out["doc_vec"], results["doc_vec"]))

@@ -79,7 +79,7 @@ def test_identity_covers_every_option():
 @pytest.mark.parametrize("name", STAGES)
 def test_repr_is_short_and_constructor_like(name):
     text = repr(STAGES[name]())
-    assert text.startswith(type(STAGES[name]()).__name__ + "(") and "\n" not in text and "0x" not in text
+    assert text.startswith(type(STAGES[name]()).__name__ + "(") and "\n" not in text and " at 0x" not in text
     assert len(text) < 200
 
 
@@ -87,7 +87,7 @@ def test_functions_are_named_without_an_address():
     def mine(row):
         return [1]
 
-    assert "0x" not in repr(MODEL.intervention(features=mine)) and "mine" in repr(MODEL.intervention(features=mine))
+    assert " at 0x" not in repr(MODEL.intervention(features=mine)) and "mine" in repr(MODEL.intervention(features=mine))
 
 
 def test_duplicate_index_labels_do_no_harm(full):

@@ -1,0 +1,118 @@
+"""What features are called, and how far to trust it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from .core.confidence import Confidence
+
+
+class FeatureFacts(NamedTuple):
+    """What is known of a feature and its label, NaN where nothing is: how far to trust the label depends on it.
+
+    Attributes:
+        max_activation: the largest activation that was seen in a large and varied text.
+        clarity: 2 if nearly all texts that activate the feature fit one reading, 1 if most of the strong ones do, else 0.
+        detection: how well the label tells texts with the feature from others, 0.5 (chance) to 1.
+    """
+
+    max_activation: float = np.nan
+    clarity: float = np.nan
+    detection: float = np.nan
+
+
+class FeatureNames:
+    """What features of one dictionary are called, and how far to trust it.
+
+    Args:
+        names: feature to label, for those that have one.
+        dict_size: ``D``.
+        facts: feature to what is known of it.
+        confidence: the probability that a label fits two texts; None if nobody has measured it.
+
+    Attributes:
+        dictionary: tells dictionaries apart by their content; empty where the labels belong to no model.
+
+    Example::
+
+        >>> names = FeatureNames({17: "sorting, order"}, dict_size=64)
+        >>> names[17], names[18]
+        ('sorting, order', 'feature 18')
+    """
+
+    def __init__(
+        self, names: Mapping[int, str], dict_size: int, facts: Mapping[int, FeatureFacts] | None = None,
+        confidence: Confidence | None = None,
+    ):  # fmt: skip
+        self._names, self.dict_size, self._facts, self.confidence = dict(names), dict_size, dict(facts or {}), confidence
+        self.dictionary = ""
+
+    def __getitem__(self, feature: int) -> str:
+        """What to call a feature: its label, or ``"feature 17"``; IndexError for one that the dictionary does not have."""
+        return self.name(feature) or f"feature {feature}"
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, feature: int) -> str:
+        """The label alone; the empty string where there is none."""
+        if not isinstance(feature, (int, np.integer)):
+            raise TypeError(f"{type(self).__name__} expects one feature id, found {feature!r}; find(words) looks in the labels")
+        if not 0 <= feature < self.dict_size:
+            raise IndexError(f"{type(self).__name__} expects features 0 … {self.dict_size - 1}, found {feature}")
+        return self._names.get(feature, "")
+
+    def facts(self, feature: int) -> FeatureFacts:
+        """What is known of a feature and its label."""
+        return self._facts.get(feature, FeatureFacts())
+
+    def confidence_of(self, features: np.ndarray, query_activations: np.ndarray, document_activations: np.ndarray) -> np.ndarray:
+        """The probability that each feature's label fits query and document, float64 ``[s]``; NaN where nobody measured it.
+
+        Args:
+            features: int ``[s]``; query_activations, document_activations: float ``[s]``, activation in the two texts.
+        """
+        if self.confidence is None:
+            return np.full(len(features), np.nan)
+        known = [self.facts(j) for j in features.tolist()]
+        largest, clarity, detection = np.array(known, np.float64).reshape(-1, 3).T
+        return self.confidence(query_activations / largest, document_activations / largest, clarity, detection)
+
+    def only(self, features: Iterable[int]) -> FeatureNames:
+        """The names of these features alone, as a pickled explanation takes them along."""
+        kept = set(features)
+        own = {j: name for j, name in self._names.items() if j in kept}
+        names = FeatureNames(own, self.dict_size, {j: f for j, f in self._facts.items() if j in kept}, self.confidence)
+        names.dictionary = self.dictionary
+        return names
+
+
+def reading(label: str, words: Sequence[str]) -> str:
+    """Of a label with two readings, ``"A / B"``, the one that the words support; else the label as it is.
+
+    An encoder may share pieces between unrelated words, and a feature then joins them. A reading is supported by a word
+    that it contains, or that begins as one of its words does; where neither reading or both are, both stay.
+
+    Example::
+
+        >>> reading("Joubert syndrome / words beginning with Jo-", ["Jonathan"])
+        'words beginning with Jo-'
+    """
+    readings = label.split(" / ")
+    if len(readings) == 1:
+        return label
+    asked = {token for word in words for token in re.findall(r"\w+", word.lower())}
+    supported = [text for text in readings if any(_alike(token, asked) for token in re.findall(r"\w+-?", text.lower()))]
+    return supported[0] if len(supported) == 1 else label
+
+
+def _alike(token: str, asked: set[str]) -> bool:
+    """Whether one of the words begins as this one does; ``jo-`` stands for words that begin so."""
+    if token.endswith("-"):
+        return any(word.startswith(token[:-1]) for word in asked)
+    stem = token[: max(4, len(token) - 2)]
+    return len(token) > 3 and any(word.startswith(stem) or (len(word) > 3 and token.startswith(word)) for word in asked)

@@ -1,0 +1,93 @@
+"""The words behind explanations by the bundled model: sums, texts that are missing, whose explanations they are."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pyterrier_xetrieval import Xetrieval
+from tests.helpers.builders import make_model
+
+TEXTS = [
+    "Return a new sorted list from the items in an iterable. A key function can be given.",
+    "The river carries water from the mountains to the sea.",
+]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Xetrieval.default()
+
+
+@pytest.fixture(scope="module")
+def encoder(model):
+    return model.encoder()
+
+
+@pytest.fixture(scope="module")
+def frame(model, encoder):
+    frame = pd.DataFrame({"qid": "1", "docno": ["a", "b", "a"], "text": [TEXTS[0], TEXTS[1], TEXTS[0]], "query": "sort a list"})
+    frame["query_vec"] = list(encoder.encode_queries(["sort a list"])) * 3
+    frame["doc_vec"] = list(encoder.encode_docs(frame["text"].tolist()))
+    return frame
+
+
+@pytest.mark.parametrize("views", [True, False])
+@pytest.mark.parametrize("refit", [True, False])
+def test_words_add_up_to_the_parts_of_the_score(model, encoder, frame, views, refit):
+    inp = model.internalizer()(frame) if views else frame
+    explained = (model.explainer(refit=refit) >> model.evidence(encoder, refit=refit))(inp)["explanation"]
+    assert len(explained[0]) > 5
+    for e in explained:
+        e.evidence.tables.check([*e.contributions, e.other, e.bias, e.residual], tolerance=1e-4)
+        for side in ("query", "document"):
+            table = e.evidence.table(side)
+            assert table.to_numpy().sum() == pytest.approx(e.score, abs=1e-4)
+            assert table.index[: len(e)].tolist() == e.features.tolist()
+    best = explained[0].rows[0]
+    assert "sort" in " ".join(best.query_words).lower() and "sorted" in " ".join(best.document_words)
+    assert str(best).startswith("“") and "“ ↔ “" not in str(best) and explained[0].evidence.exact
+    assert explained[0] == explained[2]
+
+
+def test_words_change_no_number(model, encoder, frame):
+    before = model.explainer()(frame)["explanation"]
+    after = model.evidence(encoder)(model.explainer()(frame))["explanation"]
+    assert all(a == b and a.evidence is None and b.evidence is not None for a, b in zip(before, after))
+    record = after[0].to_dict()["features"][0]
+    assert record["query_words"] and record["document_words"] and "query_words" not in before[0].to_dict()["features"][0]
+
+
+def test_what_the_encoder_did_not_read_is_told(model, encoder):
+    e = model.explain("water", "The river carries water. " * 200)
+    assert 1000 < e.evidence.stopped_at < len("The river carries water. " * 200)
+
+
+def test_two_strings(model, encoder, frame):
+    alone = model.explain("sort a list", TEXTS[0])
+    several = model.explain("sort a list", texts=TEXTS)
+    assert alone.score == pytest.approx(several[0].score, abs=1e-5) and [e.docno for e in several] == ["0", "1"]
+    assert "“sort" in alone.sentence() and several[0].score > several[1].score
+    expected = (model.internalizer() >> model.explainer())(frame)["explanation"][0]
+    assert alone.score == pytest.approx(expected.score, abs=1e-5)
+    for arguments in ({"text": "a", "texts": ["b"]}, {}, {"texts": "b"}, {"text": 3}, {"texts": ["a", None]}):
+        with pytest.raises(ValueError, match="Xetrieval.explain expects"):
+            model.explain("q", **arguments)
+
+
+def test_missing_texts_and_foreign_explanations(model, encoder, frame):
+    explained = model.explainer()(frame)
+    with pytest.raises(ValueError, match="expects a text in text of every row, found None in row 1"):
+        model.evidence(encoder)(explained.assign(text=pd.Series(["a", None, "b"], dtype=object)))
+    with pytest.raises(Exception, match="FeatureEvidence.*text"):
+        model.evidence(encoder)(explained.drop(columns="text"))
+    with pytest.raises(ValueError, match="explanations by its model's dictionary, found NoneType"):
+        model.evidence(encoder)(explained.assign(explanation=None))
+    foreign = make_model().explainer()(frame.assign(query_vec=list(np.eye(3, 16)), doc_vec=list(np.eye(3, 16))))
+    with pytest.raises(ValueError, match="explanations by its model's dictionary"):
+        model.evidence(encoder)(explained.assign(explanation=foreign["explanation"]))
+    assert list(model.evidence(encoder)(explained.iloc[:0]).columns) == list(explained.columns)
+
+
+def test_another_name_of_the_text(model, encoder, frame):
+    explained = model.explainer()(frame.rename(columns={"text": "body"}))
+    assert model.evidence(encoder, text_field="body")(explained)["explanation"][0].evidence.document == TEXTS[0]

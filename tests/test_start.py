@@ -1,0 +1,35 @@
+"""What a fresh interpreter has loaded: the package, its stages and the help of the command start at once."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pyterrier_xetrieval.cli import VERBS
+
+HEAVY = {"transformers", "sentence_transformers", "pyterrier_dr", "sklearn", "scipy", "matplotlib", "ray"}
+STAGES = "SAEExplainer, MultiViewScorer, ReasoningInternalizer, FeatureIntervention, Xetrieval"
+
+
+def loaded_after(code: str) -> set[str]:
+    """The modules in a fresh interpreter that ran this code, by their first names."""
+    code += "\nimport sys; sys.stderr.write(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    return {name.partition(".")[0] for name in done.stderr.split()}
+
+
+def test_the_package_loads_nothing():
+    loaded = loaded_after("import pyterrier_xetrieval")
+    assert "pyterrier_xetrieval" in loaded and not loaded & {*HEAVY, "torch", "pandas", "numpy", "pyterrier"}
+
+
+def test_stages_and_the_model_load_torch_and_pyterrier_alone():
+    loaded = loaded_after(f"from pyterrier_xetrieval import {STAGES}\nXetrieval.default().explainer()")
+    assert {"torch", "pyterrier"} <= loaded and not loaded & HEAVY
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_loads_click_alone(verb):
+    arguments = [verb, "--help"] if verb else ["--help"]
+    loaded = loaded_after(f"from pyterrier_xetrieval.cli import main\nmain({arguments}, standalone_mode=False)")
+    assert "click" in loaded and not loaded & {*HEAVY, "torch", "pandas", "numpy", "pyterrier"}
