@@ -1,4 +1,4 @@
-"""Public names that are imported on first use, so that importing the package costs nothing (PEP 562)."""
+"""Public names that are imported on first use, so that importing a package costs nothing (PEP 562)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ def attach(
         package: the package's ``__name__``.
         names: module, relative to the package (``".core.sae"``), to the names that it gives.
 
+    Raises:
+        ValueError: a name that is also that of its module: whoever imports the module first would get the module.
+
     Example::
 
         __getattr__, __dir__, __all__ = attach(__name__, {".core.sae": ["SparseAutoencoder"]})
     """
     homes = {name: module for module, given in names.items() for name in given}
+    if clashes := [name for name, module in homes.items() if module == f".{name}"]:
+        raise ValueError(f"attach expects names that differ from those of their modules, found {clashes} in {package}")
 
     def load(name: str) -> object:
         if name not in homes:

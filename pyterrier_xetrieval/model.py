@@ -34,9 +34,10 @@ from .stages.score import FoldViews, MultiViewScorer
 from .store.files import artifact_facts, new_folder
 
 if TYPE_CHECKING:
-    from pyterrier_dr import BiEncoder
+    from pyterrier_dr import BiEncoder, FlexIndex
 
-    from .index import XetrievalIndexer
+    from .index import XetrievalIndex, XetrievalIndexer
+    from .why_not import WhyNot
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
@@ -158,7 +159,8 @@ class Xetrieval(pt.Artifact):
         if set(chosen) - set(self.aspects):
             raise ValueError(f"Xetrieval.with_views expects aspects among {list(self.aspects)}, found {list(chosen)}")
         own = [self._weights[aspect] for aspect in chosen]
-        model = copy.copy(self)
+        model = object.__new__(type(self))
+        model.__dict__.update(self.__dict__)
         model._weights = dict(
             zip(chosen, own if weights is None else view_weights(chosen, weights, stage="Xetrieval.with_views"))
         )
@@ -291,6 +293,31 @@ class Xetrieval(pt.Artifact):
         """Finds the words behind the features: :class:`~pyterrier_xetrieval.FeatureEvidence`."""
         return FeatureEvidence(self, encoder, text_field=text_field, refit=refit, batch_size=batch_size)
 
+    @property
+    def shared_encoder(self) -> BiEncoder:
+        """The encoder that :meth:`explain` and :meth:`why_not` use, loaded once."""
+        return self._part("encoder", self.encoder)
+
+    def why_not(self, query: str, docno: str, index: XetrievalIndex | FlexIndex, *, num_results: int = 10) -> WhyNot:
+        """Says why a document is not on the first page: its rank, the gap, and which features of the query it lacks.
+
+        Args:
+            query: the text of the query; docno: the document.
+            index: the collection, an :class:`~pyterrier_xetrieval.XetrievalIndex` or a pyterrier_dr ``FlexIndex`` of
+                vectors by this model's encoder.
+            num_results: how long the page is.
+
+        Raises:
+            ValueError: a docno that the index does not hold.
+
+        Example::
+
+            print(model.why_not("sort a list of words", "heapq.merge", index))
+        """
+        from .why_not import why_not  # late: it looks into an index, which holds a model
+
+        return why_not(self, query, docno, index, num_results=num_results)
+
     def explain(self, query: str, text: str | None = None, *, texts: Sequence[str] | None = None) -> Any:
         """Explains why this text answers this query, or several texts: two strings, no index and no frame.
 
@@ -321,7 +348,7 @@ class Xetrieval(pt.Artifact):
         strangers = [type(t).__name__ for t in (query, *documents) if not isinstance(t, str)]
         if strangers:
             raise ValueError(f"Xetrieval.explain expects a query and texts as strings, found {strangers[0]}")
-        encoder = self._part("encoder", self.encoder)
+        encoder = self.shared_encoder
         frame = pd.DataFrame({"qid": "1", "query": query, "docno": [str(i) for i in range(len(documents))]})
         frame[encoder.text_field] = pd.Series(documents, dtype=object)
         frame["query_vec"] = list(encoder.encode_queries([query])) * len(documents)
@@ -403,6 +430,10 @@ class Xetrieval(pt.Artifact):
     @property
     def _in_memory(self) -> bool:
         return isinstance(self.path, _NO_PATH)
+
+    def __getstate__(self) -> dict:
+        # an encoder is opened again where it is needed
+        return {**self.__dict__, "_parts": {name: part for name, part in self._parts.items() if name != "encoder"}}
 
     def _identity(self) -> tuple:
         own = (self._id,) if self._in_memory else (str(self.path), str(self.device))

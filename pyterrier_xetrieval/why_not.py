@@ -1,0 +1,122 @@
+"""Why a document is not on the first page: where it stands, and which features it lacks that the page has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from .core.checks import positive_int
+from .explanation_tables import BIAS, OTHER, RESIDUAL
+from .stages.columns import as_texts
+from .stages.load import VectorLoader
+from .token_vectors import TokenEncoder
+from .words import phrases
+
+if TYPE_CHECKING:
+    from .model import Xetrieval
+
+_ROWS = 65_536  # of vectors looked at at once when the document's rank is counted
+
+
+@dataclass(frozen=True)
+class WhyNot:
+    """Where a document stands for a query, and what keeps it off the page.
+
+    Attributes:
+        query, docno: the query's text and the document.
+        rank: the document's place among all, from 0; documents: how many there are.
+        score: of the document; page_score: of the last result on the page; num_results: how long the page is.
+        table: one row for each feature of the query that the page or the document shares, what is missing most first:
+            ``feature`` (Int64), ``label``, ``query_words``, ``page`` (its mean contribution to the page's results),
+            ``document`` (to this document) and ``missing`` (the difference). The last three rows are the other features,
+            the bias and what the dictionary does not explain, so that ``missing`` adds up to the page's mean score minus
+            this document's.
+    """
+
+    query: str
+    docno: str
+    rank: int
+    documents: int
+    score: float
+    page_score: float
+    num_results: int
+    table: pd.DataFrame
+
+    @property
+    def gap(self) -> float:
+        """What the document's score is short of the last result's; not above 0 for a document on the page."""
+        return self.page_score - self.score
+
+    def sentence(self) -> str:
+        """The answer in words."""
+        place = f"{self.docno} is at place {self.rank + 1} of {self.documents} with a score of {self.score:.3f}"
+        if self.rank < self.num_results:
+            return f"{place}: it is on the page."
+        lacking = self.table[self.table["feature"].notna() & (self.table["missing"] > 0)].head(3)
+        named = [f"*{label}*{_quoted(words)} (−{missing:.3f})" for label, words, missing in zip(
+            lacking["label"], lacking["query_words"], lacking["missing"]
+        )]  # fmt: skip
+        lacks = f" Compared with the page's mean it lacks {', '.join(named)}." if named else ""
+        return f"{place}, {self.gap:.3f} less than place {self.num_results}.{lacks}"
+
+    __str__ = sentence
+
+
+def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results: int = 10) -> WhyNot:
+    """See :meth:`Xetrieval.why_not`."""
+    from .index import XetrievalIndex  # an index holds a model, which offers this function
+
+    num_results = positive_int(num_results, "num_results", stage="why_not")
+    own = isinstance(index, XetrievalIndex)
+    encoder = model.shared_encoder
+    q = np.asarray(encoder.encode_queries([query]), np.float32)
+    asked = pd.DataFrame({"qid": ["1"], "query": [query], "query_vec": list(q)})
+    flex = index.folded if own and index.aspects else index.vectors if own else index
+    explain = index.explainer() if own else VectorLoader(index) >> model.with_views(()).explainer()
+    (name,) = as_texts([docno], stage="why_not")
+    page = flex.np_retriever(num_results=num_results)(asked)
+    page = page.assign(docno=as_texts(np.asarray(page["docno"]).ravel().tolist(), stage="why_not"))[["qid", "docno", "query_vec"]]
+    explained = explain(pd.concat([page, asked.assign(docno=name)[page.columns]], ignore_index=True))["explanation"].tolist()
+    *results, document = explained
+    scores = sorted(e.score for e in results)
+    above, vectors = 0, flex.np_vecs()
+    for start in range(0, len(vectors), _ROWS):
+        # not by a hair: the same vector in another product differs in its last bits
+        above += int((np.asarray(vectors[start : start + _ROWS]) @ q[0] > document.score + 1e-6).sum())
+    table = _missing(results, document)
+    words = _query_words(model, encoder, query, [] if table["feature"].isna().all() else table["feature"].dropna().tolist())
+    table.insert(2, "query_words", [words.get(j, ()) if pd.notna(j) else () for j in table["feature"]])
+    return WhyNot(query, name, above, len(vectors), document.score, scores[0], num_results, table)
+
+
+def _missing(results: list, document: Any) -> pd.DataFrame:
+    """What the page's results have on average, what the document has, and the difference, feature by feature."""
+    parts = pd.concat([pd.Series(e.contributions, index=e.features, dtype="float64") for e in results])
+    page = parts.groupby(level=0).sum() / len(results)
+    own = pd.Series(document.contributions, index=document.features, dtype="float64")
+    table = pd.concat({"page": page, "document": own}, axis=1).fillna(0.0).rename_axis("feature").reset_index()
+    table.insert(1, "label", [document.labels[j] for j in table["feature"]])
+    table["missing"] = table["page"] - table["document"]
+    table = table.sort_values("missing", ascending=False, kind="stable").astype({"feature": "Int64"})
+    means = [float(np.mean([getattr(e, part) for e in results])) for part in ("other", "bias", "residual")]
+    rest = pd.DataFrame({
+        "feature": pd.array([pd.NA] * 3, dtype="Int64"), "label": [OTHER, BIAS, RESIDUAL], "page": means,
+        "document": [document.other, document.bias, document.residual],
+    })  # fmt: skip
+    rest["missing"] = rest["page"] - rest["document"]
+    return pd.concat([table, rest], ignore_index=True)
+
+
+def _query_words(model: Xetrieval, encoder: Any, query: str, features: list[int]) -> dict[int, tuple[str, ...]]:
+    """The phrases of the query that carry each feature."""
+    (words,) = TokenEncoder(encoder, "query").words([query])
+    directions = model.sae.w_dec.detach()[features].cpu().numpy()
+    shares = directions @ words.rows[: len(words.spans)].T
+    return {j: tuple(phrase.text for phrase in phrases(query, words.spans, own)) for j, own in zip(features, shares)}
+
+
+def _quoted(words: tuple[str, ...]) -> str:
+    return f" (“{words[0]}”)" if words else ""
