@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -25,12 +25,7 @@ from .core.sae import SparseAutoencoder
 from .core.views import view_weights
 from .encoders import load_encoder
 from .labels import FeatureLabels
-from .stages.evidence import FeatureEvidence
-from .stages.explain import SAEExplainer
-from .stages.internalize import ReasoningInternalizer
-from .stages.intervene import FeatureIntervention
-from .stages.reconstruct import Reconstructor
-from .stages.score import FoldViews, MultiViewScorer
+from .stages.factory import StageFactory
 from .store.files import artifact_facts, new_folder
 
 if TYPE_CHECKING:
@@ -45,7 +40,7 @@ _NO_PATH = type(pt.Artifact.NO_PATH)  # by type: a pickled model carries a copy 
 _DEFAULT = str(files("pyterrier_xetrieval") / "pretrained" / "minilm")
 
 
-class Xetrieval(pt.Artifact):
+class Xetrieval(StageFactory, pt.Artifact):
     """Everything that explains one dense encoder: reasoning internalizers, sparse autoencoder, feature labels.
 
     A folder of ``pt_meta.json`` (facts), ``internalizers.safetensors``, ``sae.safetensors`` and ``labels.tsv``,
@@ -263,36 +258,6 @@ class Xetrieval(pt.Artifact):
         """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
         return load_encoder(self.meta["encoder"], **options)
 
-    def internalizer(self, *, batch_size: int = 4096) -> ReasoningInternalizer:
-        """Adds the reasoning views: :class:`~pyterrier_xetrieval.ReasoningInternalizer`."""
-        return ReasoningInternalizer(self, batch_size=batch_size)
-
-    def scorer(self) -> MultiViewScorer:
-        """Scores by all views that a frame has, with this model's weights: :class:`~pyterrier_xetrieval.MultiViewScorer`."""
-        return MultiViewScorer(self)
-
-    def fold(self, *, batch_size: int = 4096) -> FoldViews:
-        """Folds all views into ``doc_vec``, with this model's weights: :class:`~pyterrier_xetrieval.FoldViews`."""
-        return FoldViews(self, batch_size=batch_size)
-
-    def explainer(
-        self,
-        *,
-        threshold: float = 0.0,
-        min_confidence: float | None = None,
-        top: int = 10,
-        refit: bool = True,
-        batch_size: int = 512,
-    ) -> SAEExplainer:
-        """Explains results: :class:`~pyterrier_xetrieval.SAEExplainer`."""
-        return SAEExplainer(self, threshold=threshold, min_confidence=min_confidence, top=top, refit=refit, batch_size=batch_size)
-
-    def evidence(
-        self, encoder: BiEncoder | None = None, *, text_field: str | None = None, refit: bool = True, batch_size: int = 32
-    ) -> FeatureEvidence:
-        """Finds the words behind the features: :class:`~pyterrier_xetrieval.FeatureEvidence`."""
-        return FeatureEvidence(self, encoder, text_field=text_field, refit=refit, batch_size=batch_size)
-
     @property
     def shared_encoder(self) -> BiEncoder:
         """The encoder that :meth:`explain` and :meth:`why_not` use, loaded once."""
@@ -353,22 +318,8 @@ class Xetrieval(pt.Artifact):
         frame[encoder.text_field] = pd.Series(documents, dtype=object)
         frame["query_vec"] = list(encoder.encode_queries([query])) * len(documents)
         frame["doc_vec"] = list(encoder.encode_docs(documents))
-        explained = (self.internalizer() >> self.explainer() >> self.evidence(encoder))(frame)["explanation"].tolist()
+        explained = (self.internalizer() >> self.explainer() >> self.evidence(encoder)).transform(frame)["explanation"].tolist()
         return explained if text is None else explained[0]
-
-    def intervention(
-        self, mode: Literal["erase", "keep_only", "scale", "add"] = "erase", *,
-        features: Literal["shared"] | Iterable[int] | Callable[[dict], Iterable[int]], alpha: float | None = None,
-        target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False, batch_size: int = 256,
-    ) -> FeatureIntervention:  # fmt: skip
-        """Edits features in vectors: :class:`~pyterrier_xetrieval.FeatureIntervention`."""
-        return FeatureIntervention(
-            self, mode, features=features, alpha=alpha, target=target, reconstruct=reconstruct, batch_size=batch_size
-        )
-
-    def reconstructor(self, *, refit: bool = True, batch_size: int = 1024) -> Reconstructor:
-        """Replaces vectors by what the dictionary makes of them: :class:`~pyterrier_xetrieval.Reconstructor`."""
-        return Reconstructor(self, refit=refit, batch_size=batch_size)
 
     def indexer(
         self, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,

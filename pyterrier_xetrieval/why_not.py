@@ -79,7 +79,9 @@ def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results
     (name,) = as_texts([docno], stage="why_not")
     page = flex.np_retriever(num_results=num_results)(asked)
     page = page.assign(docno=as_texts(np.asarray(page["docno"]).ravel().tolist(), stage="why_not"))[["qid", "docno", "query_vec"]]
-    explained = explain(pd.concat([page, asked.assign(docno=name)[page.columns]], ignore_index=True))["explanation"].tolist()
+    explained = explain.transform(pd.concat([page, asked.assign(docno=name)[page.columns]], ignore_index=True))[
+        "explanation"
+    ].tolist()
     *results, document = explained
     scores = sorted(e.score for e in results)
     above, vectors = 0, flex.np_vecs()

@@ -58,7 +58,7 @@ class FeatureEvidence(RowWiseStage):
         batch_size: int = 32,
     ):  # fmt: skip
         self.model, self.encoder, self.refit = model, encoder, refit
-        self.text_field = text_field or getattr(encoder, "text_field", "text")
+        self.text_field: str = text_field or getattr(encoder, "text_field", None) or "text"
         self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureEvidence")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:

@@ -77,7 +77,7 @@ class FeatureIntervention(RowWiseStage):
         self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureIntervention")
         shared = isinstance(features, str) and features == "shared"
         self.features: str | Callable[[dict], Iterable[int]] | tuple[int, ...] = (
-            features if shared or callable(features) else self._checked(features)
+            "shared" if shared else features if callable(features) else self._checked(features)
         )
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import pandas as pd
-import pyterrier as pt
-from pyterrier_dr import FlexIndex
 
 from .base import RowWiseStage
+from .cells import plain_cells
 from .columns import as_texts, unstack
+
+if TYPE_CHECKING:
+    from npids import Lookup
+    from pyterrier_dr import FlexIndex
+
+_BATCH = 1 << 16  # docnos read at once
 
 
 class VectorLoader(RowWiseStage):
     """Adds ``doc_vec`` from a FlexIndex by ``docno``.
 
     Unlike ``index.vec_loader()`` it looks documents up by ``docno`` alone (a ``docid`` column belongs to whichever
-    retriever wrote it), refuses documents that the index does not hold, and accepts an empty frame.
+    retriever wrote it), finds zero-padded docnos, refuses documents that the index does not hold, and accepts an empty
+    frame.
 
     Args:
         index: a :class:`pyterrier_dr.FlexIndex`.
@@ -29,36 +39,86 @@ class VectorLoader(RowWiseStage):
     """
 
     def __init__(self, index: FlexIndex):
+        from pyterrier_dr import FlexIndex  # late: it takes seconds to import
+
         if not isinstance(index, FlexIndex):
             raise ValueError(f"VectorLoader expects a FlexIndex (of a XetrievalIndex: index.vec_loader()), found {index!r}")
         self.index = index
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        pt.validate.columns(inp, includes=["docno"], context=self)
+        self.check(inp, ["docno"])
         if not len(inp):
             return inp.assign(doc_vec=unstack(np.empty((0, 0), np.float32)))
-        asked = as_texts(inp["docno"].tolist(), stage=self)
-        if "\0" in "".join(asked):  # numpy's strings lose one at the end, and "7\0" would be "7"
-            raise ValueError(f"{self!r} has no vector for {next(docno for docno in asked if chr(0) in docno)!r}")
-        docnos, rows = np.unique(np.asarray(asked, dtype=np.str_), return_inverse=True)
-        docids = self._docids(docnos)
-        if (docids < 0).any():
-            missing = docnos[docids < 0]
-            raise ValueError(f"{self!r} has no vector for {len(missing)} docno(s), the first is {str(missing[0])!r}")
-        return inp.assign(doc_vec=unstack(np.array(self.index.np_vecs()[docids]), rows))
-
-    def _docids(self, docnos: np.ndarray) -> np.ndarray:
-        """The row of each document, -1 if the index does not hold it."""
-        lookup = self.index.docnos()
-        try:
-            docids = np.asarray(lookup.inv[docnos], np.int64)
-        except (ValueError, OverflowError):  # a lookup of numbered docnos stumbles over a docno without a number, or a huge one
-            docids = np.array([self._docids(docnos[i : i + 1])[0] if len(docnos) > 1 else -1 for i in range(len(docnos))])
-        # ... and takes "007" for "7": what it found must be what was asked for
-        known = np.flatnonzero(docids >= 0)
-        wrong = np.asarray(lookup.fwd[docids[known]]).astype(np.str_) != docnos[known] if len(known) else []
-        docids[known[np.flatnonzero(wrong)]] = -1
-        return docids
+        inp = plain_cells(inp)
+        docnos = as_texts(inp["docno"].tolist(), stage=self)
+        place = {docno: i for i, docno in enumerate(dict.fromkeys(docnos))}
+        docids = rows_of(list(place), self.index.docnos())
+        missing = [docno for docno, docid in zip(place, docids) if docid < 0]
+        if missing:
+            raise ValueError(f"{self!r} has no vector for {len(missing)} docno(s), the first is {missing[0]!r}")
+        vectors = np.array(self.index.np_vecs()[docids])
+        return inp.assign(doc_vec=unstack(vectors, np.array([place[docno] for docno in docnos])))
 
     def _identity(self) -> tuple:  # a FlexIndex itself compares by object
         return (str(self.index.index_path.absolute()),)
+
+
+def rows_of(docnos: Sequence[str], lookup: Lookup) -> np.ndarray:
+    """The row of each document in an index, int64 ``[n]``; -1 for one that the index does not hold.
+
+    npids answers at once but not always right: of zero-padded and of consecutively numbered docnos it loses the last
+    ones, it takes ``"007"`` for ``"7"``, and it stumbles over a docno without a number. So each answer is compared with
+    the docno that stands in that row, and a table of all docnos answers for those that npids does not find. The first of
+    them has to wait for that table: some seconds for millions of documents, and 16 bytes in memory for each.
+
+    Args:
+        docnos: ``n`` strings.
+        lookup: of the index, ``index.docnos()``.
+    """
+    asked = np.array([docno.replace("\0", "\ufffd") for docno in docnos], np.str_)  # numpy's strings lose a NUL at the end
+    try:
+        rows = np.asarray(lookup.inv[asked], np.int64)
+    except (ValueError, OverflowError):
+        rows = np.full(len(asked), -1)
+    found = np.flatnonzero((rows >= 0) & (rows < len(lookup)))
+    right = found[_docnos_at(lookup, rows[found]) == asked[found]]
+    lost = np.setdiff1d(np.arange(len(asked)), right)
+    if len(lost):
+        if lookup not in _TABLES:
+            _TABLES[lookup] = _DocnoTable(lookup)
+        rows[lost] = _TABLES[lookup].rows_of(asked[lost], lookup)
+    return rows
+
+
+class _DocnoTable:
+    """The hash of every docno of an index, ascending, and the row of each."""
+
+    def __init__(self, lookup: Lookup):
+        rows = np.arange(len(lookup))
+        batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+        hashes = np.concatenate([_hashes(_docnos_at(lookup, batch)) for batch in batches])
+        self.rows = np.argsort(hashes, kind="stable")
+        self.hashes = hashes[self.rows]
+
+    def rows_of(self, asked: np.ndarray, lookup: Lookup) -> np.ndarray:
+        hashes, rows = _hashes(asked), np.full(len(asked), -1)
+        at = np.searchsorted(self.hashes, hashes)  # the first row with the hash; others follow where docnos share one
+        todo = np.arange(len(asked))
+        while len(todo := todo[(at[todo] < len(self.hashes)) & (self.hashes.take(at[todo], mode="clip") == hashes[todo])]):
+            candidates = self.rows[at[todo]]
+            same = _docnos_at(lookup, candidates) == asked[todo]
+            rows[todo[same]] = candidates[same]
+            todo = todo[~same]
+            at[todo] += 1
+        return rows
+
+
+_TABLES: WeakKeyDictionary[Lookup, _DocnoTable] = WeakKeyDictionary()
+
+
+def _docnos_at(lookup: Lookup, rows: np.ndarray) -> np.ndarray:
+    return np.asarray(lookup.fwd[rows]).astype(np.str_) if len(rows) else np.empty(0, np.str_)
+
+
+def _hashes(docnos: np.ndarray) -> np.ndarray:
+    return pd.util.hash_array(docnos.astype(object), categorize=False)
