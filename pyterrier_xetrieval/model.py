@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -257,6 +257,50 @@ class Xetrieval(StageFactory, pt.Artifact):
     def encoder(self, **options: Any) -> BiEncoder:
         """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
         return load_encoder(self.meta["encoder"], **options)
+
+    def relabel(
+        self,
+        corpus: Iterable[dict | str],
+        *,
+        sample: int = 2000,
+        min_detection: float = 0.6,
+        seed: int = 0,
+        verbose: bool = False,
+    ) -> Xetrieval:
+        """The same model with features renamed for a corpus about which their labels say little.
+
+        A feature without a label, or with one of a low detection score, is called by the words that carry it in the corpus,
+        if these tell held-out texts of the corpus better. Costs what encoding the sample costs.
+
+        Args:
+            corpus: texts, or dicts with ``text`` and perhaps ``title``; read once.
+            sample: how many of them are looked at; seed: of the draw.
+            min_detection: from which detection score on a label says enough and stays.
+            verbose: show a progress bar.
+
+        Returns:
+            A model whose ``labels.table`` has the method ``"words by evidence"``, and their held-out scores, for the new ones.
+
+        Raises:
+            ValueError: fewer than 20 texts, or an encoder that does not average its token vectors.
+        """
+        from .labelling.evidence_words import relabelled  # a tool above this layer, offered here
+
+        labels = relabelled(
+            self.sae,
+            self.labels,
+            corpus,
+            self.shared_encoder,
+            sample=sample,
+            min_detection=min_detection,
+            seed=seed,
+            verbose=verbose,
+        )
+        facts = {k: v for k, v in self.meta.items() if k not in ("sha256", "dtype")}
+        return type(self).from_parts(
+            internalizers=self.internalizers, sae=self.sae, labels=labels, encoder=self.meta["encoder"], weights=self.weights,
+            facts=facts,
+        )  # fmt: skip
 
     @property
     def shared_encoder(self) -> BiEncoder:

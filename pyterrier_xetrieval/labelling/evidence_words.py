@@ -1,0 +1,250 @@
+"""Labels from evidence: a feature is called by the words that carry it in the texts that activate it most."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..labels import FeatureLabels
+from ..token_vectors import TokenEncoder
+from ..words import content_words
+from .keywords import stem
+
+if TYPE_CHECKING:
+    from ..core.evidence import WordVectors
+    from ..core.sae import SparseAutoencoder
+
+METHOD = "words by evidence"
+STRONG = 0.3  # of a feature's largest activation: below it, few texts are about what the feature is about
+_CARRIES = 0.25  # of what the strongest word carries: words below it are not evidence
+
+
+class EvidenceCounts:
+    """How much each word carries of each feature, over many texts.
+
+    Args:
+        sae: the dictionary.
+
+    Example::
+
+        counts = EvidenceCounts(model.sae)
+        for _, words in TokenEncoder(encoder).batches(texts):
+            counts.add(words)
+        labels = counts.labels()
+    """
+
+    def __init__(self, sae: SparseAutoencoder):
+        self.sae = sae
+        self._stems: dict[str, int] = {}
+        self._forms: list[Counter[str]] = []
+        self._parts: list[tuple[np.ndarray, ...]] = []
+        self.texts = 0
+
+    @torch.no_grad()
+    def add(self, texts: Sequence[str], words: Sequence[WordVectors]) -> None:
+        """Takes some texts and their words into account."""
+        z = torch.from_numpy(np.stack([own.vector for own in words]).astype(np.float32)).to(self.sae.w_enc.device)
+        codes = self.sae.encode(z)
+        encoder_rows = self.sae.w_enc.detach().cpu().numpy()
+        for text, own, ids, values in zip(texts, words, codes.ids.cpu().numpy(), codes.values.cpu().numpy()):
+            active = np.flatnonzero(values > 0)
+            ids, values = ids[active], values[active]
+            kept = np.flatnonzero(content_words(text, own.spans))
+            if len(kept) and len(ids):
+                shares = encoder_rows[ids] @ own.rows[kept].T  # each word's part of the activation
+                feature, word = np.nonzero((shares > 0) & (shares >= _CARRIES * shares.max(axis=1, keepdims=True)))
+                columns = np.array([self._column(text[a:b]) for a, b in own.spans[kept].tolist()])
+                row = np.full(len(feature), self.texts)
+                self._parts.append((ids[feature], columns[word], shares[feature, word], values[feature], row))
+            self.texts += 1
+
+    def _column(self, word: str) -> int:
+        """The number of a word; forms of one word have one."""
+        lower = word.lower()
+        column = self._stems.setdefault(stem(lower), len(self._stems))
+        if column == len(self._forms):
+            self._forms.append(Counter())
+        self._forms[column][lower] += 1
+        return column
+
+    def labels(self, *, min_texts: int = 3, most: int = 3) -> FeatureLabels:
+        """Each feature's words: those that carry more of it than they carry of features in general.
+
+        Only texts with more than three tenths of the feature's largest activation count. Features with the same words
+        are told apart by their next ones. No list of stop words is needed beyond the function words that are never
+        evidence: what carries many features says nothing about one.
+
+        Args:
+            min_texts: of strong texts that a feature needs to have a label; most: words of a label.
+
+        Returns:
+            Labels with ``max_activation`` (in these texts) and ``texts`` (how many strong ones there were).
+        """
+        from scipy import sparse  # late: only those who make labels wait for it
+
+        dict_size = self.sae.dict_size
+        if not self._parts:
+            return FeatureLabels.empty(dict_size)
+        feature, column, share, activation, text = (np.concatenate(part) for part in zip(*self._parts))
+        largest = np.zeros(dict_size, np.float32)
+        np.maximum.at(largest, feature, activation)
+        strong = activation >= STRONG * largest[feature]
+        pairs = np.unique(np.stack([feature[strong], text[strong]]), axis=1)
+        texts = np.bincount(pairs[0], minlength=dict_size)
+        shape = (dict_size, len(self._stems))
+        carried = sparse.coo_array((share[strong], (feature[strong], column[strong])), shape).tocsr()
+        total = np.asarray(carried.sum(axis=1)).ravel()
+        general = np.asarray(carried.sum(axis=0)).ravel() / carried.sum()
+        ranked = {}
+        for j in np.flatnonzero((texts >= min_texts) & (total > 0)).tolist():
+            own = slice(carried.indptr[j], carried.indptr[j + 1])
+            part = carried.data[own] / total[j]
+            score = part * np.log(part / general[carried.indices[own]])
+            ranked[j] = [(self._form(carried.indices[own][i]), score[i]) for i in np.argsort(-score, kind="stable")[:8]]
+        rows = [
+            {
+                "feature": j,
+                "label": ", ".join(words),
+                "method": METHOD,
+                "max_activation": float(largest[j]),
+                "texts": int(texts[j]),
+            }
+            for j, words in _told_apart(ranked, most).items()
+        ]
+        columns = ["feature", "label", "method", "max_activation", "texts"]
+        return FeatureLabels(pd.DataFrame(rows, columns=columns).astype({"feature": np.int64}), dict_size)
+
+    def _form(self, column: int) -> str:
+        return self._forms[column].most_common(1)[0][0]
+
+
+def _told_apart(ranked: dict[int, list[tuple[str, float]]], most: int) -> dict[int, list[str]]:
+    """The words of each feature; one more for those that would have the same."""
+    chosen = {j: max(1, sum(s >= words[0][1] / 3 for _, s in words[:most])) for j, words in ranked.items()}
+    for _ in range(8):
+        same = Counter(frozenset(word for word, _ in ranked[j][:n]) for j, n in chosen.items())
+        for j, n in chosen.items():
+            if same[frozenset(word for word, _ in ranked[j][:n])] > 1 and n < len(ranked[j]):
+                chosen[j] = n + 1
+    return {j: [word for word, _ in ranked[j][:n]] for j, n in chosen.items()}
+
+
+def evidence_labels(
+    sae: SparseAutoencoder, texts: Sequence[str], encoder: Any, *, held_out: float = 0.2, seed: int = 0, verbose: bool = False
+) -> FeatureLabels:
+    """Labels for a dictionary from a sample of texts, with a score on texts that were not used for them.
+
+    Costs what encoding the texts costs: the words' parts come from the forward pass that makes the vectors.
+
+    Args:
+        sae: the dictionary; encoder: a pyterrier_dr bi-encoder that averages its token vectors.
+        texts: a sample of documents.
+        held_out: the part of them that only the score is computed on.
+        seed: of the split; verbose: show a progress bar.
+
+    Returns:
+        Labels as :meth:`EvidenceCounts.labels` makes them, with ``hits`` (the share of strong held-out texts that contain a
+        word of the label), ``false`` (of those without the feature) and ``detection``, (hits + 1 − false) / 2; NaN where
+        fewer than two held-out texts are strong.
+
+    Raises:
+        ValueError: fewer than 20 texts, or an encoder whose vector is no sum over its tokens.
+    """
+    import pyterrier as pt
+
+    if len(texts) < 20:
+        raise ValueError(f"evidence_labels expects at least 20 texts, found {len(texts)}; a few hundred are better")
+    reader = TokenEncoder(encoder)
+    if not reader.exact:
+        raise ValueError(f"evidence_labels expects an encoder that averages its token vectors, but {reader.why_leave_out}")
+    order = np.random.default_rng(seed).permutation(len(texts))
+    cut = int(held_out * len(texts))
+    held, own = [texts[i] for i in order[:cut]], [texts[i] for i in order[cut:]]
+    counts = EvidenceCounts(sae)
+    with pt.tqdm(total=len(own), desc="evidence", unit="d", disable=not verbose) as bar:
+        for rows, words in reader.batches(own):
+            counts.add([own[i] for i in rows], words)
+            bar.update(len(rows))
+    labels = counts.labels()
+    vectors = np.asarray(encoder.encode_docs(held), np.float32) if held else np.empty((0, sae.dim), np.float32)
+    table = labels.table.join(_detection(sae, labels, held, vectors))
+    return FeatureLabels(table, sae.dict_size)
+
+
+@torch.no_grad()
+def _detection(sae: SparseAutoencoder, labels: FeatureLabels, texts: list[str], vectors: np.ndarray) -> pd.DataFrame:
+    """How well the words of each label tell texts with the feature from others: ``hits``, ``false``, ``detection``."""
+    stems = [{stem(word) for word in _words(text)} for text in texts]
+    n, columns = len(labels.table), ["hits", "false", "detection"]
+    out = np.full((n, 3), np.nan)
+    if texts:
+        codes = sae.encode(torch.from_numpy(vectors).to(sae.w_enc.device))
+        activations = codes.dense(sae.dict_size).cpu().numpy()
+        for i, (j, label, largest) in enumerate(zip(*(labels.table[c] for c in ("feature", "label", "max_activation")))):
+            own = {stem(word) for word in label.split(", ")}
+            fits = np.array([not own.isdisjoint(words) for words in stems])
+            strong, absent = activations[:, j] >= STRONG * largest, activations[:, j] == 0
+            if strong.sum() >= 2 and absent.any():
+                out[i, :2] = fits[strong].mean(), fits[absent].mean()
+                out[i, 2] = (out[i, 0] + 1 - out[i, 1]) / 2
+    return pd.DataFrame(out, columns=columns)
+
+
+def _words(text: str) -> list[str]:
+    from ..words import spans
+
+    return [text[a:b].lower() for a, b in spans(text, "word").tolist()]
+
+
+def relabelled(
+    sae: SparseAutoencoder, labels: FeatureLabels, corpus: Iterable[dict | str], encoder: Any, *, sample: int = 2000,
+    min_detection: float = 0.6, seed: int = 0, verbose: bool = False,
+) -> FeatureLabels:  # fmt: skip
+    """The labels, with those that say little replaced by the words that carry the feature in a corpus.
+
+    A feature is renamed if it has no label, or one whose known detection score is below ``min_detection``, and if its words
+    of this corpus do better than that on held-out texts of it.
+
+    Args:
+        sae: the dictionary; labels: of its features; encoder: as in :func:`evidence_labels`.
+        corpus: texts, or dicts with ``text`` and perhaps ``title``; read once.
+        sample: how many of them are looked at, drawn by ``seed``.
+        min_detection: from which score on a label says enough.
+        verbose: show a progress bar.
+
+    Returns:
+        All labels; those that are new have the method ``"words by evidence"`` and their held-out scores.
+
+    Raises:
+        ValueError: as :func:`evidence_labels`.
+    """
+    texts = _sampled(corpus, sample, np.random.default_rng(seed))
+    found = evidence_labels(sae, texts, encoder, seed=seed, verbose=verbose).table.set_index("feature")
+    known = labels.table.set_index("feature")
+    old = known.get("detection", pd.Series(dtype=float)).reindex(found.index).astype(float)
+    named = found.index.isin([j for j in known.index if labels.name(j)])
+    better = found[(found["detection"] >= min_detection) & (~named | (old < np.minimum(min_detection, found["detection"])))]
+    kept = known.drop(index=better.index, errors="ignore")
+    largest = known.get("max_activation", pd.Series(dtype=float)).reindex(better.index).astype(float)
+    better = better.assign(max_activation=np.fmax(better["max_activation"], largest), clarity=np.nan)
+    table = (
+        pd.concat([kept, better[[c for c in better.columns if c in kept.columns or c != "clarity"]]]).sort_index().reset_index()
+    )
+    return FeatureLabels(table, sae.dict_size, labels.confidence)
+
+
+def _sampled(corpus: Iterable[dict | str], size: int, rng: np.random.Generator) -> list[str]:
+    """At most ``size`` texts of a stream, each with the same chance."""
+    kept: list[str] = []
+    for n, document in enumerate(corpus):
+        text = document if isinstance(document, str) else f"{document.get('title') or ''} {document.get('text') or ''}".strip()
+        if n < size:
+            kept.append(text)
+        elif (place := int(rng.integers(n + 1))) < size:
+            kept[place] = text
+    return kept

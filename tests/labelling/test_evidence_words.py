@@ -1,0 +1,102 @@
+"""Labels by evidence on texts that are about trees or rivers, with features that are active for one of the two."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pyterrier_xetrieval import FeatureLabels, Xetrieval
+from pyterrier_xetrieval.core.evidence import WordVectors
+from pyterrier_xetrieval.labelling.evidence_words import METHOD, EvidenceCounts, evidence_labels, relabelled
+from pyterrier_xetrieval.words import spans
+from tests.helpers.builders import identity_sae, make_model
+
+WORDS = {"oak": 0, "oaks": 0, "elm": 0, "river": 1, "stream": 1}  # and all others: coordinate 5, a little of each
+
+
+def read(text: str) -> WordVectors:
+    found = spans(text, "word")
+    rows = np.zeros((len(found) + 3, 6), np.float32)
+    for i, (a, b) in enumerate(found.tolist()):
+        word = text[a:b].lower()
+        rows[i, WORDS.get(word, 5)] = 1 / len(found)
+        rows[i, 2] = 0.1 / len(found)
+    return WordVectors(found, rows)
+
+
+def test_features_are_called_by_the_words_that_carry_them():
+    texts = [
+        "Oaks grow tall here",
+        "an oak by the elm there",
+        "the river runs fast",
+        "a stream runs slow",
+        "elm and oak stand",
+        "river water",
+    ]
+    counts = EvidenceCounts(identity_sae())
+    counts.add(texts, [read(text) for text in texts])
+    labels = counts.labels(min_texts=2)
+    assert set(labels[0].split(", ")) == {"oak", "elm"} and set(labels[1].split(", ")) == {"river", "stream"}
+    assert labels.table.set_index("feature").loc[0, "texts"] == 3 and set(labels.table["method"]) == {METHOD}
+    assert not set(labels[0].split(", ")) & {"the", "by", "an", "and"}
+
+
+def test_features_of_the_same_words_are_told_apart():
+    sae = identity_sae(k=6)
+    sae.w_enc.data[3] = sae.w_enc.data[0]  # a twin of feature 0 that also likes the river a little
+    sae.w_enc.data[3, 1] = 0.5
+    texts = ["oak oak oak", "oak oak river", "oak river oak", "elm oak oak", "oak elm"]
+    counts = EvidenceCounts(sae)
+    counts.add(texts, [read(text) for text in texts])
+    labels = counts.labels(min_texts=2)
+    assert labels[0] != labels[3]
+
+
+def test_nothing_was_read():
+    assert len(EvidenceCounts(identity_sae()).labels()) == 0
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Xetrieval.default()
+
+
+CORPUS = [f"{a} {b}" for a in ("The oak tree", "A migraine headache", "Sorting a list of numbers", "The stock market")
+          for b in ("in detail.", "and what to do.", "explained simply.", "for beginners.", "with examples.", "every day.", "at last.")]  # fmt: skip
+
+
+def test_a_real_encoder_names_features_by_the_words_of_its_texts(model):
+    labels = evidence_labels(model.sae, CORPUS, model.shared_encoder)
+    table = labels.table
+    known = table[table["detection"].notna()]
+    assert len(known) > 10 and known["detection"].between(0, 1).all() and known["detection"].mean() > 0.6
+    names = " ".join(table["label"])
+    assert "oak" in names and "migraine" in names
+    with pytest.raises(ValueError, match="at least 20 texts, found 3"):
+        evidence_labels(model.sae, CORPUS[:3], model.shared_encoder)
+
+
+def test_only_labels_that_say_little_are_replaced(model):
+    found = evidence_labels(model.sae, CORPUS, model.shared_encoder).table.set_index("feature")
+    good = found[found["detection"] >= 0.8].index[:2].tolist()
+    old = pd.DataFrame(
+        {"feature": [*good, 17], "label": ["stays", "goes", "silent"], "method": "m", "detection": [0.95, 0.5, 0.5]}
+    )
+    labels = relabelled(model.sae, FeatureLabels(old, model.sae.dict_size), CORPUS, model.shared_encoder)
+    assert labels[good[0]] == "stays" and labels[good[1]] == found.loc[good[1], "label"]
+    assert (labels.table.set_index("feature")["method"] == METHOD).loc[good[1]]
+    named = model.relabel(CORPUS)
+    assert (named.labels.table["method"] == METHOD).any() and named.sae.k == model.sae.k
+    assert named.labels.dictionary == model.labels.dictionary
+
+
+def test_an_encoder_whose_vector_is_no_sum_is_refused():
+    class Opaque:
+        batch_size = 8
+
+        def encode_docs(self, texts):
+            return np.ones((len(texts), 16), np.float32)
+
+        encode_queries = encode_docs
+
+    with pytest.raises(ValueError, match="averages its token vectors, but it is no sentence-transformers model"):
+        evidence_labels(make_model().sae, CORPUS, Opaque())
