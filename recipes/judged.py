@@ -16,8 +16,7 @@ from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder
 from pyterrier_xetrieval.evaluation import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.bootstrap import CONFIDENCE, estimate
 from pyterrier_xetrieval.evaluation.dictionaries import with_sae
-from pyterrier_xetrieval.labelling import detection_scores, feature_samples, intruder_detection
-from pyterrier_xetrieval.labelling import hypotheses as describe
+from pyterrier_xetrieval.labelling import describe, detection_scores, feature_samples, intruder_detection
 from pyterrier_xetrieval.labelling.hypotheses import PROMPT
 from pyterrier_xetrieval.labelling.quality import DETECT, INTRUDER
 from pyterrier_xetrieval.store.vectors import read_unit_vectors
@@ -108,14 +107,14 @@ def judged(
         raise ValueError(
             f"judged expects hypotheses from other texts than those they are judged on, found {both} of {collection.name!r} in {source.name!r}"
         )
-    asked = {"max_chars": max_chars, "attempts": 1, "verbose": verbose}
+    asked = {"max_chars": max_chars, "verbose": verbose}
     control = controls(llm, folder, n_intruders=n_intruders, seed=seed, verbose=verbose).assign(sae="control")
     tells = control.set_index("measure").loc["mono_semanticity", "low"] > 1 / (n_intruders + 1)
     scores, told, described = {}, {}, {}
     for name, sae in saes.items():
-        part = with_sae(model, sae)
+        part = with_sae(model, sae).with_views(aspects=())
         seen, own = (
-            feature_samples(part, np.asarray(docs), docnos=list(docnos), aspects=(), seed=seed)
+            feature_samples(part, np.asarray(docs), docnos=list(docnos), seed=seed)
             for docs, docnos in ((source.docs, source.docnos), (collection.docs, collection.docnos.tolist()))
         )
         enough = np.flatnonzero((own.counts >= min_docs) & (seen.counts >= examples))
@@ -127,7 +126,7 @@ def judged(
         chosen = np.random.default_rng(seed).permutation(enough)[:n_features].tolist()
         labels = describe(
             seen, source.texts, llm, folder / f"hypotheses.{name}.jsonl", features=chosen, examples=examples,
-            contrast=contrast, **asked,
+            contrast=contrast, attempts=1, **asked,
         )  # fmt: skip
         described[name] = np.isin(chosen, labels.table["feature"])
         # examples are docnos of the source, which may be those of other texts in the collection

@@ -19,7 +19,7 @@ import pyterrier as pt
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import reconstruction
 from pyterrier_xetrieval.training import train_sae
-from pyterrier_xetrieval.training.vector_rows import Rows
+from pyterrier_xetrieval.training.vector_rows import VectorRows
 from recipes.command import Command
 from recipes.measuring import Sources, digest, known, machine, weights_of, write_result
 
@@ -71,7 +71,7 @@ def train(files, variants, dict_size, steps, batch_size, lr, seed, out) -> None:
     arrays = [np.load(path, mmap_mode="r") for path in files]
     shared = {
         "dict_size": dict_size, "steps": steps, "batch_size": batch_size, "lr": lr, "seed": seed,
-        "documents": sum(len(array) for array in arrays), "vectors": Rows(arrays).digest(),
+        "documents": sum(len(array) for array in arrays), "vectors": VectorRows(arrays).digest(),
         "internalizers": model.meta["sha256"]["internalizers.safetensors"],
     }  # fmt: skip
     for trained_on in TRAINED_ON:

@@ -1,9 +1,23 @@
-"""Test collections: the embedded one, BEIR-style folders, the benchmarks of the paper, samples and pools of them."""
+"""Test collections: the bundled one, BEIR-style folders, the benchmarks of the paper, samples and pools of them."""
 
-from .base import Collection
-from .beir import beir_folder
-from .benchmarks import BRIGHT_DOMAINS, benchmark
-from .pydocs import PyDocs, pydocs
-from .sampling import pool, sample
+from typing import TYPE_CHECKING
 
-__all__ = ["BRIGHT_DOMAINS", "Collection", "PyDocs", "beir_folder", "benchmark", "pool", "pydocs", "sample"]
+from .._lazy import attach
+
+if TYPE_CHECKING:  # what editors and type checkers read
+    from .base import Collection
+    from .beir import beir_folder
+    from .benchmarks import BRIGHT_DOMAINS, benchmark
+    from .python_docs import PyDocs, pydocs
+    from .sampling import pool, sample
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".base": ["Collection"],
+        ".beir": ["beir_folder"],
+        ".benchmarks": ["BRIGHT_DOMAINS", "benchmark"],
+        ".python_docs": ["PyDocs", "pydocs"],
+        ".sampling": ["pool", "sample"],
+    },
+)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import pandas as pd
 import pyterrier as pt
 
@@ -26,7 +29,7 @@ class Collection(pt.datasets.Dataset):
         return excluded_frame([])
 
     def text_loader(self, fields: str | list[str] = "text", *, verbose: bool = False) -> TextLoader:
-        """Adds the documents' texts to a ranking: :class:`TextLoader`, also by ``pt.text.get_text(dataset, "text")``."""
+        """Adds texts to a ranking: :class:`TextLoader`; ``pt.text.get_text(dataset, "text")`` calls it."""
         return TextLoader(self, fields, verbose=verbose)
 
     def _no_variant(self, variant: str | None) -> None:
@@ -35,11 +38,11 @@ class Collection(pt.datasets.Dataset):
 
 
 class TextLoader(RowWiseStage):
-    """Adds fields of the documents, by ``docno``. Reads the corpus once a call, and keeps what is asked for.
+    """Adds fields of the documents by ``docno``. Each call reads the corpus once, and keeps the documents asked for.
 
     Args:
-        dataset: a :class:`Collection`.
-        fields: their names, or one; ``"*"`` for ``text``, which is all that the collections of this package have.
+        dataset: the collection.
+        fields: names of fields, or one name; ``"*"`` is ``text``, the only field in the collections of this package.
         verbose: show progress.
 
     Raises:
@@ -57,7 +60,8 @@ class TextLoader(RowWiseStage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.columns(inp, includes=["docno"], context=self)
         docnos = as_texts(inp["docno"].tolist(), stage=self)
-        wanted, found = set(docnos), {}
+        wanted = set(docnos)
+        found: dict[str, dict[str, Any]] = {}
         for document in self.dataset.get_corpus_iter(verbose=self.verbose) if wanted else ():
             if document["docno"] in wanted:
                 if unknown := [name for name in self.fields if name not in document]:
@@ -69,16 +73,21 @@ class TextLoader(RowWiseStage):
         return inp.assign(**{name: pd.Series(values, index=inp.index, dtype="str") for name, values in texts.items()})
 
 
-def excluded_frame(pairs) -> pd.DataFrame:
-    """A frame of ``qid`` and ``docno`` from pairs of strings, each pair once."""
+def excluded_frame(pairs: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """A frame of ``qid`` and ``docno`` from pairs of strings, each pair once.
+
+    >>> excluded_frame([("q1", "d1"), ("q1", "d1")])
+      qid docno
+    0  q1    d1
+    """
     return pd.DataFrame(list(dict.fromkeys(pairs)), columns=["qid", "docno"], dtype=str)
 
 
-def excluded_of(dataset) -> pd.DataFrame:
+def excluded_of(dataset: pt.datasets.Dataset) -> pd.DataFrame:
     """``dataset.get_excluded()``, empty for a PyTerrier dataset that knows of no such thing."""
     return dataset.get_excluded() if hasattr(dataset, "get_excluded") else excluded_frame([])
 
 
-def name_of(dataset) -> str:
+def name_of(dataset: pt.datasets.Dataset) -> str:
     """The collection's name, or the representation of a PyTerrier dataset that has none."""
     return getattr(dataset, "name", None) or repr(dataset)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyterrier as pt
@@ -19,7 +21,7 @@ NO_IDS = {"N/A"}  # how BRIGHT writes an empty list of excluded documents
 class BeirFolder(Collection):
     """A BEIR-style folder; see :func:`beir_folder`."""
 
-    def __init__(self, path, *, name: str | None = None, exclude_own_id: bool = False):
+    def __init__(self, path: str | os.PathLike[str], *, name: str | None = None, exclude_own_id: bool = False):
         self.path = Path(path).expanduser().absolute()
         if not self.path.is_dir():
             raise FileNotFoundError(f"beir_folder expects a folder, found none at {self.path}")
@@ -28,12 +30,8 @@ class BeirFolder(Collection):
 
     def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict[str, str]]:
         """Yields ``{'docno': ..., 'text': ...}`` in file order; the text is title and text, separated by a space."""
-        rows = _rows(self._file("corpus.jsonl", "corpus.jsonl.gz"))
-        return self._documents(pt.tqdm(rows, desc=f"{self.name} documents") if verbose else rows)
-
-    def _documents(self, rows) -> Iterator[dict[str, str]]:
-        for row in rows:
-            yield {"docno": str(row["_id"]), "text": f"{row.get('title') or ''} {row['text']}".strip()}
+        rows = pt.tqdm(_rows(self._file("corpus.jsonl", "corpus.jsonl.gz")), desc=f"{self.name} documents", disable=not verbose)
+        return ({"docno": str(row["_id"]), "text": f"{row.get('title') or ''} {row['text']}".strip()} for row in rows)
 
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the queries in file order: columns ``qid`` and ``query`` (both strings)."""
@@ -56,15 +54,15 @@ class BeirFolder(Collection):
         return pd.DataFrame({"qid": rows["query-id"], "docno": rows["corpus-id"], "label": labels.astype(int)})
 
     def get_excluded(self) -> pd.DataFrame:
-        """Documents not to be retrieved for a query (``qid``, ``docno``): its ``excluded_ids``, and its own id if asked for."""
-        pairs = []
+        """Documents not to be retrieved for a query (``qid``, ``docno``): ``excluded_ids``, its own id if asked for."""
+        pairs: list[tuple[str, str]] = []
         for row in self._queries():
             ids = row.get("excluded_ids") or (row.get("metadata") or {}).get("excluded_ids") or []
             pairs += [(str(row["_id"]), str(docno)) for docno in ids if docno not in NO_IDS]
             pairs += [(str(row["_id"]), str(row["_id"]))] if self.exclude_own_id else []
         return excluded_frame(pairs)
 
-    def _queries(self) -> Iterator[dict]:
+    def _queries(self) -> Iterator[dict[str, Any]]:
         return _rows(self._file("queries.jsonl", "queries.jsonl.gz"))
 
     def _file(self, *names: str) -> Path:
@@ -77,7 +75,7 @@ class BeirFolder(Collection):
         return f"beir_folder({str(self.path)!r})"
 
 
-def _rows(path: Path) -> Iterator[dict]:
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a JSON-lines file, each with ``_id`` and ``text``."""
     for where, row in records(path):
         if row.get("_id") is None or not isinstance(row.get("text"), str):
@@ -85,13 +83,13 @@ def _rows(path: Path) -> Iterator[dict]:
         yield row
 
 
-def beir_folder(path, *, name: str | None = None, exclude_own_id: bool = False) -> BeirFolder:
+def beir_folder(path: str | os.PathLike[str], *, name: str | None = None, exclude_own_id: bool = False) -> BeirFolder:
     """A test collection in a BEIR-style folder.
 
     The folder holds ``corpus.jsonl`` ({_id, title, text}; the title may be missing), ``queries.jsonl`` ({_id, text},
     and BRIGHT's ``excluded_ids``, a list of document ids, there or in ``metadata``), both also as ``.gz``, and the
     judgements ``qrels.tsv`` or ``qrels/test.tsv`` (header query-id, corpus-id, score; other splits: ``get_qrels("dev")``).
-    A file that is missing is missed only when its part is asked for.
+    A missing file is an error only when its part is asked for.
 
     Args:
         path: the folder.
@@ -102,9 +100,16 @@ def beir_folder(path, *, name: str | None = None, exclude_own_id: bool = False) 
         FileNotFoundError: no such folder, or no file for the part asked for.
         ValueError: a line that is no JSON object with _id and text (names file and line), or judgements of another form.
 
-    Example::
-
-        dataset = beir_folder("data/mutual")
-        dataset.get_topics(), dataset.get_qrels(), dataset.get_excluded(), next(dataset.get_corpus_iter())
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> _ = (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "make tea", "excluded_ids": ["d7"]}')
+        >>> dataset = beir_folder(folder)
+        >>> dataset.get_topics()
+          qid     query
+        0  q1  make tea
+        >>> dataset.get_excluded()
+          qid docno
+        0  q1    d7
     """
     return BeirFolder(path, name=name, exclude_own_id=exclude_own_id)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import ir_datasets
 import pandas as pd
 import pyterrier as pt
 
 from .base import Collection, excluded_frame
 from .sampling import pool
+
+if TYPE_CHECKING:
+    import ir_datasets
 
 BRIGHT_DOMAINS = (
     "biology", "earth-science", "economics", "psychology", "robotics", "stackoverflow", "sustainable-living",
@@ -19,47 +21,37 @@ BRIGHT_DOMAINS = (
 )  # fmt: skip
 
 
-def _text(query, dataset) -> str:
+def _text(query: Any, dataset: ir_datasets.Dataset) -> str:
     return query.text
 
 
-def _title(query, dataset) -> str:
+def _title(query: Any, dataset: ir_datasets.Dataset) -> str:
     return query.title
 
 
-def _article_title(query, dataset) -> str:
+def _article_title(query: Any, dataset: ir_datasets.Dataset) -> str:
     return dataset.docs_store().get(query.doc_id).title
 
 
-@dataclass(frozen=True)
-class _Source:
-    """Where a benchmark is in ir_datasets and how its queries are read."""
-
-    id: str
-    query_text: Callable[..., str] = _text
-    made_from: Callable[..., str] | None = None  # the document that a query was made from
-    licence: str = ""
-
-
-_SOURCES = {
-    "nq": _Source("beir/nq"),
-    "arguana": _Source("beir/arguana", made_from=lambda query: query.query_id),
-    "trec-news": _Source(
-        "wapo/v2/trec-news-2019", _article_title, lambda query: query.doc_id,
-        "the TREC Washington Post collection, from NIST under an agreement (https://trec.nist.gov/data/wapost/)",
-    ),
-    "robust04": _Source(
-        "disks45/nocr/trec-robust-2004", _title,
-        licence="TREC disks 4 and 5, from NIST under an agreement (https://trec.nist.gov/data/cd45/)",
-    ),
-    **{f"bright/{domain}": _Source(f"bright/{domain}") for domain in BRIGHT_DOMAINS},
+# name: where the benchmark is in ir_datasets, and what IrCollection has to know of it
+_SOURCES: dict[str, tuple[str, dict[str, Any]]] = {
+    "nq": ("beir/nq", {}),
+    "arguana": ("beir/arguana", {"made_from": lambda query: query.query_id}),
+    "trec-news": ("wapo/v2/trec-news-2019", {
+        "query_text": _article_title, "made_from": lambda query: query.doc_id,
+        "licence": "the TREC Washington Post collection, from NIST under an agreement (https://trec.nist.gov/data/wapost/)",
+    }),
+    "robust04": ("disks45/nocr/trec-robust-2004", {
+        "query_text": _title,
+        "licence": "TREC disks 4 and 5, from NIST under an agreement (https://trec.nist.gov/data/cd45/)",
+    }),
+    **{f"bright/{domain}": (f"bright/{domain}", {}) for domain in BRIGHT_DOMAINS},
 }  # fmt: skip
 
 _ELSEWHERE = {
     "mutual": "https://github.com/Nealcly/MuTual",
     "signal-1m": "https://research.signal-ai.com/datasets/signal1m-tweetir.html",
 }
-
 
 NAMES = ("bright", *_SOURCES)
 
@@ -75,15 +67,22 @@ class IrCollection(Collection):
         licence: what the documents are and who licenses them, where they are not to be downloaded freely.
     """
 
-    def __init__(self, dataset, *, name: str, query_text=_text, made_from=None, licence: str = ""):
+    def __init__(
+        self,
+        dataset: ir_datasets.Dataset,
+        *,
+        name: str,
+        query_text: Callable[[Any, ir_datasets.Dataset], str] = _text,
+        made_from: Callable[[Any], str] | None = None,
+        licence: str = "",
+    ):
         self.dataset, self.name = dataset, name
         self._query_text, self._made_from, self._licence = query_text, made_from, licence
 
     def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict[str, str]]:
-        """Yields ``{'docno': ..., 'text': ...}`` (both str); the text is what ir_datasets takes for it (title and text)."""
+        """Yields ``{'docno': ..., 'text': ...}`` (both str); the text is ``default_text()`` of ir_datasets."""
         with self._reading("documents"):
-            documents = self.dataset.docs_iter()
-            for document in pt.tqdm(documents, desc=f"{self.name} documents") if verbose else documents:
+            for document in pt.tqdm(self.dataset.docs_iter(), desc=f"{self.name} documents", disable=not verbose):
                 yield {"docno": document.doc_id, "text": document.default_text().strip()}
 
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
@@ -100,7 +99,7 @@ class IrCollection(Collection):
         return rows.astype({"qid": str, "docno": str, "label": int})
 
     def get_excluded(self) -> pd.DataFrame:
-        """Documents not to be retrieved for a query (``qid``, ``docno``): judged below 0, or what the query was made from."""
+        """Documents not to be retrieved for a query (``qid``, ``docno``): judged below 0, or its source."""
         pairs = [(qid, docno) for qid, docno, label in self._judgements() if label < 0]
         if self._made_from is not None:
             with self._reading("queries"):
@@ -112,8 +111,8 @@ class IrCollection(Collection):
             return [(row.query_id, row.doc_id, int(row.relevance)) for row in self.dataset.qrels_iter()]
 
     @contextmanager
-    def _reading(self, part: str):
-        """Turns what ir_datasets raises over files that it does not have into one sentence."""
+    def _reading(self, part: str) -> Iterator[None]:
+        """Turns the errors of ir_datasets about files that it does not have into one sentence."""
         try:
             yield
         except ImportError as error:
@@ -148,7 +147,7 @@ def benchmark(name: str) -> Collection:
     ``robust04``       ``disks45/nocr/trec-robust-2004``  ``title``
     =================  =================================  ==================  ==============================
 
-    Nothing is read before it is asked for. MuTual and Signal-1M are not in ir_datasets: bring them as folders and
+    Files are read when a part is asked for. MuTual and Signal-1M are not in ir_datasets: bring them as folders and
     open them with :func:`~pyterrier_xetrieval.datasets.beir_folder`. The paper's NQ has 8,383 queries of an unknown
     split; ``beir/nq`` has the 3,452 of BEIR.
 
@@ -170,8 +169,7 @@ def benchmark(name: str) -> Collection:
         )
     if name not in _SOURCES:
         raise ValueError(f"benchmark expects one of {', '.join([*NAMES, *_ELSEWHERE])}, found {name!r}")
-    source = _SOURCES[name]
-    return IrCollection(
-        ir_datasets.load(source.id), name=name, query_text=source.query_text, made_from=source.made_from,
-        licence=source.licence,
-    )  # fmt: skip
+    import ir_datasets  # late: the other collections do without it
+
+    id, options = _SOURCES[name]
+    return IrCollection(ir_datasets.load(id), name=name, **options)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
-import shutil
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..store.files import new_folder
 from ..store.jsonl import check_can_be_read_again, records
+from ..store.texts import StoredTexts
 from . import beir_folder
 
 
@@ -37,10 +39,10 @@ class CorpusFile:
         len(CorpusFile("corpus.jsonl.gz")), next(iter(CorpusFile("corpus.jsonl.gz")))
     """
 
-    path: str | Path
+    path: str | os.PathLike[str]
     limit: int | None = None
 
-    def __iter__(self) -> Iterator[dict]:
+    def __iter__(self) -> Iterator[dict[str, str]]:
         path = Path(self.path)
         found = beir_folder(path).get_corpus_iter() if path.is_dir() else _json_documents(path)
         return islice(found, self.limit)
@@ -53,7 +55,7 @@ class CorpusFile:
         return sum(1 for _ in self)
 
 
-def _json_documents(path: Path) -> Iterator[dict]:
+def _json_documents(path: Path) -> Iterator[dict[str, str]]:
     check_can_be_read_again(path, stage="CorpusFile")
     for where, row in records(path):
         docno = row.get("docno", row.get("_id"))
@@ -62,60 +64,66 @@ def _json_documents(path: Path) -> Iterator[dict]:
         yield {"docno": str(docno), "text": f"{row.get('title') or ''} {row['text']}".strip()}
 
 
-class Documents(Sequence):
-    """Documents ``{docno, text}`` by row, from a folder that :meth:`store` filled; none of them is held in memory."""
+class Documents:
+    """Documents ``{docno, text}`` by row, from a folder that :meth:`store` filled; none of them is held in memory.
+
+    Attributes:
+        digest: sha256 over all documents, hexadecimal.
+
+    Raises:
+        ValueError: a file of the folder is missing or damaged.
+    """
 
     def __init__(self, folder: Path):
         try:
             self.digest = (folder / "digest").read_text()
             self._ends = np.load(folder / "ends.npy", mmap_mode="r")
             with open(folder / "documents.jsonl", "rb") as file:
-                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            if len(self._bytes) != self._ends[-1]:
-                raise ValueError(f"expected {self._ends[-1]} bytes in documents.jsonl, found {len(self._bytes)}")
+                self._stored = StoredTexts(file, self._ends)
         except (ValueError, EOFError, IndexError, FileNotFoundError) as error:
             raise ValueError(f"{folder} is damaged, its digest, ends.npy or documents.jsonl ({error}); remove it") from None
 
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, row: int) -> dict:
-        row = range(len(self))[row]
-        return json.loads(self._bytes[self._ends[row] : self._ends[row + 1]])
+    def __getitem__(self, row: int) -> dict[str, str]:
+        document: Any = self._stored([range(len(self))[row]])[0]
+        return document
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return map(self.__getitem__, range(len(self)))
 
     def texts(self, rows: Iterable[int]) -> list[str]:
         """The texts of these rows, in their order."""
         return [self[row]["text"] for row in rows]
 
     @classmethod
-    def store(cls, corpus: Iterable[dict], folder: Path, *, stage: str) -> Documents:
+    def store(cls, corpus: Iterable[dict[str, Any]], folder: Path, *, stage: str) -> Documents:
         """Copies a corpus into a folder, all or nothing, or makes sure that the copy there is of this one.
 
         Raises:
             ValueError: a document without docno or text, a docno twice, fewer than two documents, another corpus.
         """
-        known = folder.is_dir()
-        partial = folder.with_name(f"{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
         digest, names, ends = hashlib.sha256(), array("Q"), array("q", [0])
-        with open(os.devnull if known else partial / "documents.jsonl", "wb") as file:
-            for document in corpus:
-                docno, text = document.get("docno"), document.get("text")
-                if docno is None or not isinstance(text, str):
-                    raise ValueError(f"{stage} expects documents with docno and text, found {str(document)[:80]}")
-                line = json.dumps({"docno": str(docno), "text": text}).encode() + b"\n"
-                digest.update(line)
-                ends.append(ends[-1] + file.write(line))
-                names.append(int.from_bytes(hashlib.sha256(str(docno).encode("utf-8", "replace")).digest()[:8], "little"))
-        if len(names) < 2 or len(np.unique(names)) < len(names):
-            found = f"{len(names)} documents of {len(np.unique(names))} docnos"
-            raise ValueError(f"{stage} expects two documents or more, each with a docno of its own, found {found}")
-        if not known:
-            np.save(partial / "ends.npy", np.array(ends))
-            (partial / "digest").write_text(digest.hexdigest())
-            partial.rename(folder)
-        shutil.rmtree(partial, ignore_errors=True)
+        known = folder.is_dir()
+        with nullcontext() if known else new_folder(folder) as new:
+            with open(new / "documents.jsonl" if new else os.devnull, "wb") as file:
+                for document in corpus:
+                    docno, text = document.get("docno"), document.get("text")
+                    if docno is None or not isinstance(text, str):
+                        raise ValueError(f"{stage} expects documents with docno and text, found {str(document)[:80]}")
+                    line = json.dumps({"docno": str(docno), "text": text}).encode() + b"\n"
+                    digest.update(line)
+                    ends.append(ends[-1] + file.write(line))
+                    name = hashlib.sha256(str(docno).encode("utf-8", "replace")).digest()
+                    names.append(int.from_bytes(name[:8], "little"))
+            distinct = len(np.unique(names))
+            if len(names) < 2 or distinct < len(names):
+                found = f"{len(names)} documents of {distinct} docnos"
+                raise ValueError(f"{stage} expects two documents or more, each with a docno of its own, found {found}")
+            if new:
+                np.save(new / "ends.npy", np.array(ends))
+                (new / "digest").write_text(digest.hexdigest())
         documents = cls(folder)
         if documents.digest != digest.hexdigest():
             told = f"{len(documents):,} documents, digest {documents.digest[:12]}"
@@ -126,7 +134,7 @@ class Documents(Sequence):
         return documents
 
 
-class Texts(Sequence):
+class Texts(Sequence[str]):
     """The texts of documents by row, each read from the disk when it is asked for."""
 
     def __init__(self, documents: Documents):
@@ -135,5 +143,5 @@ class Texts(Sequence):
     def __len__(self) -> int:
         return len(self._documents)
 
-    def __getitem__(self, row: int) -> str:
+    def __getitem__(self, row: int) -> str:  # type: ignore[override]  # one at a time: nobody slices a corpus
         return self._documents[row]["text"]

@@ -8,7 +8,7 @@ import pyterrier as pt
 
 from .base import Collection
 from .benchmarks import NAMES, benchmark
-from .pydocs import pydocs
+from .python_docs import pydocs
 
 
 class Provider(pt.datasets.DatasetProvider):

@@ -6,12 +6,15 @@ import hashlib
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from typing import Any, TypeAlias
 
 import pandas as pd
 import pyterrier as pt
 
 from ..core.checks import positive_int
 from .base import Collection, excluded_frame, excluded_of, name_of
+
+Datasets: TypeAlias = Sequence[pt.datasets.Dataset] | Mapping[str, pt.datasets.Dataset]
 
 
 class SampledCollection(Collection):
@@ -23,10 +26,10 @@ class SampledCollection(Collection):
 
     @cached_property
     def docnos(self) -> frozenset[str]:
-        """The names of the sampled documents; the first use reads the whole corpus once, keeping names only."""
+        """The docnos of the sampled documents. The first use reads the whole corpus once, and keeps docnos only."""
         qrels = self._judgements()
         gold = set(qrels.loc[qrels["label"] > 0, "docno"])
-        # the others of smallest hash: whatever their order in the corpus, and different ones in another collection
+        # the others with the smallest hashes: independent of the corpus' order, different for each collection
         key = hashlib.blake2b(f"{self.seed}/{self.name}".encode()).digest()
         found: set[str] = set()
 
@@ -41,8 +44,8 @@ class SampledCollection(Collection):
         chosen = heapq.nsmallest(self.documents, others())
         return frozenset(found.union(docno for _, docno in chosen[: max(0, self.documents - len(found))]))
 
-    def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict]:
-        """Yields the sampled documents as the collection has them, in its order; the rest is read past."""
+    def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict[str, Any]]:
+        """Yields the sampled documents as the collection has them, in its order."""
         docnos = self.docnos
         for document in self.dataset.get_corpus_iter(verbose=verbose):
             if str(document["docno"]) in docnos:
@@ -75,15 +78,16 @@ class SampledCollection(Collection):
 class PooledCollection(Collection):
     """Several collections as one; see :func:`pool`."""
 
-    def __init__(self, datasets: Sequence[pt.datasets.Dataset] | Mapping[str, pt.datasets.Dataset], *, name: str):
+    def __init__(self, datasets: Datasets, *, name: str):
         self.name, self.prefixed = name, isinstance(datasets, Mapping)
-        self._parts = [(f"{key}/", d) for key, d in datasets.items()] if self.prefixed else [("", d) for d in datasets]
+        named = datasets.items() if isinstance(datasets, Mapping) else [(None, dataset) for dataset in datasets]
+        self._parts = [("" if key is None else f"{key}/", dataset) for key, dataset in named]
         if not self._parts:
             raise ValueError("pool expects at least one dataset, found none")
 
-    def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict]:
+    def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict[str, Any]]:
         """Yields the documents of one collection after the other."""
-        _ = self._docnos  # names that clash are found before the first document goes out
+        _ = self._docnos  # finds docnos that clash before the first document is yielded
         for prefix, dataset in self._parts:
             for document in dataset.get_corpus_iter(verbose=verbose):
                 yield {**document, "docno": prefix + document["docno"]}
@@ -101,8 +105,8 @@ class PooledCollection(Collection):
         return self._joined([dataset.get_qrels() for _, dataset in self._parts], ["qid", "docno"])
 
     def get_excluded(self) -> pd.DataFrame:
-        """The excluded documents of all collections (``qid``, ``docno``), also where another one holds them by that name."""
-        pairs = []
+        """The excluded documents of all collections, each under every prefix that has a document of its docno."""
+        pairs: list[tuple[str, str]] = []
         for prefix, dataset in self._parts:
             excluded = excluded_of(dataset)
             pairs += zip(prefix + excluded["qid"], prefix + excluded["docno"])
@@ -126,7 +130,7 @@ class PooledCollection(Collection):
         return f"pool({parts!r}, name={self.name!r})"
 
 
-def _docnos_of(dataset) -> Sequence[str]:
+def _docnos_of(dataset: pt.datasets.Dataset) -> Sequence[str]:
     if isinstance(dataset, SampledCollection):
         return sorted(dataset.docnos)
     return [document["docno"] for document in dataset.get_corpus_iter(verbose=False)]
@@ -144,13 +148,13 @@ def _no_clash(names: pd.Series, what: str) -> None:
 def sample(dataset: pt.datasets.Dataset, *, documents: int = 10_000, seed: int = 0) -> SampledCollection:
     """The paper's smaller collection: all relevant documents, filled up with random others.
 
-    The corpus is read once for names and then past the rest each time the documents are asked for; texts are never
-    held. The choice depends on the seed, the collection's name and the docnos alone. Queries without a relevant
-    document in the corpus are left out; excluded documents stay excluded.
+    The first use reads the corpus once for its docnos; each pass over the sample reads it again and skips the rest. No
+    texts are held in memory. The choice depends on the seed, the collection's name and the docnos alone. Queries
+    without a relevant document in the corpus are left out; excluded documents stay excluded.
 
     Args:
         dataset: any PyTerrier dataset with corpus, topics and qrels (label above 0 is relevant).
-        documents: how many in all; where the relevant ones alone are more, they are the sample.
+        documents: how many in all; if there are more relevant ones, these are the sample.
         seed: of the choice.
 
     Example::
@@ -161,13 +165,13 @@ def sample(dataset: pt.datasets.Dataset, *, documents: int = 10_000, seed: int =
     return SampledCollection(dataset, documents=documents, seed=seed)
 
 
-def pool(datasets: Sequence[pt.datasets.Dataset] | Mapping[str, pt.datasets.Dataset], *, name: str = "pool") -> PooledCollection:
+def pool(datasets: Datasets, *, name: str = "pool") -> PooledCollection:
     """Several collections as one: documents, queries, judgements and excluded documents together.
 
     Given a dict, every qid and docno is prefixed by its key, ``biology/12``: the domains of BRIGHT number their
-    queries alike, and two of them (AoPS, TheoremQA questions) share their documents. Given a list, the names stay as
-    they are and must not clash. Documents of one docno in two prefixed collections are taken for the same text: what
-    a query excludes is excluded in both, and only its own collection's counts as relevant.
+    queries alike, and two of them (AoPS, TheoremQA questions) share their documents. Given a list, qids and
+    docnos stay as they are and must not clash. Documents of one docno in two prefixed collections are taken for the
+    same text: what a query excludes is excluded in both, and only the one of its own collection counts as relevant.
 
     Args:
         datasets: PyTerrier datasets, or a dict of prefixes and datasets.
@@ -176,8 +180,9 @@ def pool(datasets: Sequence[pt.datasets.Dataset] | Mapping[str, pt.datasets.Data
     Raises:
         ValueError: (when read) a qid or docno that occurs twice.
 
-    Example::
-
-        pool({name: benchmark(f"bright/{name}") for name in ("biology", "economics")}, name="bright")
+    Example:
+        >>> from pyterrier_xetrieval import pydocs
+        >>> next(pool({"python": pydocs()}).get_corpus_iter())["docno"]
+        'python/BaseException'
     """
     return PooledCollection(datasets, name=name)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
 from ..labels import FeatureLabels
+
+if TYPE_CHECKING:
+    import torch
+    from scipy import sparse
 
 METHOD = "keywords (c-TF-IDF)"
 # words of dialogue, question and answer forms, and of web pages; they say how a text is written and not what it is about
@@ -27,9 +31,16 @@ type types understand use used useful user uses using usually ve want wanted wan
 words work works wouldn wow wrong www yeah year years yes yesterday young com called certain change discussed discusses explain
 explains explained great term terms common
 """.split()
-STOP_WORDS = frozenset(ENGLISH_STOP_WORDS) | frozenset(_FORM_WORDS)
 _TOKEN = re.compile(r"[a-z]+(?:-[a-z]+)*|\d+|[^\sa-z\d]")
 _VOWEL = re.compile(r"[aeiouy]")
+
+
+@cache
+def stop_words() -> frozenset[str]:
+    """Words that no label consists of."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS  # late: scikit-learn takes a second to load
+
+    return frozenset(ENGLISH_STOP_WORDS).union(_FORM_WORDS)
 
 
 def _is_word(token: str) -> bool:
@@ -37,20 +48,38 @@ def _is_word(token: str) -> bool:
 
 
 def tokens(text: str) -> list[str]:
-    """Lower-case words of three letters or more; numbers, codes and single letters are no words."""
+    """Lower-case words of three letters or more; numbers, codes and single letters are no words.
+
+    Example::
+
+        >>> tokens("The 3 dogs ran.")
+        ['the', 'dogs', 'ran']
+    """
     return [token for token in _TOKEN.findall(text.lower()) if _is_word(token)]
 
 
 def terms(text: str) -> list[str]:
-    """What a label may consist of: words, and pairs of words that stand next to each other, without stop words."""
+    """What a label may consist of: words, and pairs of words that stand next to each other, without stop words.
+
+    Example::
+
+        >>> terms("Of the mitral valve")
+        ['mitral', 'valve', 'mitral valve']
+    """
     found = _TOKEN.findall(text.lower())
-    fit = [_is_word(token) and token not in STOP_WORDS for token in found]
+    fit = [_is_word(token) and token not in stop_words() for token in found]
     pairs = [f"{found[i]} {found[i + 1]}" for i in range(len(found) - 1) if fit[i] and fit[i + 1] and found[i] != found[i + 1]]
     return [token for token, ok in zip(found, fit, strict=True) if ok] + pairs
 
 
 def stem(word: str) -> str:
-    """A crude stem, for seeing that two words are forms of one."""
+    """A crude stem, for seeing that two words are forms of one.
+
+    Example::
+
+        >>> stem("studies") == stem("studied") == stem("study")
+        True
+    """
     if word.endswith("ies") and len(word) > 5:
         word = word[:-3] + "y"
     elif word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
@@ -68,6 +97,8 @@ def top_texts(ids: np.ndarray, values: np.ndarray, dict_size: int, *, top: int) 
     Args:
         ids, values: int ``[n, k]`` and float ``[n, k]``, the texts' codes.
     """
+    from scipy import sparse  # late: only those who make labels wait for it
+
     active = values > 0
     rows = np.broadcast_to(np.arange(len(ids))[:, None], ids.shape)[active]
     features, strength = ids[active], values[active]
@@ -81,21 +112,33 @@ def top_texts(ids: np.ndarray, values: np.ndarray, dict_size: int, *, top: int) 
 
 
 def keyword_labels(
-    texts, ids, values, *, dict_size: int, firing_rate=None, max_activation=None, tops: Sequence[int] = (1000, 250, 80),
-    words: int = 3, min_texts: int = 5, min_share: float = 0.12, min_lift: float = 2.5,
-) -> FeatureLabels:  # fmt: skip
+    texts: Sequence[str],
+    ids: np.ndarray | torch.Tensor,
+    values: np.ndarray | torch.Tensor,
+    *,
+    dict_size: int,
+    firing_rate: np.ndarray | None = None,
+    max_activation: np.ndarray | None = None,
+    tops: Sequence[int] = (1000, 250, 80),
+    words: int = 3,
+    min_texts: int = 5,
+    min_share: float = 0.12,
+    min_lift: float = 2.5,
+) -> FeatureLabels:
     """Labels of features, each by its one to ``words`` most distinctive terms.
 
     A feature's texts are its most activating ones, weighted by activation: the first number of ``tops`` that gives a
     label, since many texts tell best what a feature is about in general, but say nothing of a rare one. With p the
     weighted share of them that has a term and b the share of all texts that has it, the term's score is
     ``p · log(1 + p / b)``: TF-IDF with features as the classes (Grootendorst 2022), where a term counts once a text so
-    that no single text decides. Terms that share a stem with a better one are left out; a pair replaces its words if it is nearly as frequent.
+    that no single text decides. Terms that share a stem with a better one are left out; a pair of words replaces its words
+    if it is nearly as frequent.
 
     Args:
         texts: list of n strings; ids, values: int ``[n, k]``, float ``[n, k]``, their codes (arrays or CPU tensors).
         dict_size: ``D``.
         firing_rate, max_activation: float ``[D]`` for the rows, by default those of these texts.
+        tops, words: see above.
         min_texts: a term must occur in that many texts (1 of a feature's own is not enough).
         min_share: p of a term that is worth naming; the best term is named if at least half of that.
         min_lift: a term must be that many times as frequent in the feature's texts as in all.
@@ -109,6 +152,8 @@ def keyword_labels(
         codes = sae.encode(torch.from_numpy(vectors))
         labels = keyword_labels(texts, codes.ids, codes.values, dict_size=sae.dict_size)
     """
+    from sklearn.feature_extraction.text import CountVectorizer
+
     ids, values = np.asarray(ids), np.asarray(values)
     if len(texts) != len(ids) or ids.shape != values.shape:
         raise ValueError(
@@ -129,27 +174,30 @@ def keyword_labels(
             columns, p = _row(shares, j)
             n_own = dict(zip(*_row(own_texts, j), strict=True))
             score = p * np.log1p(p / background[columns])
-            best = [
-                (names[c], float(p[i])) for i in np.argsort(-score, kind="stable")[:40]
-                if n_own[c := columns[i]] >= 2 and p[i] >= min_share / 2 and p[i] >= min_lift * background[c]
-            ]  # fmt: skip
+            best = []
+            for i in np.argsort(-score, kind="stable")[:40]:
+                column, share = columns[i], p[i]
+                if n_own[column] >= 2 and share >= min_share / 2 and share >= min_lift * background[column]:
+                    best.append((names[column], float(share)))
             labels[j] = ", ".join(_choose(best, words, min_share))
     if firing_rate is None:
         firing_rate = np.bincount(ids[values > 0], minlength=dict_size) / len(texts)
     if max_activation is None:
         max_activation = np.zeros(dict_size, np.float32)
         np.maximum.at(max_activation, ids.ravel(), values.ravel())
-    columns = {"feature": np.arange(dict_size), "label": labels, "method": METHOD}
+    table = pd.DataFrame({"feature": np.arange(dict_size), "label": labels, "method": METHOD})
     figures = {"firing_rate": np.asarray(firing_rate, float), "max_activation": np.asarray(max_activation, float)}
-    return FeatureLabels(pd.DataFrame({**columns, **figures}), dict_size)
+    return FeatureLabels(table.assign(**figures), dict_size)
 
 
-def _row(matrix, j):
+def _row(matrix: sparse.csr_matrix, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and values of row ``j``."""
     part = slice(matrix.indptr[j], matrix.indptr[j + 1])
     return matrix.indices[part], matrix.data[part]
 
 
-def _choose(best, words, min_share) -> list[str]:
+def _choose(best: list[tuple[str, float]], words: int, min_share: float) -> list[str]:
+    """The terms of a label, from the best candidates and their shares of the texts."""
     shares = dict(best)
     chosen: list[str] = []
     stems: set[str] = set()
@@ -158,7 +206,7 @@ def _choose(best, words, min_share) -> list[str]:
             break
         if " " not in name:  # a pair that nearly always comes with this word says more
             pairs = [p for p in shares if " " in p and name in p.split() and shares[p] >= 0.6 * share]
-            name = max(pairs, key=shares.get, default=name)
+            name = max(pairs, key=shares.__getitem__, default=name)
         own = {stem(w) for w in name.split()}
         if not own & stems:
             chosen.append(name)
@@ -166,12 +214,27 @@ def _choose(best, words, min_share) -> list[str]:
     return chosen
 
 
-def keyword_quality(labels: FeatureLabels, texts, ids, values, *, strong: int = 10, min_strong: int = 5, seed: int = 0) -> dict:
+def keyword_quality(
+    labels: FeatureLabels,
+    texts: Sequence[str],
+    ids: np.ndarray,
+    values: np.ndarray,
+    *,
+    strong: int = 10,
+    min_strong: int = 5,
+    seed: int = 0,
+) -> dict[str, float]:
     """Do texts in which a feature is strongly active contain the words of its label more often than other texts?
 
     On texts that the labels were not made from: for each labelled feature that at least ``min_strong`` of them
     activate, the ``strong`` most activating texts and as many random texts that do not activate it are told apart by
     "contains a word (stem) of the label". The area under the curve of such a yes/no test is ``(1 + hits - false) / 2``.
+
+    Args:
+        labels: the labels to judge.
+        texts, ids, values: held-out texts and their codes, as for :func:`keyword_labels`.
+        strong, min_strong: see above.
+        seed: of the random texts.
 
     Returns:
         ``{features, hits, false_alarms, auc}``, means over features, and ``auc_above_half``, the share of features
@@ -183,23 +246,18 @@ def keyword_quality(labels: FeatureLabels, texts, ids, values, *, strong: int = 
     """
     rng = np.random.default_rng(seed)
     stems = [{stem(w) for w in tokens(t)} for t in texts]
-    weights = top_texts(ids, values, labels.dict_size, top=strong)
-    active = [set() for _ in range(labels.dict_size)]
-    for i, row in enumerate(np.where(values > 0, ids, -1)):
-        for j in row[row >= 0]:
-            active[j].add(i)
-    hits, false = [], []
-    for j, label in enumerate(map(labels.name, range(labels.dict_size))):
-        own = weights.indices[weights.indptr[j] : weights.indptr[j + 1]]
+    weights, everywhere = (top_texts(ids, values, labels.dict_size, top=top) for top in (strong, len(texts)))
+    shares = []
+    for j in range(labels.dict_size):
+        label, own = labels.name(j), _row(weights, j)[0]
         if not label or len(own) < min_strong:
             continue
-        wanted = {stem(w) for w in tokens(label)}
-        others = [i for i in rng.integers(len(texts), size=3 * len(own)) if i not in active[j]][: len(own)]
-        if not others:  # active nearly everywhere: nothing to tell apart
-            continue
-        hits.append(np.mean([bool(wanted & stems[i]) for i in own]))
-        false.append(np.mean([bool(wanted & stems[i]) for i in others]))
-    hits, false = np.array(hits), np.array(false)
+        active = set(_row(everywhere, j)[0])
+        others = [i for i in rng.integers(len(texts), size=3 * len(own)) if i not in active][: len(own)]
+        if others:  # a feature that is active nearly everywhere leaves nothing to tell apart
+            wanted = {stem(w) for w in tokens(label)}
+            shares.append([np.mean([bool(wanted & stems[i]) for i in rows]) for rows in (own, others)])
+    hits, false = np.array(shares).reshape(-1, 2).T
     auc = (1 + hits - false) / 2
     figures = {"hits": hits, "false_alarms": false, "auc": auc, "auc_above_half": auc > 0.5}
     return {"features": len(hits)} | {name: float(v.mean()) if len(hits) else float("nan") for name, v in figures.items()}

@@ -1,18 +1,21 @@
-"""Are features of one meaning, and do their labels say which? Judged by a language model (Cai et al. 2026, Fig. 3 and 5)."""
+"""How good features and labels are, judged by a language model: detection and intruder tests (Cai et al. 2026, Fig. 3, 5)."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..labels import FeatureLabels
-from ..llm.endpoints import LanguageModel
-from ..llm.prompts import check_template, digest, fill, shortened, without_reasoning
-from .hypotheses import Question, as_model, ask
+from ..llm.answer_file import Question
+from ..llm.endpoints import LanguageModel, as_model
+from ..llm.prompts import digest, fill, shortened, without_reasoning
+from .asking import asking, question
 from .samples import FeatureSamples
 
 # the text first: small models that read the label first say the same of every text
@@ -26,11 +29,20 @@ _NUMBER = re.compile(r"^\W*(?:(?:the|answer|intruder|text|number|is)\W+)*(\d+)\b
 
 
 def detection_scores(
-    samples: FeatureSamples, texts: Sequence[str], labels: FeatureLabels, llm: LanguageModel | Callable[[str], str], path, *,
-    n_features: int = 500, n_texts: int = 20, min_docs: int = 50, seed: int = 0, prompt: str = DETECT, max_chars: int = 500,
-    attempts: int = 3, give_up: int = 25, verbose: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """Detection score (Fig. 5): says the label which texts activate its feature? One question per feature and text.
+    samples: FeatureSamples,
+    texts: Sequence[str],
+    labels: FeatureLabels,
+    llm: LanguageModel | Callable[[str], str],
+    path: str | os.PathLike[str],
+    *,
+    n_features: int = 500,
+    n_texts: int = 20,
+    min_docs: int = 50,
+    seed: int = 0,
+    max_chars: int = 500,
+    verbose: bool = False,
+) -> pd.DataFrame:
+    """Detection score (Fig. 5): does a label say which texts activate its feature? One question per feature and text.
 
     Half of a feature's texts are random activating documents, half random non-activating ones; none that the label was
     made from, as far as its row says (columns ``examples`` and ``contrast``). An answer that is neither YES nor NO is
@@ -40,12 +52,12 @@ def detection_scores(
         samples, texts: as for :func:`~pyterrier_xetrieval.labelling.hypotheses.describe`.
         labels: the labels to judge, hypotheses or keywords.
         llm: the judge.
-        path: JSON-lines file, {feature, docno, verdict, correct, answer, seed, …} a line; a restart goes on with it.
+        path: JSON-lines file, {feature, docno, verdict, answer, seed, …} a line; the same call continues it.
         n_features: features drawn at random from those that have a label, ``min_docs`` activating documents and texts
             enough; all of these if fewer.
         n_texts: texts per feature, even.
         seed: of the features, the texts and their order.
-        prompt: template with ``{label}`` and ``{text}``; max_chars, attempts, give_up, verbose: as for ``describe``.
+        max_chars, verbose: as for ``describe``.
 
     Returns:
         one row per feature: feature, label, accuracy, hits (share of activating texts told), rejections (share of
@@ -60,55 +72,54 @@ def detection_scores(
         detection_scores(samples, texts, labels, llm, "detection.jsonl", n_features=500).accuracy.mean()
     """
     samples.check_texts(texts, stage="detection_scores")
-    check_template(prompt, ("label", "text"), stage="detection_scores")
     if n_texts < 2 or n_texts % 2:
         raise ValueError(f"detection_scores expects an even number of texts, found {n_texts}")
     llm, half = as_model(llm), n_texts // 2
     seen = {row["feature"]: _shown(row, samples) for row in labels.table.to_dict("records")}
 
-    def unseen(documents: np.ndarray, j: int) -> list[int]:
-        return [int(d) for d in documents if d >= 0 and d not in seen[j]]
+    def pairs(j: int) -> list[tuple[int, bool]]:
+        """The documents to ask about, and whether they activate the feature."""
+        chosen = []
+        for documents, active in ((samples.active[j], True), (samples.others[j], False)):
+            chosen += [(int(d), active) for d in documents if d >= 0 and d not in seen[j]][:half]
+        return chosen
 
-    eligible = [
-        j for j in np.flatnonzero(samples.counts >= min_docs).tolist()
-        if labels.name(j) and min(len(unseen(samples.active[j], j)), len(unseen(samples.others[j], j))) >= half
-    ]  # fmt: skip
+    eligible = [j for j in np.flatnonzero(samples.counts >= min_docs).tolist() if labels.name(j) and len(pairs(j)) == n_texts]
     chosen = _draw(eligible, n_features, seed)
 
-    def questions():
+    def questions() -> Iterator[Question]:
         for j in chosen:
-            pairs = [(d, True) for d in unseen(samples.active[j], j)[:half]]
-            pairs += [(d, False) for d in unseen(samples.others[j], j)[:half]]
+            documents, label = pairs(j), labels.name(j)
             for i in np.random.default_rng([seed, j]).permutation(n_texts):
-                document, active = pairs[i]
-                asked = fill(prompt, label=labels.name(j), text=shortened(texts[document], max_chars))
-                known = {"label": labels.name(j), "active": active}
-                yield Question({"feature": j, "docno": samples.docnos[document]}, asked, known)
+                document, active = documents[i]
+                asked = fill(DETECT, label=label, text=shortened(texts[document], max_chars))
+                yield question({"feature": j, "docno": samples.docnos[document]}, asked, label=label, active=active)
 
-    facts = {"test": "detection", "model": llm.name, "prompt": digest(prompt, 12), "seed": seed, "n_texts": n_texts}
-    rows = ask(
-        questions(), llm, path, facts=facts, read=lambda text: ({"verdict": read_yes_no(text), "answer": text[:2000]}, None),
-        total=len(chosen) * n_texts, attempts=attempts, give_up=give_up, verbose=verbose,
-    )  # fmt: skip
-    table = pd.DataFrame(rows, columns=["feature", "label", "active", "verdict"])
-    verdict = table["verdict"].astype(object)
+    facts = {"test": "detection", "model": llm.name, "prompt": digest(DETECT, 12), "seed": seed, "n_texts": n_texts}
+    run = asking(path, llm, _verdict(read_yes_no), facts)
+    run.ask(questions(), total=len(chosen) * n_texts, verbose=verbose)
+    table = pd.DataFrame(run.rows).reindex(columns=["feature", "label", "active", "verdict"])
+    correct, active = table["verdict"].eq(table["active"]).astype(float), table["active"].astype(bool)
     table = table.assign(
-        accuracy=[v is not None and v == a for v, a in zip(verdict, table["active"])], unparsable=verdict.isna().to_numpy()
+        accuracy=correct, hits=correct.where(active), rejections=correct.where(~active), unparsable=table["verdict"].isna()
     )
-    told = table.assign(
-        hits=table["accuracy"].where(table["active"].astype(bool)).astype(float),
-        rejections=table["accuracy"].where(~table["active"].astype(bool)).astype(float),
-    )
-    found = told.groupby(["feature", "label"], sort=False)
-    means = found[["accuracy", "hits", "rejections"]].mean()
-    return means.assign(unparsable=found["unparsable"].sum()).reset_index()
+    measures = {"accuracy": "mean", "hits": "mean", "rejections": "mean", "unparsable": "sum"}
+    return table.groupby(["feature", "label"], sort=False).agg(measures).reset_index()
 
 
 def intruder_detection(
-    samples: FeatureSamples, texts: Sequence[str], llm: LanguageModel | Callable[[str], str], path, *,
-    n_features: int = 500, n_texts: int = 9, min_docs: int = 50, seed: int = 0, prompt: str = INTRUDER, max_chars: int = 500,
-    attempts: int = 3, give_up: int = 25, verbose: bool = False,
-) -> pd.DataFrame:  # fmt: skip
+    samples: FeatureSamples,
+    texts: Sequence[str],
+    llm: LanguageModel | Callable[[str], str],
+    path: str | os.PathLike[str],
+    *,
+    n_features: int = 500,
+    n_texts: int = 9,
+    min_docs: int = 50,
+    seed: int = 0,
+    max_chars: int = 500,
+    verbose: bool = False,
+) -> pd.DataFrame:
     """Mono-semanticity (Fig. 3): is the text that does not activate the feature told from those that do so most?
 
     Each feature's ``n_texts`` most activating documents and one random non-activating one in random order; chance is
@@ -118,7 +129,7 @@ def intruder_detection(
     Args:
         samples, texts, llm, path, n_features, min_docs, seed: as for :func:`detection_scores`.
         n_texts: activating texts.
-        prompt: template with ``{texts}``; max_chars, attempts, give_up, verbose: as for ``describe``.
+        max_chars, verbose: as for ``describe``.
 
     Returns:
         one row per feature: feature, correct (bool), verdict (the number named, or missing), intruder (its number from 1).
@@ -131,7 +142,6 @@ def intruder_detection(
         intruder_detection(samples, texts, llm, "intruder.jsonl").correct.mean()     # mono-semanticity
     """
     samples.check_texts(texts, stage="intruder_detection")
-    check_template(prompt, ("texts",), stage="intruder_detection")
     if not 1 < n_texts <= samples.docs.shape[1]:
         raise ValueError(
             f"intruder_detection expects 2 … {samples.docs.shape[1]} texts, as many as samples hold, found {n_texts}"
@@ -140,35 +150,51 @@ def intruder_detection(
     enough = (samples.counts >= min_docs) & (samples.docs[:, n_texts - 1] >= 0) & (samples.others[:, 0] >= 0)
     chosen = _draw(np.flatnonzero(enough).tolist(), n_features, seed)
 
-    def questions():
+    def questions() -> Iterator[Question]:
         for j in chosen:
             rng = np.random.default_rng([seed, j])
             others = samples.others[j][samples.others[j] >= 0]
             documents = np.append(samples.docs[j, :n_texts], rng.choice(others))
             order = rng.permutation(n_texts + 1)
             lines = [f"{i}. {shortened(texts[documents[o]], max_chars)}" for i, o in enumerate(order, 1)]
-            known = {"intruder": int(np.flatnonzero(order == n_texts)[0]) + 1}
-            known["order"] = [samples.docnos[documents[o]] for o in order]
-            yield Question({"feature": j}, fill(prompt, texts="\n".join(lines)), known)
+            intruder = int(np.flatnonzero(order == n_texts)[0]) + 1
+            shown = [samples.docnos[documents[o]] for o in order]
+            yield question({"feature": j}, fill(INTRUDER, texts="\n".join(lines)), intruder=intruder, order=shown)
 
-    facts = {"test": "intruder", "model": llm.name, "prompt": digest(prompt, 12), "seed": seed, "n_texts": n_texts}
-    rows = ask(
-        questions(), llm, path, facts=facts, total=len(chosen), attempts=attempts, give_up=give_up, verbose=verbose,
-        read=lambda text: ({"verdict": read_number(text, n_texts + 1), "answer": text[:2000]}, None),
-    )  # fmt: skip
-    table = pd.DataFrame([{**row, "correct": row["verdict"] == row["intruder"]} for row in rows])
-    table = table.reindex(columns=["feature", "correct", "verdict", "intruder"])
+    facts = {"test": "intruder", "model": llm.name, "prompt": digest(INTRUDER, 12), "seed": seed, "n_texts": n_texts}
+    parse = _verdict(lambda text: read_number(text, n_texts + 1))
+    run = asking(path, llm, parse, facts)
+    run.ask(questions(), total=len(chosen), verbose=verbose)
+    table = pd.DataFrame(run.rows).reindex(columns=["feature", "verdict", "intruder"])
+    table = table.assign(correct=table["verdict"].eq(table["intruder"]))[["feature", "correct", "verdict", "intruder"]]
     return table.astype({"verdict": "Int64"})  # whole numbers also where some are missing
 
 
+def _verdict(read: Callable[[str], Any]) -> Callable[[str], tuple[dict[str, Any], None]]:
+    """Fields of a row from an answer. An answer in which ``read`` finds no verdict counts as wrong; it is not asked for again."""
+    return lambda text: ({"verdict": read(text), "answer": text[:2000]}, None)
+
+
 def read_yes_no(text: str) -> bool | None:
-    """The verdict that an answer begins with; None if it begins with neither."""
+    """The verdict that an answer begins with; None if it begins with neither.
+
+    Example::
+
+        >>> read_yes_no("**Yes**, it does."), read_yes_no("Perhaps.")
+        (True, None)
+    """
     match = _YES_NO.match(without_reasoning(text))
     return None if match is None else match[1].lower() == "yes"
 
 
 def read_number(text: str, most: int) -> int | None:
-    """The number from 1 to ``most`` that an answer begins with, or the only one in it; None if there is none."""
+    """The number from 1 to ``most`` that an answer begins with, or the only one in it; None if there is none.
+
+    Example::
+
+        >>> read_number("The answer is: 7", 10), read_number("3 or 4", 10), read_number("between 3 and 4", 10)
+        (7, 3, None)
+    """
     text = without_reasoning(text)
     match = _NUMBER.match(text)
     numbers = {int(match[1])} if match else set(map(int, re.findall(r"\d+", text)))
@@ -177,11 +203,11 @@ def read_number(text: str, most: int) -> int | None:
 
 
 def _draw(eligible: list[int], n: int, seed: int) -> list[int]:
-    """``n`` of the features in random order; of equal seeds, fewer are the beginning of more."""
+    """``n`` of the features in random order; with the same seed, a smaller draw is the beginning of a larger one."""
     return [eligible[i] for i in np.random.default_rng(seed).permutation(len(eligible))[:n]]
 
 
-def _shown(row: dict, samples: FeatureSamples) -> set[int]:
+def _shown(row: dict[Any, Any], samples: FeatureSamples) -> set[int]:
     """The documents that a label was made from, where its row says so."""
     lists = [row.get(column) for column in ("examples", "contrast")]
     docnos = [docno for cell in lists if isinstance(cell, str) and cell for docno in json.loads(cell)]

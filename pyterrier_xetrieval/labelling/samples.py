@@ -1,10 +1,11 @@
-"""Which documents activate a feature, and which do not: what hypotheses are made from and checked with (Cai et al. 2026, 2.3)."""
+"""Samples of the documents that activate a feature and of those that do not: what hypotheses are made from (section 2.3)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyterrier as pt
@@ -12,8 +13,11 @@ import torch
 
 from ..core.checks import positive_int, threshold_of
 
-# The last bits of a matrix product depend on how many rows it has. Always the same number of rows, and each document
-# always at the same place among them: equal samples, however the vectors arrive.
+if TYPE_CHECKING:
+    from ..model import Xetrieval
+
+# The last bits of a matrix product depend on how many rows it has. With always the same number of rows, and each document
+# always at the same place among them, samples are equal however the vectors arrive.
 BLOCK = 256
 
 
@@ -72,20 +76,27 @@ class FeatureSamples:
 
 @torch.no_grad()
 def feature_samples(
-    model, vectors, *, docnos=None, aspects=None, top: int = 20, random: int = 50, pool: int = 1000,
-    threshold: float = 0.0, seed: int = 0, verbose: bool = False,
-) -> FeatureSamples:  # fmt: skip
+    model: Xetrieval,
+    vectors: np.ndarray | Iterable[np.ndarray],
+    *,
+    docnos: Iterable[str] | None = None,
+    top: int = 20,
+    random: int = 50,
+    pool: int = 1000,
+    threshold: float = 0.0,
+    seed: int = 0,
+    verbose: bool = False,
+) -> FeatureSamples:
     """Streams over a corpus once and keeps, for every feature, the documents of :class:`FeatureSamples`.
 
-    Every view counts: the vector itself and its internalised ones. Memory is ``[D, top + 2 random]`` and
+    Every view of the model counts: the vector itself and its internalised ones. Memory is ``[D, top + 2 random]`` and
     ``[pool, D]`` bits, whatever the size of the corpus. Equal arguments give equal samples, also if the vectors come
     in other batches.
 
     Args:
-        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`; ``model.with_views(aspects=())`` for raw vectors only.
         vectors: float ``[n, m]``, also memory-mapped, or an iterable of ``[b, m]`` arrays.
         docnos: n names; default the row numbers as strings.
-        aspects: the internalised views to count; None for all of the model, ``[]`` for raw vectors only.
         top: ``n``, most activating documents kept per feature.
         random: ``r``, random activating and non-activating documents kept per feature.
         pool: random documents among which non-activating ones are looked for.
@@ -105,19 +116,18 @@ def feature_samples(
     for name, value in {"top": top, "random": random, "pool": pool}.items():
         positive_int(value, name, stage="feature_samples")
     threshold = threshold_of(threshold, stage="feature_samples")
-    internalizers = [model.internalizers[a] for a in model.check_aspects(aspects, stage="feature_samples")]
-    sae, dict_size = model.sae, model.sae.dict_size
-    best, reservoir, others = _Best(dict_size, top), _Best(dict_size, random), _Pool(dict_size, pool, seed)
-    counts, n = np.zeros(dict_size, np.int64), 0
+    dict_size = model.sae.dict_size
+    best, drawn = BestDocuments(dict_size, top), BestDocuments(dict_size, random)
+    others, counts, n = DocumentPool(dict_size, pool, seed), np.zeros(dict_size, np.int64), 0
     rng = np.random.default_rng([seed, 1])
-    total = len(vectors) if hasattr(vectors, "ndim") else None
+    total = len(vectors) if isinstance(vectors, np.ndarray) else None
     with pt.tqdm(total=total, disable=not verbose, unit="d", desc="samples") as bar:
-        for block in _blocks(vectors, model.dim):
-            dense = _activations(sae, internalizers, block)
+        for block in blocks(vectors, model.dim):
+            dense = max_over_views(model, block)
             activating = dense > threshold
             rows, features = np.nonzero(activating)  # by document, so that the random numbers are always the same ones'
             best.add(features, n + rows, dense[activating])
-            reservoir.add(features, n + rows, rng.random(len(rows)))
+            drawn.add(features, n + rows, rng.random(len(rows)))
             others.add(n, activating)
             counts += activating.sum(0)
             n += len(block)
@@ -126,27 +136,39 @@ def feature_samples(
     if len(docnos) != n or len(set(docnos)) != n:
         raise ValueError(f"feature_samples expects a docno of its own for each of {n} vectors, found {len(set(docnos))}")
     values = np.where(best.docs >= 0, best.scores, 0).astype(np.float32)
-    return FeatureSamples(best.docs, values, reservoir.docs, others.without(random), counts, docnos)
+    return FeatureSamples(best.docs, values, drawn.docs, others.without(random), counts, docnos)
 
 
-def _activations(sae, internalizers, block: np.ndarray) -> np.ndarray:
-    """Activations of a block's documents, the maximum over views: float32 ``[b, D]``."""
-    device = sae.w_enc.device
-    z = torch.from_numpy(block).to(device)
-    dense = torch.zeros(len(z), sae.dict_size, device=device)
-    for view in (z, *(module(z) for module in internalizers)):
+@torch.no_grad()
+def max_over_views(model: Xetrieval, block: np.ndarray) -> np.ndarray:
+    """Activations of a block's documents, the maximum over the model's views: float32 ``[b, m]`` to ``[b, D]``."""
+    sae = model.sae
+    z = torch.from_numpy(block).to(sae.w_enc.device)
+    dense = torch.zeros(len(z), sae.dict_size, device=z.device)
+    for view in (z, *(module(z) for module in model.internalizers.values())):
         codes = sae.encode(view)
         dense.scatter_reduce_(1, codes.ids, codes.values, "amax")
     return dense.cpu().numpy()
 
 
-def _blocks(vectors, dim: int) -> Iterator[np.ndarray]:
-    """The rows in float32 blocks of :data:`BLOCK`, the last one shorter, however they arrive."""
-    if hasattr(vectors, "ndim"):
+def blocks(vectors: np.ndarray | Iterable[np.ndarray], dim: int) -> Iterator[np.ndarray]:
+    """The rows in float32 blocks of :data:`BLOCK`, the last one shorter, however they arrive.
+
+    Raises:
+        ValueError: rows of another dimension; NaN or infinity.
+    """
+    if isinstance(vectors, np.ndarray):
         matrix = vectors
         vectors = (matrix[i : i + BLOCK] for i in range(0, len(matrix), BLOCK))
-    rest = np.empty((0, dim), np.float32)
-    for batch in _checked(vectors, dim):
+    rest, n = np.empty((0, dim), np.float32), 0
+    for batch in vectors:
+        batch = np.asarray(batch, dtype=np.float32)
+        if batch.ndim != 2 or batch.shape[1] != dim:
+            raise ValueError(f"feature_samples expects batches of {dim}-dimensional vectors, found shape {batch.shape}")
+        finite = np.isfinite(batch).all(1)
+        if not finite.all():
+            raise ValueError(f"feature_samples found NaN or infinity in vector {n + int(finite.argmin())}; check the encoder")
+        n += len(batch)
         rest = np.concatenate([rest, batch])
         while len(rest) >= BLOCK:
             yield rest[:BLOCK]
@@ -155,20 +177,7 @@ def _blocks(vectors, dim: int) -> Iterator[np.ndarray]:
         yield rest
 
 
-def _checked(batches: Iterable, dim: int) -> Iterator[np.ndarray]:
-    n = 0
-    for batch in batches:
-        batch = np.asarray(batch, dtype=np.float32)
-        if batch.ndim != 2 or batch.shape[1] != dim:
-            raise ValueError(f"feature_samples expects batches of {dim}-dimensional vectors, found shape {batch.shape}")
-        finite = np.isfinite(batch).all(1)
-        if not finite.all():
-            raise ValueError(f"feature_samples found NaN or infinity in vector {n + int(finite.argmin())}; check the encoder")
-        n += len(batch)
-        yield batch
-
-
-class _Best:
+class BestDocuments:
     """The ``n`` documents with the highest scores for each of D features; of equal ones the earlier documents."""
 
     def __init__(self, dict_size: int, n: int):
@@ -176,7 +185,7 @@ class _Best:
         self.scores = np.full((dict_size, n), -np.inf)
 
     def add(self, features: np.ndarray, docs: np.ndarray, scores: np.ndarray) -> None:
-        """Pairs of a feature and a document later than all before."""
+        """Takes in pairs of a feature and a document that comes later in the corpus than all before, with their scores."""
         n = self.docs.shape[1]
         better = scores > self.scores[features, -1]  # after the first blocks that leaves few
         touched = np.unique(features[better])
@@ -191,8 +200,8 @@ class _Best:
         self.scores[features[kept], rank[kept]] = scores[kept]
 
 
-class _Pool:
-    """A uniform sample of the documents with what they activate, from which non-activating ones are drawn."""
+class DocumentPool:
+    """A uniform sample of the documents, and which features each activates; non-activating documents are drawn from it."""
 
     def __init__(self, dict_size: int, size: int, seed: int):
         self.size, self.rng = size, np.random.default_rng([seed, 0])
@@ -200,21 +209,24 @@ class _Pool:
         self.activating = np.empty((0, dict_size), bool)
 
     def add(self, first: int, activating: np.ndarray) -> None:
-        """The next documents, numbered from ``first``: bool ``[b, D]``."""
-        keys = np.concatenate([self.keys, self.rng.random(len(activating))])
+        """Takes in the next documents, numbered from ``first``: bool ``[b, D]``, the features that each activates."""
+        self.keep(first + np.arange(len(activating)), self.rng.random(len(activating)), activating)
+
+    def keep(self, docs: np.ndarray, keys: np.ndarray, activating: np.ndarray) -> None:
+        """Takes in documents with the random numbers, of which those with the lowest stay."""
+        keys = np.concatenate([self.keys, keys])
         kept = np.sort(np.argsort(keys, kind="stable")[: self.size])
-        if len(kept) and kept[-1] >= len(self.docs):
-            self.docs = np.concatenate([self.docs, first + np.arange(len(activating))])[kept]
+        if len(kept) and kept[-1] >= len(self.docs):  # after the first blocks that is rare
+            self.docs = np.concatenate([self.docs, docs])[kept]
             self.activating = np.concatenate([self.activating, activating])[kept]
             self.keys = keys[kept]
 
     def without(self, n: int) -> np.ndarray:
         """``n`` documents of the pool that do not activate each feature, int64 ``[D, n]``, -1 where there are fewer."""
-        n_features = self.activating.shape[1]
         # an order of its own for each feature: with one for all, every feature would be compared with the same few texts
-        keys = self.rng.random((n_features, len(self.docs)), dtype=np.float32)
+        keys = self.rng.random((self.activating.shape[1], len(self.docs)), dtype=np.float32)
         keys[self.activating.T] = 2
         order = np.argsort(keys, axis=1, kind="stable")[:, :n]
-        found = np.full((n_features, n), -1, np.int64)
+        found = np.full((len(order), n), -1, np.int64)
         found[:, : order.shape[1]] = np.where(np.take_along_axis(keys, order, 1) < 2, self.docs[order], -1)
         return found

@@ -11,9 +11,5 @@ if TYPE_CHECKING:  # what editors and type checkers read
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    {
-        ".endpoints": ["EndpointLLM", "FunctionLLM", "TeacherError"],
-        ".local": ["TransformersLLM"],
-        ".prompts": ["PROMPTS"],
-    },
+    {".endpoints": ["EndpointLLM", "FunctionLLM", "TeacherError"], ".local": ["TransformersLLM"], ".prompts": ["PROMPTS"]},
 )

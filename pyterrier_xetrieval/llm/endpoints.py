@@ -1,4 +1,4 @@
-"""Language models to ask: what a teacher needs of one, an OpenAI-compatible endpoint, any Python function."""
+"""Language models to ask: what is needed of one, an OpenAI-compatible endpoint, any Python function."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 NO_KEY = "none"  # the client wants some key, also for servers that want none
 
@@ -35,25 +38,35 @@ class Answer(NamedTuple):
 
 
 class LanguageModel(Protocol):
-    """All that a teacher needs of a model.
+    """All that is needed of a model that is to be asked.
 
     ``name`` goes into every line of the output. ``generate`` answers up to ``batch_size`` prompts, in order, and is
     called from ``workers`` threads at once; it raises :class:`TeacherError` where going on makes no sense.
     """
 
-    name: str
-    batch_size: int
-    workers: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def workers(self) -> int: ...
 
     def generate(self, prompts: Sequence[str]) -> list[Answer]: ...
 
 
+def as_model(llm: LanguageModel | Callable[[str], str]) -> LanguageModel:
+    """The model itself, or a function from prompt to text as one."""
+    return llm if hasattr(llm, "generate") else FunctionLLM(llm)  # type: ignore[return-value]  # a model has generate
+
+
 class Options:
-    """A frozen dataclass whose representation shows what differs from the defaults and whose caches are not pickled."""
+    """Base of frozen dataclasses: the representation shows what differs from the defaults, and no cache is pickled."""
 
     def __repr__(self) -> str:
         shown = []
-        for f in fields(self):
+        for f in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
             value = getattr(self, f.name)
             if not f.kw_only:
                 shown.append(repr(value))
@@ -61,10 +74,10 @@ class Options:
                 shown.append(f"{f.name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 
-    def __getstate__(self) -> dict:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+    def __getstate__(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]  # as above
 
-    def __setstate__(self, state: dict) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
 
@@ -105,7 +118,7 @@ class EndpointLLM(Options):
     api_key_env: str | None = None
     max_tokens: int | None = 1024
     temperature: float | None = None
-    extra: Mapping | None = field(default=None, hash=False)
+    extra: Mapping[str, Any] | None = field(default=None, hash=False)
     timeout: float = 120.0
     max_retries: int = 6
     workers: int = 8
@@ -123,12 +136,11 @@ class EndpointLLM(Options):
         client = self._client  # first, for its message where openai is missing
         import openai
 
-        options = {"max_tokens": self.max_tokens, "temperature": self.temperature}
-        options = {name: value for name, value in options.items() if value is not None}
-        messages = [{"role": "user", "content": prompt}]
+        limits = {"max_tokens": self.max_tokens, "temperature": self.temperature}
+        options: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
         try:
             body = client.chat.completions.create(
-                model=self.model, messages=messages, extra_body=dict(self.extra or {}), **options
+                model=self.model, messages=[{"role": "user", "content": prompt}], extra_body=dict(self.extra or {}), **options
             )
         except openai.APIStatusError as error:
             problem = self._line(f"HTTP {error.status_code}: {error.message}")
@@ -143,7 +155,7 @@ class EndpointLLM(Options):
             return Answer("", problem=self._line(f"not a chat completion: {error}"))
         return self._read(body)
 
-    def _read(self, body) -> Answer:
+    def _read(self, body: Any) -> Answer:  # the client hands on whatever a server sends
         try:
             choice = body.choices[0]
             content = choice.message.content
@@ -152,16 +164,15 @@ class EndpointLLM(Options):
             return Answer("", problem=self._line(f"not a chat completion: {body}"))
         usage = getattr(body, "usage", None)
         counts = [getattr(usage, name, None) for name in ("prompt_tokens", "completion_tokens")]
-        counts = [count if type(count) is int else None for count in counts]  # the client takes whatever a server sends
-        finish = finish if isinstance(finish, str) else None
+        used, made = (count if type(count) is int else None for count in counts)
+        problem = "stopped by the content filter" if finish == "content_filter" else None
         if isinstance(content, list):  # parts, of which those with a text are the answer
             texts = [part.get("text") for part in content if isinstance(part, dict)]
             content = "".join(text for text in texts if isinstance(text, str))
         if content is not None and not isinstance(content, str):
-            found = self._line(f"the answer is {type(content).__name__}, not a text: {content}")
-            return Answer("", *counts, finish=finish, problem=found)
-        problem = "stopped by the content filter" if finish == "content_filter" else None
-        return Answer(content or "", *counts, finish=finish, problem=problem)
+            problem = self._line(f"the answer is {type(content).__name__}, not a text: {content}")
+            content = ""
+        return Answer(content or "", used, made, finish if isinstance(finish, str) else None, problem)
 
     def _line(self, text: str) -> str:
         """One line of at most 300 characters, without the key, should the server have repeated it."""
@@ -169,7 +180,7 @@ class EndpointLLM(Options):
         return " ".join((text if key == NO_KEY else text.replace(key, "<key>")).split())[:300]
 
     @cached_property
-    def _client(self):
+    def _client(self) -> OpenAI:
         try:
             import openai
         except ImportError:
@@ -193,7 +204,8 @@ class FunctionLLM(Options):
 
     Example::
 
-        FunctionLLM(lambda prompt: prompt.splitlines()[-1], name="last-line")
+        >>> FunctionLLM(str.upper, name="upper").generate(["Tea?"])[0].text
+        'TEA?'
     """
 
     function: Callable[[str], str]
@@ -203,7 +215,7 @@ class FunctionLLM(Options):
 
     batch_size = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not callable(self.function):
             raise ValueError(f"FunctionLLM expects a function from prompt to text, found {self.function!r}")
         if not self.name:

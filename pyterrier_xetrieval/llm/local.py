@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from .endpoints import Answer, Options
 
@@ -48,7 +49,7 @@ class TransformersLLM(Options):
 
     workers = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.name:
             local = Path(self.model).name if Path(self.model).exists() else str(self.model)
             object.__setattr__(self, "name", Path(self.gguf_file).stem if self.gguf_file else local)
@@ -57,40 +58,34 @@ class TransformersLLM(Options):
         import torch
 
         tokenizer, model = self._loaded
-        if tokenizer.chat_template:
+        texts, bare = list(prompts), not tokenizer.chat_template
+        if not bare:
             chats = [[{"role": "user", "content": prompt}] for prompt in prompts]
-            prompts = [tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
-        batch = tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=not tokenizer.chat_template).to(
-            model.device
-        )
-        sampling = {}
+            texts = [tokenizer.apply_chat_template(c, tokenize=False, add_generation_prompt=True) for c in chats]
+        batch = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=bare).to(model.device)
+        sampling: dict[str, Any] = {}
         if self.temperature is not None:
             sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
         with torch.inference_mode():
             out = model.generate(**batch, max_new_tokens=self.max_tokens, pad_token_id=tokenizer.pad_token_id, **sampling)
+        ends = model.generation_config.eos_token_id
+        stops = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         answers = []
-        ends = _ends(model, tokenizer)
         for used, new in zip(batch["attention_mask"].sum(1).tolist(), out[:, batch["input_ids"].shape[1] :].tolist()):
-            stop = next((i for i, token in enumerate(new) if token in ends), None)
-            text = tokenizer.decode(new[:stop], skip_special_tokens=True)
-            answers.append(Answer(text, used, len(new) if stop is None else stop + 1, "length" if stop is None else "stop"))
+            end = next((i for i, token in enumerate(new) if token in stops), None)
+            text = tokenizer.decode(new[:end], skip_special_tokens=True)
+            answers.append(Answer(text, used, len(new) if end is None else end + 1, "length" if end is None else "stop"))
         return answers
 
     @cached_property
-    def _loaded(self) -> tuple:
+    def _loaded(self) -> tuple[Any, Any]:
         import transformers
 
-        options = {"gguf_file": self.gguf_file} if self.gguf_file else {}
+        options: dict[str, Any] = {"gguf_file": self.gguf_file} if self.gguf_file else {}
         tokenizer = transformers.AutoTokenizer.from_pretrained(self.model, padding_side="left", **options)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         if self.gguf_file and hasattr(transformers, "GgufConfig"):  # older versions always unpack
             options["quantization_config"] = transformers.GgufConfig(dequantize=True)
-        model = transformers.AutoModelForCausalLM.from_pretrained(self.model, dtype=self.dtype, **options)
+        model: Any = transformers.AutoModelForCausalLM.from_pretrained(self.model, dtype=self.dtype, **options)
         return tokenizer, model.to(self.device or "cpu").eval()
-
-
-def _ends(model, tokenizer) -> set[int]:
-    ends = model.generation_config.eos_token_id
-    ends = ends if isinstance(ends, list) else [ends]
-    return {token for token in (*ends, tokenizer.eos_token_id) if token is not None}

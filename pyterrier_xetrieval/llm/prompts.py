@@ -1,4 +1,4 @@
-"""Prompts and answers: what a teacher is asked about a document, one prompt per aspect (Cai et al. 2026, App. A)."""
+"""Prompts and answers: what a teacher is asked about a document (Cai et al. 2026, App. A), and how templates are filled."""
 
 from __future__ import annotations
 
@@ -46,7 +46,13 @@ def check_prompts(prompts: Mapping[str, str]) -> dict[str, str]:
 
 
 def fill(template: str, **parts: str) -> str:
-    """The template with its ``{name}`` placeholders filled in one pass; all other braces, also in the parts, stay what they are."""
+    """The template with its ``{name}`` placeholders filled; all other braces, also those in the parts, stay.
+
+    Example::
+
+        >>> fill("{text} {x}", text="{y}")
+        '{y} {x}'
+    """
     return re.sub(r"\{(\w+)\}", lambda match: parts.get(match[1], match[0]), template)
 
 
@@ -58,13 +64,19 @@ def check_template(template: str, names: Sequence[str], *, stage: str) -> None:
 
 
 def shortened(text: str, max_chars: int) -> str:
-    """A text on one line of at most that many characters."""
+    """A text on one line of at most that many characters.
+
+    Example::
+
+        >>> shortened("two lines,\\nand more", 12)
+        'two lines, …'
+    """
     text = " ".join(text.split())
     return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
 def without_reasoning(text: str) -> str:
-    """What follows the end of a reasoning block; nothing if the block does not end."""
+    """What follows a reasoning block, ``<think>…</think>``; nothing if the block does not end."""
     text = text.rpartition("</think>")[2].strip()
     return "" if text.startswith("<think>") else text
 
@@ -77,9 +89,8 @@ def digest(text: str, length: int) -> str:
 def check_answer(aspect: str, text: str) -> str | None:
     """Why ``text`` is no answer to the prompt for ``aspect``; None if it is one.
 
-    A reasoning block (``<think>…</think>``) is gone by now. The pairs of ``qa`` need a question mark;
-    of any other aspect only that there is an answer. Give :class:`~pyterrier_xetrieval.training.teacher.Teacher`
-    another function of this signature to ask for more.
+    ``text`` is without a reasoning block. An answer to ``qa`` needs a question mark, any other only some text. Give
+    :class:`~pyterrier_xetrieval.training.teacher.Teacher` another function of this signature to ask for more.
     """
     if not text:
         return "empty answer"

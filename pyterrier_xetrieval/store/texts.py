@@ -1,4 +1,4 @@
-"""Texts by row, kept in a file and not in memory."""
+"""Texts in a file that is mapped into memory: any number of them takes none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 
 class TextWriter:
-    """Writes texts to an open binary file, one JSON string a line, and keeps where each line ends."""
+    """Writes texts to an open binary file, one JSON string per line, and keeps where each line ends."""
 
     def __init__(self, file: BinaryIO):
         self.file, self.ends = file, [0]
@@ -27,7 +27,10 @@ class TextWriter:
 
 
 class StoredTexts:
-    """Rows to texts, from a file that a :class:`TextWriter` wrote and its offsets.
+    """Texts by row, from a file that a :class:`TextWriter` wrote and its offsets.
+
+    Raises:
+        ValueError: a file of another length.
 
     Example::
 
@@ -46,7 +49,8 @@ class StoredTexts:
         size = os.fstat(file.fileno()).st_size
         if size != offsets[-1]:
             raise ValueError(f"the file of texts is damaged: expected {offsets[-1]} bytes, found {size}")
-        self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+        # an empty file cannot be mapped
+        self._bytes: mmap.mmap | bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
 
     def __call__(self, rows: Sequence[int]) -> list[str]:
         """The texts of these rows, in their order."""

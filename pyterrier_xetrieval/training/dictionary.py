@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from ..core.checks import positive_int
+from ..core.internalizer import Internalizer
 from ..core.sae import SparseAutoencoder
-from .dictionary_run import Run
-from .fidelity import firing_rates
-from .jumprelu import JumpReLU
+from .dictionary_loop import TrainingLoop
+from .fidelity import firing_statistics
 from .k_sparse import BatchTopK, Matryoshka, TopK
-from .objectives import Gated, GatedAnneal, PAnneal, ReLU
-from .processes import Workers
-from .vector_rows import Rows
+from .objectives import Gated, GatedAnneal, JumpReLU, Objective, PAnneal, ReLU
+from .processes import Processes
+from .vector_rows import VectorRows
 
-OBJECTIVES = {
+if TYPE_CHECKING:
+    from .vector_rows import Vectors
+
+OBJECTIVES: dict[str, type[Objective]] = {
     "relu": ReLU,
     "topk": TopK,
     "batch_topk": BatchTopK,
@@ -32,28 +39,28 @@ DEAD_SHARE = 0.1  # more dead features than this are worth a warning
 
 
 def train_sae(
-    vectors,
+    vectors: Vectors,
     *,
     variant: str = "topk",
     dict_size: int,
     k: int | None = None,
     sparsity: float | None = None,
     steps: int = 5000,
-    internalizers=(),
-    weights=None,
-    validation=None,
-    settings: dict | None = None,
-    init=None,
+    internalizers: Iterable[Internalizer] | Mapping[str, Internalizer] = (),
+    weights: np.ndarray | None = None,
+    validation: np.ndarray | None = None,
+    settings: dict[str, Any] | None = None,
+    init: SparseAutoencoder | np.ndarray | torch.Tensor | None = None,
     batch_size: int = 1024,
     lr: float = 1e-3,
     revive_every: int = 100,
     dead_after: int = 100_000,
     eval_every: int = 200,
-    checkpoint=None,
+    checkpoint: str | os.PathLike[str] | None = None,
     device: str | None = None,
     seed: int = 0,
     verbose: bool = False,
-) -> tuple[SparseAutoencoder, list[dict]]:
+) -> tuple[SparseAutoencoder, list[dict[str, Any]]]:
     """A sparse autoencoder ``x̃ = W g(x) + b`` of the named kind, trained with ``‖x − x̃‖² + λ Ω(g(x))`` (Eq. 9-10).
 
     ============== ============ ======================================================= =====================================
@@ -92,7 +99,7 @@ def train_sae(
             views apart.
         validation: float ``[v, m]`` held-out rows for the history; None holds out 2% of the vectors (at most 5,000)
             with their views.
-        settings: arguments of the variant's class, e.g. ``{"bandwidth": 0.01}`` for :class:`.jumprelu.JumpReLU`.
+        settings: arguments of the variant's class, e.g. ``{"bandwidth": 0.01}`` for :class:`.objectives.JumpReLU`.
         init: an autoencoder whose encoder, directions and biases to go on from (thresholds and gains start anew), or
             float ``[D, m]`` directions; None starts from random training rows, centred.
         revive_every: every that many steps, over the first 70% of them, dead features start again from the worst
@@ -127,31 +134,44 @@ def train_sae(
     k = None if k is None else positive_int(k, "k", stage="train_sae")
     lr, sparsity = float(lr), None if sparsity is None else float(sparsity)  # numpy's would not come back from a checkpoint
     check_variant(variant, dict_size, k, sparsity)
-    modules = list(internalizers.values()) if hasattr(internalizers, "values") else list(internalizers)
     try:
-        rows = Rows(vectors, modules)
+        rows = VectorRows(vectors, list(internalizers.values() if isinstance(internalizers, Mapping) else internalizers))
     except ValueError as error:
         raise ValueError(f"train_sae: {error}") from None
     if variant == "random":
         sae = SparseAutoencoder(rows.dim, dict_size, k)
         sae.reset_parameters(torch.Generator().manual_seed(seed))
         return sae.eval(), []
-    workers = Workers(device)
-    if batch_size % workers.size:
-        raise ValueError(f"train_sae expects batch_size to be a multiple of {workers.size} processes, found {batch_size}")
+    processes = Processes(device)
+    if batch_size % processes.size:
+        raise ValueError(f"train_sae expects batch_size to be a multiple of {processes.size} processes, found {batch_size}")
     training, held = _split(rows, validation, seed)
     if not (held - held[:1]).any():
         raise ValueError(f"train_sae expects held-out vectors that differ, found {len(held)} equal ones")
-    run = Run(
-        rows, training, held, kind=OBJECTIVES[variant], k=k, sparsity=sparsity, dict_size=dict_size,
-        steps=steps, batch_size=batch_size, lr=lr, weights=_weights(weights, rows, training), settings=settings or {},
-        init=init, revive_every=revive_every, dead_after=dead_after, eval_every=eval_every,
-        checkpoint=checkpoint, workers=workers, seed=seed,
-    )  # fmt: skip
-    sae = run.train(verbose=verbose)
-    last = run.history[-1]
-    if "never_active" not in last:
-        last["never_active"] = (firing_rates(sae, rows) == 0).float().mean().item()
+    loop = TrainingLoop(
+        rows,
+        training,
+        held,
+        kind=OBJECTIVES[variant],
+        k=k,
+        sparsity=sparsity,
+        dict_size=dict_size,
+        steps=steps,
+        batch_size=batch_size,
+        lr=lr,
+        weights=_weights(weights, rows, training),
+        settings=settings or {},
+        init=init,
+        revive_every=revive_every,
+        dead_after=dead_after,
+        eval_every=eval_every,
+        checkpoint=None if checkpoint is None else Path(checkpoint),
+        processes=processes,
+        seed=seed,
+    )
+    sae = loop.train(verbose=verbose)
+    last = loop.history[-1]
+    last["never_active"] = float((firing_statistics(sae, rows, most=20_000)[0] == 0).mean())
     if max(last["never_active"], last["dead_share"]) > DEAD_SHARE:
         warnings.warn(
             f"train_sae({variant!r}): {last['never_active']:.0%} of {dict_size} features are active for none of the vectors "
@@ -159,10 +179,10 @@ def train_sae(
             "revive_every, or less sparsity",
             stacklevel=2,
         )
-    return sae, run.history
+    return sae, loop.history
 
 
-def check_variant(variant, dict_size, k, sparsity) -> None:
+def check_variant(variant: str, dict_size: int, k: int | None, sparsity: float | None) -> None:
     """ValueError for an unknown variant, or a k or sparsity that does not fit it."""
     if variant not in VARIANTS:
         raise ValueError(f"train_sae expects variant to be one of {VARIANTS}, found {variant!r}")
@@ -175,7 +195,7 @@ def check_variant(variant, dict_size, k, sparsity) -> None:
         raise ValueError(f"train_sae with variant {variant!r} expects {limits} and nothing else, found {found}")
 
 
-def _split(rows: Rows, validation, seed: int) -> tuple[np.ndarray, torch.Tensor]:
+def _split(rows: VectorRows, validation: np.ndarray | None, seed: int) -> tuple[np.ndarray, torch.Tensor]:
     """The rows to train on, int64, and held-out vectors; a document is held out with all its views."""
     if validation is not None:
         held = torch.as_tensor(np.ascontiguousarray(validation), dtype=torch.float32)
@@ -190,7 +210,7 @@ def _split(rows: Rows, validation, seed: int) -> tuple[np.ndarray, torch.Tensor]
     return np.flatnonzero(keep), rows.take(out)
 
 
-def _weights(weights, rows: Rows, training: np.ndarray) -> np.ndarray | None:
+def _weights(weights: np.ndarray | None, rows: VectorRows, training: np.ndarray) -> np.ndarray | None:
     if weights is None:
         return None
     weights = np.asarray(weights, np.float64)

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pyterrier_dr import FlexIndex
 from torch.nn import functional as F
 
 from ..core.internalizer import Internalizer
+from .vector_rows import as_array
+
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
+
+    from .vector_rows import Source
 
 KERNEL = (2.0, 0.3)  # γ and λ of the ridge regression among the distilled predictors
 DISTILL_BATCH = 512
 
 
 def train_internalizers(
-    z,
-    targets,
+    z: Source | Sequence[str],
+    targets: Mapping[str, Source | Sequence[str]],
     *,
-    encoder=None,
-    aspects=None,
+    encoder: BiEncoder | None = None,
+    aspects: Sequence[str] | None = None,
     hidden: int = 512,
     identity_start: bool = False,
-    pretrain=None,
+    pretrain: Source | None = None,
     ensemble: int = 5,
     distill_epochs: int = 12,
     dropout: float = 0.0,
@@ -35,7 +43,7 @@ def train_internalizers(
     device: str | None = None,
     seed: int = 0,
     verbose: bool = False,
-):
+) -> tuple[dict[str, Internalizer], dict[str, dict[str, Any]]]:
     """One :class:`Internalizer` per aspect, minimising ``E‖R_t(z) − z_t‖²`` (Eq. 8) with Adam; defaults are the paper's.
 
     The share ``val_share`` of the rows is held out, the same rows for all aspects; training stops after ``patience``
@@ -73,62 +81,62 @@ def train_internalizers(
 
         internalizers, history = train_internalizers(texts, {"summary": summaries, "qa": questions}, encoder=encoder)
     """
-    targets = _chosen(targets, aspects)
+    if not targets:
+        raise ValueError("train_internalizers expects at least one aspect in targets, found none")
+    aspects = list(targets) if aspects is None else aspects
+    if missing := [aspect for aspect in aspects if aspect not in targets]:
+        raise ValueError(f"train_internalizers expects aspects among {list(targets)}, found {missing}")
     if not 0 < val_share < 1:
         raise ValueError(f"train_internalizers expects 0 < val_share < 1, found {val_share}")
-    if encoder is not None:
-        z, targets = encoder.encode_docs(list(z)), {a: encoder.encode_docs(list(texts)) for a, texts in targets.items()}
-    z = _matrix(z, "z", device)
-    targets = {aspect: _matrix(target, f"targets[{aspect!r}]", device) for aspect, target in targets.items()}
-    for aspect, target in targets.items():
-        if target.shape != z.shape:
-            raise ValueError(f"targets[{aspect!r}]: expected shape {tuple(z.shape)} as z, found {tuple(target.shape)}")
-    unlabelled = None if pretrain is None else _matrix(pretrain, "pretrain", device)
-    if unlabelled is not None and unlabelled.shape[1] != z.shape[1]:
-        raise ValueError(f"pretrain: expected dimension {z.shape[1]} as z, found {unlabelled.shape[1]}")
 
-    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed)).to(z.device)
-    n_val = max(1, round(val_share * len(z)))
+    def matrix(vectors: Any, name: str, rows: int | None = None, dim: int | None = None) -> torch.Tensor:
+        vectors = vectors if encoder is None or vectors is pretrain else encoder.encode_docs(list(vectors))
+        tensor = torch.as_tensor(np.array(as_array(vectors), np.float32)).to(device or "cpu")
+        if tensor.ndim != 2 or not torch.isfinite(tensor).all():
+            raise ValueError(f"{name}: expected a finite 2-d array, found shape {tuple(tensor.shape)}")
+        if len(tensor) != (rows or len(tensor)) or tensor.shape[1] != (dim or tensor.shape[1]):
+            raise ValueError(f"{name}: expected shape ({rows or 'any'}, {dim}) as z, found {tuple(tensor.shape)}")
+        return tensor
+
+    documents = matrix(z, "z")
+    n, dim = documents.shape
+    goals = {aspect: matrix(targets[aspect], f"targets[{aspect!r}]", n, dim) for aspect in aspects}
+    unlabelled = None if pretrain is None else matrix(pretrain, "pretrain", dim=dim)
+
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).to(documents.device)
+    n_val = max(1, round(val_share * n))
     val, train = order[:n_val], order[n_val:]
-    options = dict(batch_size=batch_size, epochs=epochs, patience=patience, dropout=dropout)
     start = identity_module if identity_start else _random_module
-    modules, history = {}, {}
-    for aspect, target in targets.items():
-        split = (z[train], target[train], z[val], target[val])
-
-        def fitted(i, split=split):
-            module = start(z.shape[1], hidden, seed=seed + i).to(z.device)
-            return module, _fit_early_stopping(module, *split, lr=lr, seed=seed + i, **options)
-
+    modules: dict[str, Internalizer] = {}
+    history: dict[str, dict[str, Any]] = {}
+    for aspect, target in goals.items():
+        split = (documents[train], target[train], documents[val], target[val])
+        fit = partial(_fit_early_stopping, split=split, batch_size=batch_size, epochs=epochs, patience=patience, dropout=dropout)
+        module = start(dim, hidden, seed=seed).to(documents.device)
         if unlabelled is None:
-            module, record = fitted(0)
+            record = fit(module, lr=lr, seed=seed)
         else:
-            pool = torch.cat([unlabelled, z[train]])
-            asked = torch.cat([pool, z[val]])
-            guesses = [_predict(fitted(i)[0], asked) for i in range(ensemble)]
+            pool = torch.cat([unlabelled, documents[train]])
+            asked = torch.cat([pool, documents[val]])
+            guesses = []
+            for i in range(ensemble):
+                member = start(dim, hidden, seed=seed + i).to(documents.device)
+                fit(member, lr=lr, seed=seed + i)
+                guesses.append(_predict(member, asked))
             # counts as much as all the networks together: the two err differently
-            guesses.append(kernel_ridge(z[train], target[train], asked, gamma=KERNEL[0], ridge=KERNEL[1]) * max(1, ensemble))
-            mean = F.normalize(sum(guesses), dim=1)
-            module = start(z.shape[1], hidden, seed=seed).to(z.device)
-            _fit(module, pool, mean[: len(pool)], lr=2 * lr, epochs=distill_epochs, batch_size=DISTILL_BATCH, seed=seed)
-            record = _fit_early_stopping(module, *split, lr=lr / 5, seed=seed, **options)
+            ridge = kernel_ridge(documents[train], target[train], asked, gamma=KERNEL[0], ridge=KERNEL[1])
+            mean = F.normalize(sum(guesses) + ridge * max(1, ensemble), dim=1)
+            _fit(module, pool, mean[: len(pool)], lr=2 * lr, epochs=distill_epochs, seed=seed)
+            record = fit(module, lr=lr / 5, seed=seed)
             record["ensemble_mse"] = _distance(mean[len(pool) :], target[val])["mse"]
-        for name, guess in (("val", _predict(module, z[val])), ("identity", z[val])):
+        for name, guess in (("val", _predict(module, documents[val])), ("identity", documents[val])):
             record |= {f"{name}_{measure}": figure for measure, figure in _distance(guess, target[val]).items()}
         modules[aspect], history[aspect] = module.eval().cpu(), record
         if verbose:
-            print(f"internalizer {aspect}: {_line(record)}", flush=True)
+            shown = ("val_mse", "val_cosine", "identity_mse", "ensemble_mse", "best_epoch")
+            figures = ", ".join(f"{name} {record[name]:.4f}" for name in shown if name in record)
+            print(f"internalizer {aspect}: {figures}", flush=True)
     return modules, history
-
-
-def _chosen(targets, aspects):
-    if not targets:
-        raise ValueError("train_internalizers expects at least one aspect in targets, found none")
-    if aspects is None:
-        return dict(targets)
-    if missing := [aspect for aspect in aspects if aspect not in targets]:
-        raise ValueError(f"train_internalizers expects aspects among {list(targets)}, found {missing}")
-    return {aspect: targets[aspect] for aspect in aspects}
 
 
 def identity_module(dim: int, hidden: int, *, seed: int = 0) -> Internalizer:
@@ -150,7 +158,7 @@ def identity_module(dim: int, hidden: int, *, seed: int = 0) -> Internalizer:
     return module
 
 
-def kernel_ridge(z, target, asked, *, gamma: float, ridge: float) -> torch.Tensor:
+def kernel_ridge(z: torch.Tensor, target: torch.Tensor, asked: torch.Tensor, *, gamma: float, ridge: float) -> torch.Tensor:
     """Kernel ridge regression of the residual ``z_t − z`` with kernel ``exp(γ (⟨z, z'⟩ − 1))``; unit float32 ``[a, m]``.
 
     Args:
@@ -167,19 +175,6 @@ def kernel_ridge(z, target, asked, *, gamma: float, ridge: float) -> torch.Tenso
     return F.normalize(torch.cat(parts), dim=1)
 
 
-def _line(record) -> str:
-    figures = ("val_mse", "val_cosine", "identity_mse", "ensemble_mse", "best_epoch")
-    return ", ".join(f"{name} {record[name]:.4f}" for name in figures if name in record)
-
-
-def _matrix(vectors, name: str, device) -> torch.Tensor:
-    vectors = vectors.np_vecs() if isinstance(vectors, FlexIndex) else vectors
-    tensor = torch.as_tensor(np.array(vectors, np.float32)).to(device or "cpu")
-    if tensor.ndim != 2 or not torch.isfinite(tensor).all():
-        raise ValueError(f"{name}: expected a finite 2-d array, found shape {tuple(tensor.shape)}")
-    return tensor
-
-
 def _random_module(dim: int, hidden: int, *, seed: int) -> Internalizer:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -187,46 +182,59 @@ def _random_module(dim: int, hidden: int, *, seed: int) -> Internalizer:
 
 
 @torch.no_grad()
-def _predict(module, z):
+def _predict(module: Internalizer, z: torch.Tensor) -> torch.Tensor:
     return torch.cat([module(part) for part in z.split(4096)])
 
 
-def _loss(module, z, target, *, dropout=0.0, generator=None):
+def _loss(
+    module: Internalizer, z: torch.Tensor, target: torch.Tensor, *, dropout: float = 0.0, generator: torch.Generator | None = None
+) -> torch.Tensor:
     """``‖R_t(z) − z_t‖²``, mean over rows; with dropout on input and hidden units."""
     if not dropout:
         return (module(z) - target).pow(2).sum(1).mean()
-    hidden = torch.tanh(module.layer1(_drop(z, dropout, generator)))
-    out = F.normalize(module.layer2(_drop(hidden, dropout, generator)), dim=-1)
+
+    def drop(x: torch.Tensor) -> torch.Tensor:
+        return x * (torch.rand(x.shape, generator=generator, device=x.device) >= dropout) / (1 - dropout)
+
+    out = F.normalize(module.layer2(drop(torch.tanh(module.layer1(drop(z))))), dim=-1)
     return (out - target).pow(2).sum(1).mean()
 
 
-def _drop(x, share, generator):
-    return x * (torch.rand(x.shape, generator=generator, device=x.device) >= share) / (1 - share)
-
-
-def _batches(n, batch_size, generator):
+def _batches(n: int, batch_size: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
     return torch.randperm(n, generator=generator, device=generator.device).split(batch_size)
 
 
-def _fit(module, z, target, *, lr, epochs, batch_size, seed):
+def _fit(module: Internalizer, z: torch.Tensor, target: torch.Tensor, *, lr: float, epochs: int, seed: int) -> None:
     """Plain training with a linearly falling rate, for the unlabelled vectors."""
     generator = torch.Generator(z.device).manual_seed(seed)
     optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=True)
-    total = epochs * -(-len(z) // batch_size)
+    total = epochs * -(-len(z) // DISTILL_BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.02, 1 - step / total))
     for _ in range(epochs):
-        for rows in _batches(len(z), batch_size, generator):
+        for rows in _batches(len(z), DISTILL_BATCH, generator):
             optimizer.zero_grad()
             _loss(module, z[rows], target[rows]).backward()
             optimizer.step()
             schedule.step()
 
 
-def _fit_early_stopping(module, z, target, z_val, target_val, *, lr, batch_size, epochs, patience, dropout, seed):
+def _fit_early_stopping(
+    module: Internalizer,
+    *,
+    split: tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor],
+    lr: float,
+    batch_size: int,
+    epochs: int,
+    patience: int,
+    dropout: float,
+    seed: int,
+) -> dict[str, Any]:
     """Training on the teacher texts; leaves the best epoch's weights in ``module`` and returns the record."""
+    z, target, z_val, target_val = split
     generator = torch.Generator(z.device).manual_seed(seed)
     optimizer = torch.optim.Adam(module.parameters(), lr=lr, fused=True)
-    best, best_weights, record = float("inf"), None, {"train_loss": [], "val_loss": [], "best_epoch": 0}
+    best, best_weights = float("inf"), module.state_dict()
+    record: dict[str, Any] = {"train_loss": [], "val_loss": [], "best_epoch": 0}
     for epoch in range(epochs + 1):
         with torch.no_grad():  # before the first step too: the start may already be the best
             val_loss = _loss(module, z_val, target_val).item()
@@ -247,5 +255,5 @@ def _fit_early_stopping(module, z, target, z_val, target_val, *, lr, batch_size,
     return record
 
 
-def _distance(guess, target) -> dict[str, float]:
+def _distance(guess: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
     return {"mse": (guess - target).pow(2).sum(1).mean().item(), "cosine": F.cosine_similarity(guess, target).mean().item()}

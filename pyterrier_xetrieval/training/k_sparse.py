@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 
+from ..core.sae import SparseAutoencoder
 from ..core.top_k import top_k
 from .objectives import Objective, Step
-from .sparse_decoding import Active, of_slots, reconstruct
+from .sparse_decoding import ActiveFeatures, reconstruct
 
 AUX_WEIGHT = 1 / 32  # Gao et al. 2024, appendix A.2
 
@@ -26,17 +30,17 @@ class TopK(Objective):
     rule = "topk"
     needs = "k"
 
-    def __init__(self, start, *, aux_k: int | None = None, **options):
+    def __init__(self, start: SparseAutoencoder, *, aux_k: int | None = None, **options: Any):
         super().__init__(start, **options)
         self.aux_k = max(1, self.dim // 8) if aux_k is None else aux_k
 
     @torch.no_grad()
-    def select(self, x: torch.Tensor) -> Active:
+    def select(self, x: torch.Tensor) -> ActiveFeatures:
         """The features that stay, found without a graph: only they have a gradient."""
         values, ids = top_k(self.pre_activations(x), self.k)
-        return of_slots(ids, values.relu_())
+        return ActiveFeatures.from_slots(ids, values.relu_())
 
-    def forward(self, x, warmup, dead):
+    def forward(self, x: torch.Tensor, warmup: float, dead: torch.Tensor) -> Step:
         active = self.select(x)
         decoded, loss = self.reconstruction(x, active)
         terms = {"loss": loss}
@@ -44,18 +48,18 @@ class TopK(Objective):
             terms["aux_loss"] = AUX_WEIGHT * self.auxiliary(x, (x - decoded).detach(), dead)
         return Step(active.counts(self.dict_size), decoded.detach(), terms)
 
-    def reconstruction(self, x, active):
+    def reconstruction(self, x: torch.Tensor, active: ActiveFeatures) -> tuple[torch.Tensor, torch.Tensor]:
         """``x̃`` and its loss."""
         decoded = reconstruct(x, active, self.w_enc, self.b_enc, self.w_dec, self.b_dec) + self.b_dec
         return decoded, (x - decoded).pow(2).sum(1).mean()
 
-    def auxiliary(self, x, residual, dead):
-        """What the dead features make of the residual: ``‖e − ê‖² / ‖e − ē‖²``."""
+    def auxiliary(self, x: torch.Tensor, residual: torch.Tensor, dead: torch.Tensor) -> torch.Tensor:
+        """How badly the dead features reconstruct the residual: ``‖e − ê‖² / ‖e − ē‖²``."""
         w_enc, b_enc, w_dec, b_dec = self.w_enc[dead], self.b_enc[dead], self.w_dec[dead], self.b_dec.detach()
         with torch.no_grad():
             pre = torch.addmm(b_enc - w_enc @ b_dec, x, w_enc.T)
             values, ids = pre.topk(min(self.aux_k, len(dead)), dim=1, sorted=False)
-        estimate = reconstruct(x, of_slots(ids, values.relu_()), w_enc, b_enc, w_dec, b_dec)
+        estimate = reconstruct(x, ActiveFeatures.from_slots(ids, values.relu_()), w_enc, b_enc, w_dec, b_dec)
         return (residual - estimate).pow(2).sum() / (residual - residual.mean(0)).pow(2).sum().clamp_min(1e-12)
 
 
@@ -69,14 +73,16 @@ class BatchTopK(TopK):
 
     rule = "threshold"
 
-    def __init__(self, start, *, momentum: float = 0.98, **options):
+    def __init__(self, start: SparseAutoencoder, *, momentum: float = 0.98, **options: Any):
         super().__init__(start, **options)
         self.momentum = momentum
+        self.total: torch.Tensor
+        self.mass: torch.Tensor
         self.register_buffer("total", torch.zeros(()))
         self.register_buffer("mass", torch.zeros(()))
 
     @torch.no_grad()
-    def select(self, x):
+    def select(self, x: torch.Tensor) -> ActiveFeatures:
         pre = self.pre_activations(x)
         least = _nth_largest(pre, len(x) * self.k, guess=0.8 * self._least())
         keep = pre >= least if least > 0 else pre > 0
@@ -85,16 +91,16 @@ class BatchTopK(TopK):
         if self.training:
             # every process takes part, also one without a positive activation
             found = values.new_tensor([values.min() if len(values) else 0.0, len(values) > 0])
-            smallest, processes = self.workers.sum(found)
+            smallest, processes = self.processes.sum(found)
             if processes:
                 self.total.mul_(self.momentum).add_((1 - self.momentum) * smallest / processes)
                 self.mass.mul_(self.momentum).add_(1 - self.momentum)
-        return Active(ids, values, rows)
+        return ActiveFeatures(ids, values, rows)
 
     def _least(self) -> float:
         return (self.total / self.mass).item() if self.mass else 0.0
 
-    def thresholds(self):
+    def thresholds(self) -> torch.Tensor:
         return torch.full((self.dict_size,), self._least())
 
 
@@ -105,21 +111,24 @@ class Matryoshka(BatchTopK):
     last of them 1. General features come first, special ones later.
     """
 
-    def __init__(self, start, *, prefixes=(1 / 32, 3 / 32, 7 / 32, 15 / 32, 1), **options):
+    def __init__(
+        self, start: SparseAutoencoder, *, prefixes: Sequence[float] = (1 / 32, 3 / 32, 7 / 32, 15 / 32, 1), **options: Any
+    ):
         super().__init__(start, **options)
         ends = [max(1, round(share * self.dict_size)) for share in prefixes]
         if not ends or ends[-1] != self.dict_size or sorted(set(ends)) != ends:
             raise ValueError(
                 f"matryoshka expects prefixes that rise to 1, each by a feature or more of {self.dict_size}, found {tuple(prefixes)}"
             )
+        self.ends: torch.Tensor
         self.register_buffer("ends", torch.tensor(ends), persistent=False)
 
-    def select(self, x):
+    def select(self, x: torch.Tensor) -> ActiveFeatures:
         active = super().select(x)
         part = torch.bucketize(active.ids, self.ends, right=True)
-        return Active(active.ids, active.values, active.rows, len(self.ends), part)
+        return ActiveFeatures(active.ids, active.values, active.rows, len(self.ends), part)
 
-    def reconstruction(self, x, active):
+    def reconstruction(self, x: torch.Tensor, active: ActiveFeatures) -> tuple[torch.Tensor, torch.Tensor]:
         parts = reconstruct(x, active, self.w_enc, self.b_enc, self.w_dec, self.b_dec)
         decoded = parts.view(len(x), len(self.ends), self.dim).cumsum(1) + self.b_dec
         return decoded[:, -1], (x.unsqueeze(1) - decoded).pow(2).sum(2).mean()

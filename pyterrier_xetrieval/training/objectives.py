@@ -1,21 +1,26 @@
-"""Sparse autoencoders with a penalty on their activations: ReLU, gated, and both with an annealed penalty."""
+"""Sparse autoencoders in training: what all variants share, and those with a penalty (ReLU, gated, annealed, JumpReLU)."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..core.sae import SparseAutoencoder
-from .processes import Workers
+from .processes import Processes
 
 
 class Step(NamedTuple):
-    """What one batch gave: ``counts`` int64 ``[D]``, in how many rows each feature was active; ``decoded`` float32
-    ``[n, m]``, detached; ``terms``, the parts of the loss by name."""
+    """The result of one batch.
+
+    Attributes:
+        counts: int64 ``[D]``, in how many rows each feature was active.
+        decoded: float32 ``[n, m]``, detached.
+        terms: the parts of the loss by name.
+    """
 
     counts: torch.Tensor
     decoded: torch.Tensor
@@ -23,47 +28,59 @@ class Step(NamedTuple):
 
 
 class Objective(nn.Module):
-    """What one variant adds to the common loop: codes, loss and the rule under which the result is used.
+    """One variant: its codes, its loss, and the rule under which the result is used.
 
-    All of them share ``p = W_e (x − b) + b_e``, ``x̃ = W f + b`` and unit directions; ``f = ReLU(p)`` unless a subclass
+    All variants share ``p = W_e (x − b) + b_e``, ``x̃ = W f + b`` and unit directions; ``f = ReLU(p)`` unless a subclass
     says otherwise. Vectors arrive divided by one number so that their variance is 1: losses, penalties and thresholds
     then mean the same whatever the scale of the encoder, and :meth:`export` multiplies the scale back in.
 
     Args:
         start: where the weights begin.
-        sparsity: λ of the penalty family; None for the k family.
-        k: (mean) number of active features of the k family; None for the penalty family.
+        sparsity: λ of the variants with a penalty; None for the k family.
+        k: (mean) number of active features of the k family; None for the others.
 
     Attributes:
-        workers: the processes that share the training, for statistics of the whole batch.
+        rule: the activation of the exported autoencoder, see :class:`.SparseAutoencoder`.
+        needs: which of ``k`` and ``sparsity`` the variant is controlled by.
+        processes: those that share the training, for statistics of the whole batch.
     """
 
-    rule = "threshold"  # how the exported autoencoder activates, see SparseAutoencoder
+    rule = "threshold"
     needs = "sparsity"
+    w_enc: nn.Parameter
+    b_enc: nn.Parameter
+    w_dec: nn.Parameter
+    b_dec: nn.Parameter
 
     def __init__(self, start: SparseAutoencoder, *, sparsity: float | None = None, k: int | None = None):
         super().__init__()
-        self.workers = Workers()
-        self.dim, self.dict_size, self.sparsity, self.k = start.dim, start.dict_size, sparsity, k
+        self.processes = Processes()
+        self.dim, self.dict_size, self.sparsity, self.k = start.dim, start.dict_size, sparsity or 0.0, k or 0
         for name in ("w_enc", "b_enc", "w_dec", "b_dec"):
             setattr(self, name, nn.Parameter(getattr(start, name).detach().clone()))
 
     def pre_activations(self, x: torch.Tensor) -> torch.Tensor:
+        """``p``, float32 ``[n, D]``."""
         return torch.addmm(self.b_enc - self.w_enc @ self.b_dec, x, self.w_enc.T)
 
-    def codes(self, x: torch.Tensor) -> torch.Tensor:
-        """``f``, dense float32 ``[n, D]``, as training sees it."""
-        return torch.relu(self.pre_activations(x))
+    def activate(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``f`` as training sees it, and what the penalty is on, both dense float32 ``[n, D]``."""
+        f = torch.relu(self.pre_activations(x))
+        return f, f
 
     def schedule(self, progress: float) -> None:
         """Called before each step with the share of the training that is done."""
 
     def forward(self, x: torch.Tensor, warmup: float, dead: torch.Tensor) -> Step:
         """One batch; ``warmup`` is the share of λ in force, ``dead`` the features that long did nothing, int64 ``[·]``."""
-        f = self.codes(x)
+        f, penalised = self.activate(x)
         decoded = f @ self.w_dec + self.b_dec
-        terms = {"loss": squared_error(x, decoded), "sparsity_loss": warmup * self.sparsity * self.penalty(f)}
-        return Step((f > 0).sum(0), decoded.detach(), terms)
+        terms = {"loss": squared_error(x, decoded), "sparsity_loss": warmup * self.sparsity * self.penalty(penalised)}
+        return Step((f > 0).sum(0), decoded.detach(), terms | self.more_terms(x, penalised))
+
+    def more_terms(self, x: torch.Tensor, penalised: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Further parts of the loss."""
+        return {}
 
     def penalty(self, f: torch.Tensor) -> torch.Tensor:
         """``Ω(f)`` of Eq. 10, a number; ``Σ_j f_j`` on average, directions having length 1."""
@@ -76,6 +93,7 @@ class Objective(nn.Module):
         """Called after dead features started again, to set what else belongs to a feature."""
 
     def thresholds(self) -> torch.Tensor:
+        """Above which value each feature is active, float32 ``[D]``."""
         return torch.zeros(self.dict_size)
 
     @torch.no_grad()
@@ -89,8 +107,8 @@ class Objective(nn.Module):
         if self.rule == "threshold":
             sae.threshold.copy_(self.thresholds() * scale)
         elif self.rule == "gated":
-            sae.gain.copy_(self.log_gain.exp())
-            sae.b_mag.copy_(self.b_mag * scale)
+            sae.gain.copy_(self.get_parameter("log_gain").exp())
+            sae.b_mag.copy_(self.get_parameter("b_mag") * scale)
         return sae.eval().requires_grad_(False)
 
 
@@ -106,70 +124,74 @@ class PAnneal(ReLU):
     penalty and not its size.
     """
 
-    def __init__(self, start, *, p_end=0.2, anneal_from=0.2, anneal_to=0.8, updates=10, queue=10, **options):
+    def __init__(
+        self,
+        start: SparseAutoencoder,
+        *,
+        p_end: float = 0.2,
+        anneal_from: float = 0.2,
+        anneal_to: float = 0.8,
+        updates: int = 10,
+        queue: int = 10,
+        **options: Any,
+    ):
         super().__init__(start, **options)
         if not (0 < p_end < 1 and 0 <= anneal_from < anneal_to <= 1):
             found = f"p_end={p_end}, anneal_from={anneal_from}, anneal_to={anneal_to}"
             raise ValueError(f"p-annealing expects 0 < p_end < 1 and 0 <= anneal_from < anneal_to <= 1, found {found}")
         self.powers = np.linspace(1, p_end, updates + 1).tolist()
         self.shares = np.linspace(anneal_from, anneal_to, updates).tolist()
-        self.stage, self.recent = 0, deque(maxlen=queue)
+        self.stage = 0
+        self.recent: deque[list[float]] = deque(maxlen=queue)
 
-    def get_extra_state(self):
+    def get_extra_state(self) -> dict[str, Any]:
         return {"stage": self.stage, "recent": list(self.recent), "sparsity": self.sparsity}
 
-    def set_extra_state(self, state):
+    def set_extra_state(self, state: dict[str, Any]) -> None:
         self.stage, self.sparsity = state["stage"], state["sparsity"]
         self.recent.clear()
         self.recent.extend(state["recent"])
 
-    def schedule(self, progress):
+    def schedule(self, progress: float) -> None:
         while self.stage < len(self.shares) and progress >= self.shares[self.stage]:
             now, following = (sum(column) for column in zip(*self.recent, strict=True)) if self.recent else (1, 1)
             self.sparsity *= now / max(following, 1e-12) if now else 1
             self.stage += 1
             self.recent.clear()
 
-    def penalty(self, f):
+    def penalty(self, f: torch.Tensor) -> torch.Tensor:
         sizes = [_power_sum(f, self.powers[self.stage])]
         if self.training and self.stage < len(self.shares):
             sizes.append(_power_sum(f.detach(), self.powers[self.stage + 1]))
-            self.recent.append([self.workers.mean_of(size.item()) for size in sizes])
+            self.recent.append([self.processes.mean_of(size.item()) for size in sizes])
         return sizes[0]
 
 
 class Gated(Objective):
-    """Which features and how much of each, apart (Rajamanoharan et al. 2024a).
+    """Whether a feature is active and how strongly are computed apart (Rajamanoharan et al. 2024a).
 
     With ``π = W_g (x − b) + b_g``: ``f = 1[π > 0] ⊙ ReLU(exp(r) ⊙ W_g (x − b) + b_mag)`` and
-    ``L = ‖x − x̃(f)‖² + λ ‖ReLU(π)‖₁ + ‖x − x̃_frozen(ReLU(π))‖²``: the step lets no gradient through, the gate learns
-    from the last two terms, of which the auxiliary one leaves the decoder alone.
+    ``L = ‖x − x̃(f)‖² + λ ‖ReLU(π)‖₁ + ‖x − x̃_frozen(ReLU(π))‖²``. The step lets no gradient through; the gate learns
+    from the last two terms, and the last one leaves the decoder alone.
     """
 
     rule = "gated"
 
-    def __init__(self, start, **options):
+    def __init__(self, start: SparseAutoencoder, **options: Any):
         super().__init__(start, **options)
         self.log_gain = nn.Parameter(torch.zeros(self.dict_size))
         self.b_mag = nn.Parameter(self.b_enc.detach().clone())
 
-    def gate_and_codes(self, x):
+    def activate(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         gate = self.pre_activations(x)
         f = torch.relu(self.log_gain.exp() * (gate - self.b_enc) + self.b_mag) * (gate > 0)
-        return torch.relu(gate), f
+        return f, torch.relu(gate)
 
-    def codes(self, x):
-        return self.gate_and_codes(x)[1]
-
-    def forward(self, x, warmup, dead):
-        gate, f = self.gate_and_codes(x)
-        decoded = f @ self.w_dec + self.b_dec
-        terms = {"loss": squared_error(x, decoded), "sparsity_loss": warmup * self.sparsity * self.penalty(gate)}
-        terms["aux_loss"] = squared_error(x, gate @ self.w_dec.detach() + self.b_dec.detach())
-        return Step((f > 0).sum(0), decoded.detach(), terms)
+    def more_terms(self, x: torch.Tensor, penalised: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"aux_loss": squared_error(x, penalised @ self.w_dec.detach() + self.b_dec.detach())}
 
     @torch.no_grad()
-    def revived(self, dead):
+    def revived(self, dead: torch.Tensor) -> None:
         self.log_gain[dead] = 0
         self.b_mag[dead] = self.b_enc[dead]
 
@@ -178,10 +200,62 @@ class GatedAnneal(PAnneal, Gated):
     """Gated with the penalty of p-annealing on the gate: ``λ_s Σ_j ReLU(π_j)^p`` (Karvonen et al. 2024)."""
 
 
-def squared_error(x, decoded):
+class JumpReLU(Objective):
+    """A threshold of its own for each feature (Rajamanoharan et al. 2024b).
+
+    ``f = p ⊙ H(p − θ)`` and ``L = ‖x − x̃‖² + λ Σ_j H(p_j − θ_j)``, the number of active features itself. Both jump at
+    θ, so θ learns through pseudo-derivatives with a rectangle of width ε, the ``bandwidth``:
+    ``∂f/∂θ := −θ/ε · 1[|p − θ| < ε/2]`` and ``∂H/∂θ := −1/ε · 1[|p − θ| < ε/2]``. θ starts at ``threshold`` times the
+    length of the encoder's rows, so that some features are active whatever that length, and is used as 0 below 0. Both
+    defaults are far above the paper's 0.001, which suits trainings on billions of rows.
+    """
+
+    def __init__(self, start: SparseAutoencoder, *, bandwidth: float = 0.05, threshold: float = 0.04, **options: Any):
+        super().__init__(start, **options)
+        if not (bandwidth > 0 and threshold > 0):
+            raise ValueError(f"jumprelu expects bandwidth > 0 and threshold > 0, found {bandwidth} and {threshold}")
+        self.bandwidth, self.first = bandwidth, threshold
+        # not its logarithm: Adam would need thousands of steps to move that from the start to the end of a training
+        self.threshold = nn.Parameter(torch.full((self.dict_size,), float(threshold)))
+
+    def activate(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return _Jump.apply(self.pre_activations(x), self.thresholds(), self.bandwidth)
+
+    @torch.no_grad()
+    def started(self) -> None:
+        self.threshold.copy_(self.first * self.w_enc.norm(dim=1))
+
+    @torch.no_grad()
+    def revived(self, dead: torch.Tensor) -> None:
+        self.threshold[dead] = self.first * self.w_enc[dead].norm(dim=1)
+
+    def thresholds(self) -> torch.Tensor:
+        return self.threshold + (self.threshold.clamp_min(0) - self.threshold).detach()  # below 0 it still learns
+
+
+class _Jump(torch.autograd.Function):
+    """``(p H(p − θ), H(p − θ))`` with the pseudo-derivatives of :class:`JumpReLU`."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: torch.Tensor, threshold: torch.Tensor, bandwidth: float) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.save_for_backward(pre, threshold)
+        ctx.bandwidth = bandwidth
+        step = (pre > threshold).to(pre.dtype)
+        return pre * step, step
+
+    @staticmethod
+    def backward(ctx: Any, grad_f: torch.Tensor, grad_step: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        pre, threshold = ctx.saved_tensors
+        near = ((pre - threshold).abs() < ctx.bandwidth / 2) / ctx.bandwidth
+        grad_threshold = -((threshold * grad_f + grad_step) * near).sum(0)
+        return grad_f * (pre > threshold), grad_threshold, None
+
+
+def squared_error(x: torch.Tensor, decoded: torch.Tensor) -> torch.Tensor:
+    """``‖x − x̃‖²``, the mean over rows."""
     return (x - decoded).pow(2).sum(1).mean()
 
 
-def _power_sum(f, p):
+def _power_sum(f: torch.Tensor, p: float) -> torch.Tensor:
     # the slope of f^p has no bound at 0: the curve starts a ten-thousandth of the size of a vector to its left
     return f.sum(1).mean() if p == 1 else ((f + 1e-4).pow(p) * (f > 0)).sum(1).mean()

@@ -1,19 +1,20 @@
-"""Several processes that train one model: each works on its share of every batch."""
+"""Several processes that train one model together: each works on its share of every batch."""
 
 from __future__ import annotations
 
 import atexit
 import os
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
 
-class Workers:
-    """The processes started by ``torchrun``, or this one alone.
+class Processes:
+    """The processes that ``torchrun`` started, or this one alone.
 
-    Weights are equal in all of them at every step: gradients and running statistics are averaged, and what is random
-    comes from the same seed. Process 0 writes files.
+    Weights are equal in all of them at every step: gradients and running statistics are averaged, and random numbers
+    come from the same seed. Process 0 writes the files.
 
     Args:
         device: where to compute; ``"cuda"`` is this process's own card. gloo connects CPUs, nccl cards.
@@ -29,8 +30,8 @@ class Workers:
             atexit.register(dist.destroy_process_group)  # one group for all trainings of a program
         self.rank, self.size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
-    def share(self, batch):
-        """This process's part of a batch, equally long everywhere."""
+    def share(self, batch: np.ndarray) -> np.ndarray:
+        """This process's part of a batch, equally long in all of them."""
         each = len(batch) // self.size
         return batch[self.rank * each : (self.rank + 1) * each]
 
@@ -41,13 +42,14 @@ class Workers:
         return tensor
 
     def mean(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The mean over all processes, in place."""
         return self.sum(tensor).div_(self.size) if self.size > 1 else tensor
 
     def mean_of(self, number: float) -> float:
         return self.mean(torch.tensor(number, dtype=torch.float64, device=self.device)).item() if self.size > 1 else number
 
     def from_first(self, tensor: torch.Tensor) -> torch.Tensor:
-        """What process 0 has, in place."""
+        """The tensor of process 0, in place."""
         if self.size > 1:
             dist.broadcast(tensor, 0)
         return tensor

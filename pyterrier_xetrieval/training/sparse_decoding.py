@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
-class Active:
+class ActiveFeatures:
     """The active features of ``n`` rows as a flat list, row after row.
 
     Attributes:
@@ -34,14 +35,16 @@ class Active:
         """In how many rows each feature is active, int64 ``[D]``."""
         return torch.bincount(self.ids[self.values > 0], minlength=dict_size)
 
+    @classmethod
+    def from_slots(cls, ids: torch.Tensor, values: torch.Tensor) -> ActiveFeatures:
+        """From ids and values ``[n, k]``."""
+        rows = torch.arange(len(ids), device=ids.device).repeat_interleave(ids.shape[1])
+        return cls(ids.reshape(-1), values.reshape(-1), rows)
 
-def of_slots(ids: torch.Tensor, values: torch.Tensor) -> Active:
-    """The same from ids and values ``[n, k]``."""
-    rows = torch.arange(len(ids), device=ids.device).repeat_interleave(ids.shape[1])
-    return Active(ids.reshape(-1), values.reshape(-1), rows)
 
-
-def reconstruct(x: torch.Tensor, active: Active, w_enc, b_enc, w_dec, b_dec) -> torch.Tensor:
+def reconstruct(
+    x: torch.Tensor, active: ActiveFeatures, w_enc: torch.Tensor, b_enc: torch.Tensor, w_dec: torch.Tensor, b_dec: torch.Tensor
+) -> torch.Tensor:
     """``Σ_s c_s w_(ids_s)`` for every row and part, float ``[n · parts, m]``, without the bias; see :class:`_Reconstruction`."""
     bags = active.bags
     starts = torch.searchsorted(bags, torch.arange(len(x) * active.parts, device=bags.device))
@@ -57,7 +60,17 @@ class _Reconstruction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, active, bags, starts, w_enc, b_enc, w_dec, b_dec):
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        active: ActiveFeatures,
+        bags: torch.Tensor,
+        starts: torch.Tensor,
+        w_enc: torch.Tensor,
+        b_enc: torch.Tensor,
+        w_dec: torch.Tensor,
+        b_dec: torch.Tensor,
+    ) -> torch.Tensor:
         with torch.enable_grad():  # a graph of its own, whose only leaf is the activations
             leaf = active.values.detach().requires_grad_()
             decoded = F.embedding_bag(active.ids, w_dec.detach(), starts, per_sample_weights=leaf, mode="sum")
@@ -66,7 +79,7 @@ class _Reconstruction(torch.autograd.Function):
         return decoded.detach()
 
     @staticmethod
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (x, w_enc, b_dec), active = ctx.saved_tensors, ctx.active
         (grad_values,) = torch.autograd.grad(ctx.decoded, ctx.leaf, grad.contiguous())
         grad_values = grad_values * (active.values > 0)
@@ -78,7 +91,7 @@ class _Reconstruction(torch.autograd.Function):
 
 
 class _ByFeature:
-    """Weighted sums of rows, one for each feature: ``out[j] = Σ_(s: ids_s=j) weights_s · matrix[index_s]``."""
+    """Weighted sums of rows, a sum for each feature: ``out[j] = Σ_(s: ids_s=j) weights_s · matrix[index_s]``."""
 
     def __init__(self, ids: torch.Tensor, dict_size: int):
         if ids.device.type == "cpu" and dict_size <= 1 << 16:

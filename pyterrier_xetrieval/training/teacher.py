@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import pyterrier as pt
 
-from ..llm.endpoints import FunctionLLM, LanguageModel, Options
-from ..llm.prompts import PROMPTS, check_answer, check_prompts, digest, fill
-from ..llm.teacher_run import Report, Run, Task
-from ..store.jsonl import appending, json_lines
+from ..llm.answer_file import AnswerFile, Question
+from ..llm.endpoints import Answer, LanguageModel, Options, as_model
+from ..llm.engine import ATTEMPTS, GIVE_UP, Report, Run
+from ..llm.prompts import PROMPTS, check_answer, check_prompts, digest, fill, without_reasoning
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,25 +43,21 @@ class Teacher(Options):
     llm: LanguageModel
     _: KW_ONLY
     prompts: Mapping[str, str] = field(default_factory=lambda: PROMPTS, hash=False)
-    attempts: int = 3
-    give_up: int = 25
+    attempts: int = ATTEMPTS
+    give_up: int = GIVE_UP
     max_chars: int | None = None
     price: tuple[float, float] | None = None
     check: Callable[[str, str], str | None] = check_answer
 
-    def __post_init__(self):
-        if not hasattr(self.llm, "generate"):
-            object.__setattr__(self, "llm", FunctionLLM(self.llm))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "llm", as_model(self.llm))
         object.__setattr__(self, "prompts", check_prompts(self.prompts))
         for name in ("attempts", "give_up", "max_chars"):
             value = getattr(self, name)
             if not (isinstance(value, int) and value > 0 or name == "max_chars" and value is None):
                 raise ValueError(f"Teacher expects a positive number as {name}, found {value!r}")
-        if self.price is not None:
-            price = tuple(map(float, self.price))
-            if len(price) != 2 or not all(math.isfinite(p) and p >= 0 for p in price):
-                raise ValueError(f"Teacher expects price as (input, output) per million tokens, found {self.price!r}")
-            object.__setattr__(self, "price", price)
+        if self.price is not None and not (len(self.price) == 2 and all(math.isfinite(p) and p >= 0 for p in self.price)):
+            raise ValueError(f"Teacher expects price as (input, output) per million tokens, found {self.price!r}")
 
     def __repr__(self) -> str:
         own = "" if self.prompts == PROMPTS else f", prompts=<{', '.join(self.prompts)}>"
@@ -72,25 +67,32 @@ class Teacher(Options):
     def aspects(self) -> tuple[str, ...]:
         return tuple(self.prompts)
 
-    def check_aspects(self, aspects, *, stage: str = "Teacher") -> tuple[str, ...]:
-        """The given aspects as a tuple, or all if None; ValueError for one without a prompt."""
+    def check_aspects(self, aspects: Sequence[str] | None, *, stage: str = "Teacher") -> tuple[str, ...]:
+        """The given aspects as a tuple, all of them for None; ValueError for one without a prompt."""
         given = aspects if isinstance(aspects, str) else self.aspects if aspects is None else tuple(aspects)
         if isinstance(given, str) or set(given) - set(self.aspects) or len(set(given)) < len(given):
             raise ValueError(f"{stage} expects aspects among {list(self.aspects)}, each once, found {given!r}")
         return given
 
-    def text_of(self, document: Mapping) -> str:
+    def text_of(self, document: Mapping[str, Any]) -> str:
         """What is sent of a {text, title?} document; ValueError if its text is no string."""
         title, text = document.get("title"), document.get("text")
         if not isinstance(text, str):
             raise ValueError(f"Teacher expects documents with a text, found {text!r} in {document.get('docno')!r}")
         return f"{title if isinstance(title, str) else ''} {text}".strip()[: self.max_chars]
 
-    def key(self, document: Mapping) -> str:
-        """Digest of what is sent of a document: by it, texts are found again in :meth:`read`."""
+    def key(self, document: Mapping[str, Any]) -> str:
+        """The digest of what is sent of a document, by which :meth:`read` names it."""
         return digest(self.text_of(document), 32)
 
-    def write(self, documents, path, *, aspects=None, verbose: bool = False) -> Report:
+    def write(
+        self,
+        documents: Iterable[Mapping[str, Any]] | pd.DataFrame,
+        path: str | os.PathLike[str],
+        *,
+        aspects: Sequence[str] | None = None,
+        verbose: bool = False,
+    ) -> Report:
         """Appends one JSON line {_id, aspect, text, model, …} per document and aspect to the file at ``path``.
 
         Every text is on disk as soon as it has come back. After an interruption of any kind the same call goes on where
@@ -112,60 +114,48 @@ class Teacher(Options):
             RuntimeError: another run is writing to the file.
             TeacherError: the model refused, or too many texts failed in a row.
         """
-        aspects, path, start = self.check_aspects(aspects), Path(path), time.monotonic()
-        total = len(documents) * len(aspects) if hasattr(documents, "__len__") else None
-        failures = path.with_suffix(".failures.jsonl")
-        with appending(path) as out, pt.tqdm(total=total, disable=not verbose, unit="text") as bar:
-            run = Run(self, out, failures, bar)
-            try:
-                run.ask_all(self._tasks(documents, aspects, path, run))
-            finally:
-                run.report.seconds = time.monotonic() - start
-        if run.report.failed:
-            message = f"{run.report.failed} text(s) are missing, see {failures}; the same call asks for them again"
-            warnings.warn(message, stacklevel=2)
-        return run.report
+        aspects = self.check_aspects(aspects)
+        total = len(documents) * len(aspects) if isinstance(documents, Sized) else None
+        run = Run(self._file(path), self.llm, self._row, attempts=self.attempts, give_up=self.give_up)
+        report = run.ask(self._questions(documents, aspects), total=total, verbose=verbose)
+        if self.price is not None:
+            report.cost = (report.input_tokens * self.price[0] + report.output_tokens * self.price[1]) / 1e6
+        return report
 
-    def read(self, path) -> dict[tuple[str, str], str]:
+    def read(self, path: str | os.PathLike[str]) -> dict[tuple[str, str], str]:
         """The texts of a file by ``(key of the document, aspect)``; errors as in :meth:`write`, {} if there is no file."""
-        return {(row["doc"], row["aspect"]): row["text"] for row in self._rows(path)}
+        rows = self._file(path).rows()
+        return {(row["doc"], row["aspect"]): row["text"] for row in rows if row["aspect"] in self.prompts}
 
-    def _rows(self, path) -> Iterator[dict]:
-        digests = {aspect: digest(template, 12) for aspect, template in self.prompts.items()}
-        for number, row in json_lines(path):
+    def _facts(self, aspect: str) -> dict[str, str]:
+        return {"model": self.llm.name, "prompt": digest(self.prompts[aspect], 12)} if aspect in self.prompts else {}
+
+    def _file(self, path: str | os.PathLike[str]) -> AnswerFile:
+        def facts(row: dict[str, Any]) -> dict[str, str]:
             if not {"_id", "aspect", "text", "model", "prompt", "doc"} <= row.keys():
-                raise ValueError(f"{path} was not written by a Teacher: line {number} lacks what tells which prompt it answers")
-            if row["aspect"] not in digests:
-                continue
-            for what, mine in (("model", self.llm.name), ("prompt", digests[row["aspect"]])):
-                if row[what] != mine:
-                    raise ValueError(
-                        f"{path} holds {row['aspect']!r} texts of {what} {row[what]!r} (line {number}), this teacher's is {mine!r}; "
-                        "write to another file, or move that one away"
-                    )
-            yield row
+                raise ValueError(f"{path} was not written by a Teacher: a line lacks what tells which prompt it answers")
+            return self._facts(row["aspect"])
 
-    def _tasks(self, documents, aspects, path, run) -> Iterator[Task]:
-        known = {(row["_id"], row["aspect"]): row["doc"] for row in self._rows(path)}
-        seen: dict[str, str] = {}
+        return AnswerFile(Path(path), ("_id", "aspect"), facts, "doc", "text, title or max_chars", "text")
+
+    def _questions(self, documents: Iterable[Mapping[str, Any]] | pd.DataFrame, aspects: Sequence[str]) -> Iterator[Question]:
+        facts = {aspect: self._facts(aspect) for aspect in aspects}
         for document in documents.to_dict("records") if isinstance(documents, pd.DataFrame) else documents:
             docno = document.get("docno", document.get("_id"))
             if docno is None:
                 raise ValueError(f"Teacher expects documents with docno and text, found one with {sorted(document)}")
-            docno, text = str(docno), self.text_of(document)
-            doc = digest(text, 32)
-            repeated = seen.get(docno)
+            text = self.text_of(document)
+            doc = {"doc": digest(text, 32)}
             for aspect in aspects:
-                before = repeated or known.get((docno, aspect), doc)
-                if before != doc:
-                    raise ValueError(
-                        f"document {docno!r} is not the one that {path} has texts about: other text, title or max_chars"
-                    )
-                task = Task(docno, aspect, doc, fill(self.prompts[aspect], text=text))
-                if repeated or (docno, aspect) in known:
-                    run.skip(task, repeated)
-                elif text:
-                    yield task
-                else:
-                    run.fail(task, "empty document")
-            seen[docno] = doc
+                prompt = fill(self.prompts[aspect], text=text)
+                problem = "" if text else "empty document"
+                yield Question({"_id": str(docno), "aspect": aspect}, prompt, facts[aspect] | doc, problem)
+
+    def _row(self, question: Question, answer: Answer) -> tuple[dict[str, Any], str | None]:
+        text = without_reasoning(answer.text)
+        if answer.text.strip() and not text:
+            problem: str | None = "nothing follows the reasoning in the answer; raise max_tokens"
+        else:
+            problem = self.check(question.key["aspect"], text)
+        used = {"finish": answer.finish, "input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens}
+        return {**question.key, "text": text, **question.facts, **used}, problem

@@ -1,22 +1,28 @@
-"""Vectors that are read by row number: arrays, files larger than memory, and views computed as they are read."""
+"""The vectors of a training, read by row number: arrays, files larger than memory, and views computed as they are read."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
-from pyterrier_dr import FlexIndex
 
 from ..core.internalizer import Internalizer, internalize
 
+if TYPE_CHECKING:
+    from pyterrier_dr import FlexIndex
 
-class Rows:
+    Source: TypeAlias = np.ndarray | torch.Tensor | FlexIndex
+    Vectors: TypeAlias = Source | Sequence[Source]
+
+
+class VectorRows:
     """``n`` vectors one source after the other, and after them the same through each internalizer: ``n (1 + T)`` rows.
 
-    Row ``v n + i`` is view ``v`` of vector ``i``; view 0 is the vector itself. Nothing is held in memory but what a
-    source holds itself: memory-mapped files stay on disk, views are computed for the rows asked for.
+    Row ``v n + i`` is view ``v`` of vector ``i``; view 0 is the vector itself. Memory-mapped files stay on disk, and views
+    are computed for the rows asked for.
 
     Args:
         vectors: float ``[n, m]`` array, tensor or memory map, a :class:`pyterrier_dr.FlexIndex`, or a list of such.
@@ -24,11 +30,16 @@ class Rows:
 
     Raises:
         ValueError: fewer than four rows, or sources and internalizers of different dimensions.
+
+    Example::
+
+        >>> VectorRows([np.eye(3), np.ones((2, 3))]).take(np.array([4, 1])).tolist()
+        [[1.0, 1.0, 1.0], [0.0, 1.0, 0.0]]
     """
 
-    def __init__(self, vectors, internalizers: Sequence[Internalizer] = ()):
+    def __init__(self, vectors: Vectors, internalizers: Sequence[Internalizer] = ()):
         sources = vectors if isinstance(vectors, (list, tuple)) else [vectors]
-        self.sources = [_array(source) for source in sources]
+        self.sources = [as_array(source) for source in sources]
         self.modules = list(internalizers)
         shapes = [source.shape for source in self.sources]
         if not shapes or any(len(shape) != 2 for shape in shapes) or len({shape[1] for shape in shapes}) != 1:
@@ -72,20 +83,30 @@ class Rows:
         return hashlib.sha256(shape.encode() + sample.numpy().tobytes()).hexdigest()[:16]
 
 
-def _array(source):
-    if isinstance(source, FlexIndex):
+def as_array(source: Source) -> np.ndarray:
+    """The vectors of an array, a tensor or an index; a memory map stays one."""
+    if hasattr(source, "np_vecs"):
         return source.np_vecs()
     return source.detach().cpu().numpy() if isinstance(source, torch.Tensor) else np.asarray(source)
 
 
-class Draws:
+class BatchSampler:
     """Endless batches of row numbers: every row once a pass, or ``weights[i]`` times on average.
 
-    The order of a pass depends on the seed and the number of the pass alone, so ``(passes, position)`` is all there is
-    to remember for going on elsewhere.
+    The order of a pass depends on the seed and the number of the pass alone, so ``(passes, position)`` is all that a
+    checkpoint has to keep.
 
     Args:
-        rows: int64 ``[r]``, the rows to draw from; weights: float ``[r]`` or None for equal ones.
+        rows: int64 ``[r]``, the rows to draw from.
+        batch_size: rows per batch.
+        weights: float ``[r]``, or None for equal ones.
+        seed: of the order.
+
+    Example::
+
+        >>> batches = BatchSampler(np.arange(4), 2)
+        >>> sorted([*batches.next(), *batches.next()]) == [0, 1, 2, 3], batches.state
+        (True, (0, 4))
     """
 
     def __init__(self, rows: np.ndarray, batch_size: int, *, weights: np.ndarray | None = None, seed: int = 0):

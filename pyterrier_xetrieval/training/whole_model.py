@@ -1,48 +1,66 @@
-"""A model of one's own in one call: from a corpus, a teacher's texts and an encoder to the finished artifact."""
+"""A whole model in one call: from a corpus, a teacher's texts and an encoder to the finished artifact."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pyterrier_dr import SBertBiEncoder
 
 from ..core.codes import encode_view
 from ..core.internalizer import Internalizer
-from ..encoders import MINILM_NAME, MiniLM, encoder_class, encoder_identity, load_encoder
+from ..core.sae import SparseAutoencoder
+from ..datasets.encoded_corpus import EncodedCorpus, encode_corpus
+from ..encoders import encoder_class, encoder_identity, load_encoder
 from ..labelling.keywords import keyword_labels
 from ..labels import FeatureLabels
 from ..model import Xetrieval
-from ..store.files import replacing, same_as_kept
+from ..store.files import new_folder, replacing, same_as_kept
 from ..store.jsonl import appending
 from .dictionary import check_variant, train_sae
-from .encoded_corpus import EncodedCorpus, encode_corpus
 from .internalizers import train_internalizers
-from .teacher_vectors import read_taught
+from .model_card import model_card
+from .teacher_texts import read_teacher_texts
+
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
 
 LABEL_TEXTS = 50_000  # documents that labels are made from: their words and codes are held in memory
 STAGE = "train_model"
 
 
 def train_model(
-    corpus, texts, encoder, path, *, dict_size: int, variant: str = "topk", k: int | None = None, sparsity: float | None = None,
-    steps: int = 5000, hidden: int = 512, aspects: Sequence[str] | None = None, work=None, device: str | None = None,
-    seed: int = 0, verbose: bool = False,
-) -> Xetrieval:  # fmt: skip
+    corpus: str | os.PathLike[str] | Iterable[dict[str, Any]] | Callable[[], Iterable[dict[str, Any]]],
+    texts: str | os.PathLike[str] | None,
+    encoder: BiEncoder | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    dict_size: int,
+    variant: str = "topk",
+    k: int | None = None,
+    sparsity: float | None = None,
+    steps: int = 5000,
+    hidden: int = 512,
+    aspects: Sequence[str] | None = None,
+    work: str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    seed: int = 0,
+    verbose: bool = False,
+) -> Xetrieval:
     """Trains a model for any corpus and encoder and writes it to ``path``; the same call goes on after an interruption.
 
     Encodes the corpus and the teacher's texts, trains the internalizers (App. A, but from a start near z → z, which is
-    better with few teacher texts), the autoencoder on the documents'
-    vectors and all their internalised views (section 2.3), labels features by keywords, and writes the artifact with
-    a model card and ``history.json`` (the losses and figures of both trainings). Each step leaves its result in the
-    work folder: vectors block by block, the autoencoder a checkpoint every 200 steps. Document vectors are read from a
-    memory-mapped file; those of documents with teacher texts are held in memory while the internalizers are trained.
+    better with few teacher texts) and the autoencoder on the documents' vectors and all their internalised views
+    (section 2.3), labels features by keywords, and writes the artifact with a model card and ``history.json`` (the
+    losses and figures of both trainings). Each step leaves its result in the work folder: vectors block by block, the
+    autoencoder a checkpoint every 200 steps. Document vectors are read from a memory-mapped file; those of documents
+    with teacher texts are held in memory while the internalizers are trained.
 
     Args:
         corpus: iterable of {docno, text}, a function that returns one, or a path (JSON lines, also ``.gz``, or a
@@ -50,10 +68,12 @@ def train_model(
         texts: the teacher's file, JSON lines {_id, aspect, text}; None with ``aspects=()``.
         encoder: a pyterrier_dr bi-encoder, or its Hub name or folder.
         path: the artifact's folder, which does not exist yet.
-        dict_size, variant, k, sparsity, steps: of :func:`.sae.train_sae`; ``variant="random"`` is the untrained baseline.
+        dict_size, variant, k, sparsity, steps: of :func:`.dictionary.train_sae`; ``variant="random"`` is the untrained
+            baseline.
         hidden: of :func:`.internalizers.train_internalizers`.
         aspects: which of the aspects in ``texts``, None for all; ``()`` for a "raw SAE": no internalizers.
-        work: folder of the intermediate results, ``PATH.work`` by default; with it, the same call finds the finished artifact again.
+        work: folder of the intermediate results, ``PATH.work`` by default; while it is there, the same call returns the
+            finished artifact.
         device: where to encode (if ``encoder`` is a name) and to train, e.g. ``"cuda"``.
         seed: of both trainings.
         verbose: show progress.
@@ -81,43 +101,43 @@ def train_model(
         raise FileNotFoundError(f"{STAGE} expects the teacher's texts at {texts}, found no such file")
     path = Path(path).expanduser().absolute()
     work = Path(f"{path}.work" if work is None else work)
-    arguments = {
-        "dict_size": dict_size, "variant": variant, "k": k, "sparsity": sparsity, "steps": steps, "hidden": hidden,
-        "aspects": aspects and list(aspects), "seed": seed, "texts": None if texts is None else _file_digest(texts),
-    }  # fmt: skip
+    options: dict[str, Any] = dict(variant=variant, dict_size=dict_size, k=k, sparsity=sparsity, steps=steps, seed=seed)
+    digest = None if texts is None else _file_digest(texts)
+    arguments = options | {"hidden": hidden, "aspects": aspects and list(aspects), "texts": digest}
     finished = _finished(path, arguments, work)
     encoder = _loaded(encoder, device)
     with appending(work / "training.lock"):
         same_as_kept(work / "arguments.json", arguments, stage=STAGE, keep=False)
         encoded = encode_corpus(corpus, encoder, work, stage=STAGE, verbose=verbose)
         source = {"documents": len(encoded.documents), "digest": encoded.documents.digest}
-        if isinstance(corpus, (str, Path)):
+        if isinstance(corpus, (str, os.PathLike)):
             source["path"] = str(corpus)
         if finished is not None:
             if finished.meta["training"]["corpus"]["digest"] != source["digest"]:
                 raise FileExistsError(f"{path} already exists and is of another corpus; choose another path or remove it first")
             return finished
-        modules, taught = {}, {"history": {}, "facts": {}}
+        modules: dict[str, Internalizer] = {}
+        trained: dict[str, Any] = {"history": {}, "facts": {}}
         if texts is not None:
-            modules, taught = _internalizers(texts, encoded, encoder, work, arguments, device=device, verbose=verbose)
-        options = {name: arguments[name] for name in ("variant", "dict_size", "k", "sparsity", "steps", "seed")}
+            modules, trained = _internalizers(texts, encoded, encoder, work, arguments, device=device, verbose=verbose)
         same_as_kept(work / "arguments.json", arguments, stage=STAGE)
         sae, history = train_sae(
             encoded.index, internalizers=modules, checkpoint=work / "sae.pt", device=device, verbose=verbose, **options
         )
-        facts = {
-            "arguments": arguments, "corpus": source, "seed": seed, **taught["facts"],
-            "internalizers": {a: {n: v for n, v in r.items() if not isinstance(v, list)} for a, r in taught["history"].items()},
-            "sae": history[-1] if history else {},
-        }  # fmt: skip
+        figures = {a: {n: v for n, v in r.items() if not isinstance(v, list)} for a, r in trained["history"].items()}
+        facts = {"arguments": arguments, "corpus": source, "seed": seed, **trained["facts"]}
+        facts |= {"internalizers": figures, "sae": history[-1] if history else {}}
         model = Xetrieval.from_parts(
-            internalizers=modules, sae=sae, labels=_labels(sae, encoded, work, seed),
-            encoder=_description(encoder, encoded.index.np_vecs()), facts={"training": facts},
-        )  # fmt: skip
-        return _written(model, path, {"internalizers": taught["history"], "sae": history})
+            internalizers=modules,
+            sae=sae,
+            labels=_labels(sae, encoded, work, seed),
+            encoder=_description(encoder, encoded.index.np_vecs()),
+            facts={"training": facts},
+        )
+        return _written(model, path, {"internalizers": trained["history"], "sae": history})
 
 
-def _finished(path: Path, arguments: dict, work: Path) -> Xetrieval | None:
+def _finished(path: Path, arguments: dict[str, Any], work: Path) -> Xetrieval | None:
     """The artifact of an earlier call with these arguments; FileExistsError for anything else there."""
     if not path.exists():
         return None
@@ -132,8 +152,8 @@ def _finished(path: Path, arguments: dict, work: Path) -> Xetrieval | None:
     raise FileExistsError(f"{path} already exists and is no model of these arguments; choose another path or remove it first")
 
 
-def _loaded(encoder, device):
-    if not isinstance(encoder, (str, Path)):
+def _loaded(encoder: BiEncoder | str | os.PathLike[str], device: str | None) -> BiEncoder:
+    if not isinstance(encoder, (str, os.PathLike)):
         encoder_identity(encoder, ["encode_docs"], stage=STAGE)  # ValueError if it is none
         return encoder
     name = str(Path(encoder).absolute()) if Path(encoder).exists() else str(encoder)
@@ -143,8 +163,12 @@ def _loaded(encoder, device):
         raise FileNotFoundError(f"{STAGE} could not load the encoder {name!r}: {str(error).strip().splitlines()[0]}") from None
 
 
-def _description(encoder, vectors) -> dict:
+def _description(encoder: BiEncoder, vectors: np.ndarray) -> dict[str, Any]:
     """What the artifact says of its encoder; without a name where a name would load another one."""
+    from pyterrier_dr import SBertBiEncoder  # late, as it takes seconds
+
+    from ..sentence_encoders import MINILM_NAME, MiniLM
+
     sample = np.asarray(vectors[:1000])
     name = MINILM_NAME if type(encoder) is MiniLM else getattr(encoder, "model_name", None)
     by_name = name and (
@@ -159,11 +183,20 @@ def _description(encoder, vectors) -> dict:
     }
 
 
-def _internalizers(texts, encoded: EncodedCorpus, encoder, work: Path, arguments: dict, *, device, verbose):
+def _internalizers(
+    texts: str | os.PathLike[str],
+    encoded: EncodedCorpus,
+    encoder: BiEncoder,
+    work: Path,
+    arguments: dict[str, Any],
+    *,
+    device: str | None,
+    verbose: bool,
+) -> tuple[dict[str, Internalizer], dict[str, Any]]:
     """Modules by aspect, and {history, facts}; from the work folder if they are there."""
     path, dim = work / "internalizers.pt", encoded.index.np_vecs().shape[1]
     if not path.is_file():
-        taught = read_taught(texts, encoded.documents, aspects=arguments["aspects"], stage=STAGE)
+        taught = read_teacher_texts(texts, encoded.documents, aspects=arguments["aspects"], stage=STAGE)
         same_as_kept(work / "arguments.json", arguments, stage=STAGE)  # now that the texts can be read
         targets = taught.encode(encoder, work, stage=STAGE, verbose=verbose)
         z = encoded.index.np_vecs()[taught.rows]
@@ -189,12 +222,12 @@ def _internalizers(texts, encoded: EncodedCorpus, encoder, work: Path, arguments
             modules[aspect].load_state_dict(state)
     except (OSError, MemoryError):
         raise
-    except Exception as error:  # there is nothing else that reading a damaged file may not raise
+    except Exception as error:  # reading a damaged file may raise anything
         raise ValueError(f"{STAGE} expects {path} to hold its internalizers; it is damaged, remove it") from error
     return modules, kept
 
 
-def _labels(sae, encoded: EncodedCorpus, work: Path, seed: int) -> FeatureLabels:
+def _labels(sae: SparseAutoencoder, encoded: EncodedCorpus, work: Path, seed: int) -> FeatureLabels:
     """Keyword labels from up to LABEL_TEXTS random documents; from the work folder if they are there."""
     path, vectors = work / "labels.tsv", encoded.index.np_vecs()
     if not path.is_file():
@@ -209,39 +242,14 @@ def _labels(sae, encoded: EncodedCorpus, work: Path, seed: int) -> FeatureLabels
     return FeatureLabels.read(path, sae.dict_size)
 
 
-def _written(model: Xetrieval, path: Path, history: dict) -> Xetrieval:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    model.save(unfinished, card=_card(model))
-    (unfinished / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
-    unfinished.rename(path)
+def _written(model: Xetrieval, path: Path, history: dict[str, Any]) -> Xetrieval:
+    with new_folder(path) as unfinished:
+        unfinished.rmdir()  # the model makes its folder itself
+        model.save(unfinished, card=model_card(model))
+        (unfinished / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
     return Xetrieval(path)
 
 
-def _card(model: Xetrieval) -> str:
-    encoder, facts, sae = model.meta["encoder"], model.meta["training"], model.sae
-    lines = [
-        f"# Xetrieval model for {encoder['name'] or encoder['class']}",
-        "",
-        f"- vectors: {model.dim} dimensions, {'unit length' if encoder['normalize'] else 'not of unit length'}, dot product",
-        f"- dictionary: {sae.dict_size} features, trained as {facts['arguments']['variant']!r}, inference rule {sae.activation!r}",
-        f"- views: {', '.join(['original', *model.aspects])}",
-        f"- corpus: {facts['corpus']['documents']:,} documents; seed {facts['seed']}",
-        f"- labels: {len(model.labels)} features, {', '.join(model.labels.methods) or 'none'}",
-    ]
-    for aspect, figures in facts["internalizers"].items():
-        lines.append(
-            f"- internalizer {aspect}: squared error {figures['val_mse']:.4f} on held-out documents ({figures['identity_mse']:.4f} "
-            "for the document's own vector)"
-        )
-    if facts["sae"]:
-        lines.append(
-            f"- held-out vectors: {facts['sae']['fve']:.3f} of the variance explained by {facts['sae']['l0']:.1f} features; "
-            f"{facts['sae']['never_active']:.1%} of the features never active"
-        )
-    return "\n".join([*lines, "", "After Cai et al. (2026), arXiv:2605.29507. The losses are in `history.json`.", ""])
-
-
-def _file_digest(path) -> str:
+def _file_digest(path: str | os.PathLike[str]) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

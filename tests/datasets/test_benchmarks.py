@@ -86,23 +86,24 @@ def test_licensed_documents_say_what_to_do(tmp_path):
 
 def test_every_benchmark_is_one_that_ir_datasets_knows():
     assert len(BRIGHT_DOMAINS) == 12
-    for name, source in benchmarks._SOURCES.items():
+    for name, (id, _) in benchmarks._SOURCES.items():
         collection = benchmark(name)
         assert isinstance(collection, Collection) and collection.name == name and repr(collection) == f"benchmark({name!r})"
-        assert all(hasattr(collection.dataset, part) for part in ("docs_iter", "queries_iter", "qrels_iter")), source.id
+        assert all(hasattr(collection.dataset, part) for part in ("docs_iter", "queries_iter", "qrels_iter")), id
 
 
 def test_query_fields_are_those_of_the_registry():
-    for name, source in benchmarks._SOURCES.items():
+    for name, (_, options) in benchmarks._SOURCES.items():
         query = benchmark(name).dataset.queries_cls()
-        needed = {benchmarks._text: "text", benchmarks._title: "title", benchmarks._article_title: "doc_id"}[source.query_text]
+        needed = {benchmarks._title: "title", benchmarks._article_title: "doc_id"}.get(options.get("query_text"), "text")
         assert needed in query._fields, name
         assert hasattr(benchmark(name).dataset.docs_cls(), "default_text"), name
 
 
 def test_arguana_excludes_the_own_id():
-    assert benchmarks._SOURCES["arguana"].made_from(LinkedQuery("q1", "", "a")) == "q1"
-    assert benchmarks._SOURCES["trec-news"].made_from(LinkedQuery("q1", "", "a")) == "a"
+    made_from = {name: options.get("made_from") for name, (_, options) in benchmarks._SOURCES.items()}
+    assert made_from["arguana"](LinkedQuery("q1", "", "a")) == "q1"
+    assert made_from["trec-news"](LinkedQuery("q1", "", "a")) == "a" and made_from["nq"] is None
 
 
 def test_bright_is_its_domains_pooled():

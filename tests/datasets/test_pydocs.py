@@ -1,6 +1,5 @@
 """Tests of the pydocs collection."""
 
-import importlib
 import os
 import re
 import subprocess
@@ -10,9 +9,7 @@ import time
 import pandas as pd
 import pytest
 
-from pyterrier_xetrieval.datasets import PyDocs, pydocs
-
-datasets = importlib.import_module("pyterrier_xetrieval.datasets.pydocs")  # the name in the package is the function
+from pyterrier_xetrieval.datasets import PyDocs, docstrings, pydocs, python_docs
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +20,16 @@ def docs():
 @pytest.fixture
 def shipped(monkeypatch):
     """Lets a test change the queries and judgements that the package ships, as two frames."""
-    original = datasets._shipped()
+    original = python_docs._shipped()
 
     def change(topics=None, qrels=None):
         monkeypatch.setattr(
-            datasets, "_shipped", lambda: (original[0] if topics is None else topics, original[1] if qrels is None else qrels)
+            python_docs, "_shipped", lambda: (original[0] if topics is None else topics, original[1] if qrels is None else qrels)
         )
-        datasets._topics_qrels.cache_clear()
+        python_docs._topics_qrels.cache_clear()
 
     yield original, change
-    datasets._topics_qrels.cache_clear()
+    python_docs._topics_qrels.cache_clear()
 
 
 def test_corpus_size_and_shape(docs):
@@ -91,8 +88,8 @@ def test_texts_are_clean(docs):
 
 
 def test_clean():
-    assert datasets._clean("<object object at 0x7f00Ab> x") == "<object object> x"
-    assert datasets._clean("Title\n*****\n\n  a +----+\n| b |") == "Title a | b |"
+    assert docstrings._clean("<object object at 0x7f00Ab> x") == "<object object> x"
+    assert docstrings._clean("Title\n*****\n\n  a +----+\n| b |") == "Title a | b |"
 
 
 def test_corpus_is_the_same_in_every_process():
@@ -114,20 +111,20 @@ def test_replaced_and_added_functions_leave_no_trace(monkeypatch):
         """A function that some other package puts into the standard library at run time."""
 
     foreign.__module__ = "some_package.hooks"
-    before = datasets._corpus()
-    datasets._corpus.cache_clear()
+    before = docstrings.documents()
+    docstrings.documents.cache_clear()
     try:
         monkeypatch.setattr("inspect.getfile", foreign)
         monkeypatch.setattr("builtins.display", foreign, raising=False)
-        assert datasets._corpus() == before
+        assert docstrings.documents() == before
     finally:
-        datasets._corpus.cache_clear()
+        docstrings.documents.cache_clear()
 
 
 def test_building_is_quiet_and_fast(recwarn):
-    datasets._corpus.cache_clear()
+    docstrings.documents.cache_clear()
     start = time.perf_counter()
-    built = datasets._corpus()
+    built = docstrings.documents()
     assert time.perf_counter() - start < 15
     assert len(built) > 1000
     assert not recwarn.list
@@ -136,8 +133,8 @@ def test_building_is_quiet_and_fast(recwarn):
 def test_fingerprint_follows_the_content(monkeypatch):
     before = pydocs().fingerprint
     assert re.fullmatch("[0-9a-f]{64}", before)
-    changed = datasets._corpus()[:-1] + (("zzz", "something else"),)
-    monkeypatch.setattr(datasets, "_corpus", lambda: changed)
+    changed = docstrings.documents()[:-1] + (("zzz", "something else"),)
+    monkeypatch.setattr(python_docs, "documents", lambda: changed)
     assert pydocs().fingerprint != before
 
 
@@ -165,12 +162,12 @@ def test_qrels():
 
 
 def test_every_topic_has_a_direct_answer():
-    topics, qrels = datasets._shipped()
+    topics, qrels = python_docs._shipped()
     assert set(topics["qid"]) == set(qrels.loc[qrels["label"] == 2, "qid"])
 
 
 def test_shipped_judgements_are_found(docs):
-    _, qrels = datasets._shipped()
+    _, qrels = python_docs._shipped()
     found = qrels["docno"].isin([doc["docno"] for doc in docs])
     if sys.version_info[:2] == (3, 11) and sys.platform == "linux":
         assert found.all(), qrels[~found]

@@ -1,4 +1,4 @@
-"""A small Ray cluster, and an encoder and texts for it."""
+"""Texts and vectors for the jobs on a cluster, and an encoder that Ray's workers import from here."""
 
 import os
 import signal
@@ -6,30 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pyterrier as pt
-import pytest
 
 from tests.helpers.builders import unit
 
-ray = pytest.importorskip("ray")
-
-ray = pytest.importorskip("ray")
-
-
 DIM, SHARD = 16, 100
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cluster():
-    # what tests define is pickled by the name of this module
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_worker_niceness", "0")  # Ray's 15 starves workers beside other programs
-        ray.init(
-            num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error", object_store_memory=100_000_000,
-            runtime_env={"env_vars": environment},
-        )  # fmt: skip
-    yield
-    ray.shutdown()
 
 
 def vectors(n):

@@ -1,6 +1,13 @@
-"""Short documents, and a teacher that says them backwards."""
+"""Short documents, prompts about them, and teachers that answer with the prompt."""
 
 import inspect
+
+SHORT = {"summary": "Shorten: {text}", "topic": "Topic of: {text}"}
+DOCS = [
+    {"docno": "d1", "text": "Rabbits eat grass."},
+    {"docno": "d2", "title": "Tea", "text": "Hot water on leaves."},
+    {"docno": "d3", "text": "A {brace} and a \u2028 separator."},
+]
 
 
 def short_documents() -> list[dict]:
@@ -16,3 +23,7 @@ def short_documents() -> list[dict]:
 
 def reverse(prompt: str) -> str:
     return " ".join(reversed(prompt.split()))
+
+
+def upper(prompt: str) -> str:
+    return prompt.upper() + "?"

@@ -1,14 +1,12 @@
-"""Training texts, keyword labels and the measures of a recipe."""
+"""Keyword labels: the planted word of each topic."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pyterrier_xetrieval import FeatureLabels
-from pyterrier_xetrieval.evaluation import EmbeddedCollection, ndcg, rank
 from pyterrier_xetrieval.labelling import keyword_labels, keyword_quality
 from pyterrier_xetrieval.labelling.keywords import stem, terms
-from recipes.data import embed_texts, questions_of, sentences_of, short_texts
 
 TOPICS = {"beer": "hops malt brewery", "court": "judge verdict lawyer", "heart": "artery valve surgery"}
 
@@ -58,48 +56,6 @@ def test_terms_leave_out_numbers_codes_and_stop_words():
     words = ["dogs", "ran", "mitral", "valve", "mice"]
     assert terms("The 3 dogs ran x2 http, mitral valve: of mice!") == [*words, "dogs ran", "mitral valve"]
     assert stem("studies") == stem("study") and stem("cats") == stem("cat")
-
-
-def test_short_texts_are_query_like_and_repeat():
-    documents = [
-        {"title": f"How does thing {i} work?", "text": f"Thing {i} works by magic and a spring. It is old. " * 2}
-        for i in range(5)
-    ]
-    teacher = {"qa": ["Q: What is it? A: A toy.\nQ: Who made it? A: Nobody knows."], "summary": ["Nothing asked."]}
-    assert questions_of(teacher["qa"]) == ["What is it?", "Who made it?"]
-    assert sentences_of(documents[0]["text"]) == ["Thing 0 works by magic and a spring."] * 2
-    options = dict(max_titles=3, max_questions=9, max_sentences=2)
-    texts = short_texts(documents, teacher, **options)
-    assert texts == short_texts(documents, teacher, **options)
-    assert len(texts) == len(set(texts)) == 3 + 2 + 2
-
-
-def test_embedded_texts_come_from_the_cache_the_second_time(tmp_path):
-    class Encoder:
-        calls = 0
-
-        def encode(self, texts, **options):
-            self.calls += 1
-            return np.array([[len(t), 1.0] for t in texts])
-
-    encoder = Encoder()
-    first = embed_texts(["a", "bbb"], cache=tmp_path, encoder=encoder)
-    second = embed_texts(["a", "bbb"], cache=tmp_path, encoder=encoder)
-    assert encoder.calls == 1 and np.array_equal(first, second)
-    assert np.linalg.norm(first, axis=1) == pytest.approx([1, 1])
-
-
-def test_ndcg_of_known_rankings():
-    docs = np.eye(12, dtype=np.float32)
-    queries = np.array([[3, 2, 1] + [0] * 9], np.float32)
-
-    def of(judged):
-        names = np.arange(12).astype(str)
-        collection = EmbeddedCollection("axes", names, docs, names[:1], queries, judged, [np.empty(0, np.int64)])
-        return ndcg(collection, rank(queries, docs, 10)[0])
-
-    assert of([{0: 1, 1: 1}]) == pytest.approx(1)
-    assert of([{1: 2}]) == pytest.approx(1 / np.log2(3))
 
 
 def test_a_feature_that_is_active_everywhere_proves_nothing():

@@ -2,20 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pyterrier_dr import FlexIndex
 
-from pyterrier_xetrieval import VectorLoader
 from pyterrier_xetrieval.stages.columns import VectorColumns, unstack
-from pyterrier_xetrieval.store.vectors import read_unit_vectors
 from tests.helpers.builders import result_frame, unit
-
-
-@pytest.fixture
-def index(tmp_path):
-    vectors = unit(np.random.default_rng(0), 5, 4)
-    index = FlexIndex(str(tmp_path / "index.flex"), verbose=False)
-    index.index([{"docno": f"d{i}", "doc_vec": v} for i, v in enumerate(vectors)])
-    return index
 
 
 def frame(*cells):
@@ -46,7 +35,9 @@ def test_cells_made_on_the_fly_keep_their_own_rows():
             return [np.float32([i, i]) for i in range(5)]
 
     column = OnTheFly(range(5))
-    inp = type("Frame", (), {"__len__": lambda _: 5, "__getitem__": lambda _, name: column, "columns": ["doc_vec"], "index": None})()
+    inp = type(
+        "Frame", (), {"__len__": lambda _: 5, "__getitem__": lambda _, name: column, "columns": ["doc_vec"], "index": None}
+    )()
     assert read(inp, "doc_vec", dim=2, stage="test")[1].tolist() == [0, 1, 2, 3, 4]
 
 
@@ -143,61 +134,6 @@ def test_bad_vectors(cells, message):
     assert "MyStage" in str(error.value)
 
 
-def test_loader_reads_by_docno_and_ignores_a_foreign_docid(index):
-    inp = pd.DataFrame({"qid": "q", "docno": ["d3", "d1", "d3"], "docid": [0, 4, 2], "score": [3.0, 2.0, 1.0]})
-    out = VectorLoader(index)(inp)
-    assert out[["docno", "docid", "score"]].equals(inp[["docno", "docid", "score"]])
-    np.testing.assert_array_equal(np.stack(out["doc_vec"].to_list()), index.np_vecs()[[3, 1, 3]])
-    assert "doc_vec" not in inp.columns
-
-
-def test_loader_refuses_an_unknown_docno(index):
-    with pytest.raises(ValueError, match="no vector for 1 docno.*'nope'"):
-        VectorLoader(index)(pd.DataFrame({"docno": ["d1", "nope"]}))
-
-
-@pytest.mark.parametrize(
-    "stored, asked, message",
-    [
-        ([str(i) for i in range(120)], "007", "'007'"),
-        ([f"doc{i}" for i in range(120)], "doc07", "'doc07'"),
-        ([f"doc{i}" for i in range(120)], "x", "'x'"),
-        ([f"doc{i}" for i in range(120)], "", "first is ''"),
-        (["Zürich", "Genf", "Basel"], "Zurich", "'Zurich'"),
-        ([str(i) for i in range(120)], "9" * 25, "'9999"),
-        ([str(i) for i in range(120)], "3\0", r"'3\\x00'"),
-        (["a", "b", "c"], None, "missing docno in row 1"),
-    ],
-)
-def test_loader_is_not_fooled_by_the_lookup(tmp_path, stored, asked, message):
-    index = FlexIndex(str(tmp_path / "index.flex"), verbose=False)
-    index.index([{"docno": docno, "doc_vec": np.float32([i, 1])} for i, docno in enumerate(stored)])
-    loaded = VectorLoader(index)(pd.DataFrame({"docno": stored}))["doc_vec"]
-    assert [int(v[0]) for v in loaded] == list(range(len(stored)))
-    with pytest.raises(ValueError, match=f"VectorLoader.*{message}"):
-        VectorLoader(index)(pd.DataFrame({"docno": [stored[1], asked]}))
-
-
-def test_loader_wants_an_index():
-    with pytest.raises(ValueError, match="VectorLoader expects a FlexIndex .*found 'index.flex'"):
-        VectorLoader("index.flex")
-
-
-def test_loader_accepts_an_empty_frame_without_docid(index):
-    out = VectorLoader(index)(pd.DataFrame({"qid": [], "docno": []}))
-    assert list(out.columns) == ["qid", "docno", "doc_vec"] and len(out) == 0
-
-
-def test_loader_identity(index):
-    assert VectorLoader(index) == VectorLoader(FlexIndex(str(index.index_path)))
-    assert hash(VectorLoader(index)) == hash(VectorLoader(FlexIndex(str(index.index_path))))
-
-
-def test_loaded_vectors_are_shared_between_rows(index):
-    out = VectorLoader(index)(pd.DataFrame({"docno": ["d1"] * 100}))
-    assert len({id(v) for v in out["doc_vec"]}) == 1
-
-
 def test_a_stage_never_writes_into_its_input(model):
     inp = result_frame()
     before = {c: list(inp[c]) for c in inp.columns}
@@ -215,31 +151,3 @@ def test_bfloat16_tensors_are_widened():
     x = torch.randn(2, 8).bfloat16()
     matrix, rows = read(pd.DataFrame({"v": [x[0], x[1], x[0]]}), "v", dim=8, stage="stage")
     assert rows.tolist() == [0, 1, 0] and matrix.dtype == np.float32 and np.array_equal(matrix, x.float().numpy())
-
-
-def test_vectors_of_a_file_are_of_length_1(tmp_path):
-    path = tmp_path / "few.f16.npy"
-    np.save(path, np.array([[3, 4], [0, -2]], np.float16))
-    vectors = read_unit_vectors(path, stage="stage")
-    assert vectors.dtype == np.float32 and np.array_equal(vectors, np.array([[0.6, 0.8], [0, -1]], np.float32))
-    assert np.array_equal(read_unit_vectors(path, 2, stage="stage"), vectors)
-    with pytest.raises(
-        ValueError, match=r"stage expects a vector for each of 3 queries in .*few.f16.npy, found an array \(2, 2\)"
-    ):
-        read_unit_vectors(path, 3, "queries", stage="stage")
-    with pytest.raises(FileNotFoundError, match="stage expects the vectors of the texts at .*none.f16.npy"):
-        read_unit_vectors(tmp_path / "none.f16.npy", stage="stage")
-
-
-@pytest.mark.parametrize(
-    "vectors, said",
-    [
-        (np.zeros((2, 2)), "zero or not finite"),
-        (np.array([[1, np.nan]]), "zero or not finite"),
-        (np.ones(2), r"for each of texts in .*found an array \(2,\)"),
-    ],
-)
-def test_vectors_of_a_file_that_have_no_length_1(tmp_path, vectors, said):
-    np.save(tmp_path / "few.f16.npy", vectors.astype(np.float16))
-    with pytest.raises(ValueError, match=said):
-        read_unit_vectors(tmp_path / "few.f16.npy", stage="stage")

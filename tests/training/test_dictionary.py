@@ -7,9 +7,9 @@ from torch.nn import functional as F
 
 from pyterrier_xetrieval.core.sae import SparseAutoencoder
 from pyterrier_xetrieval.training import fraction_of_variance_explained, train_sae
-from pyterrier_xetrieval.training.dictionary_run import geometric_median
+from pyterrier_xetrieval.training.dictionary_loop import geometric_median
 from pyterrier_xetrieval.training.k_sparse import TopK
-from pyterrier_xetrieval.training.sparse_decoding import Active, of_slots, reconstruct
+from pyterrier_xetrieval.training.sparse_decoding import ActiveFeatures, reconstruct
 from tests.helpers.builders import random_internalizer
 from tests.helpers.training import small
 
@@ -47,11 +47,11 @@ def test_sparse_gradients_equal_dense_autograd(dict_size, parts):
             params[1].sub_(4)  # some of the selected slots are not active
         pre = torch.addmm(params[1], x - params[3], params[0].T)
         values, ids = pre.topk(5, dim=1)
-        active = of_slots(ids.sort(dim=1).values, torch.relu(pre.gather(1, ids.sort(dim=1).values)))
+        active = ActiveFeatures.from_slots(ids.sort(dim=1).values, torch.relu(pre.gather(1, ids.sort(dim=1).values)))
     if dict_size == 40:
         assert (active.values == 0).any() and (active.values > 0).any()
     if parts > 1:
-        active = Active(active.ids, active.values, active.rows, parts, active.ids * parts // dict_size)
+        active = ActiveFeatures(active.ids, active.values, active.rows, parts, active.ids * parts // dict_size)
     weight = torch.randn(17 * parts, 6, dtype=torch.float64, generator=generator)
     results = []
     for function in (reconstruct, reconstruct_dense):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pyterrier_xetrieval.core.sae import SparseAutoencoder
-from pyterrier_xetrieval.training import firing_rates, fraction_of_variance_explained, train_sae
+from pyterrier_xetrieval.training import firing_statistics, fraction_of_variance_explained, train_sae
 from pyterrier_xetrieval.training.dictionary import OBJECTIVES
 
 DIM, SIZE = 16, 32
@@ -81,7 +81,7 @@ def test_the_exported_rule_gives_the_codes_of_training(variant):
             size = 0.3 if "log" in name else 1
             parameter.copy_(size * torch.randn(parameter.shape, generator=generator))
         x = torch.randn(200, DIM, generator=generator)
-        expected = 2.5 * objective.codes(x / 2.5)
+        expected = 2.5 * objective.activate(x / 2.5)[0]
         sae = objective.export(2.5)
         found = sae.encode(x).dense(SIZE)
         reconstruction = 2.5 * objective(x / 2.5, 1.0, torch.empty(0, dtype=torch.int64)).decoded
@@ -187,7 +187,7 @@ def test_dead_features_are_warned_about_and_come_back(planted):
     with pytest.warns(UserWarning, match=r"'relu'.*3\d% of 32 features.*revive_every"):
         sae, history = train_sae(planted[1], **options)
     assert history[-1]["never_active"] == history[-1]["dead_share"] == 12 / 32 == history[-1]["firing_rates"].count(0) * 6 / 32
-    assert (firing_rates(sae, planted[1], most=500)[:12] == 0).all()
+    assert (firing_statistics(sae, planted[1], most=500)[0][:12] == 0).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert train_sae(planted[1], **options | {"revive_every": 10})[1][-1]["never_active"] < 0.1

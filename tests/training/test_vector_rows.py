@@ -8,7 +8,7 @@ import pytest
 import torch
 from pyterrier_dr import FlexIndex
 
-from pyterrier_xetrieval.training.vector_rows import Draws, Rows
+from pyterrier_xetrieval.training.vector_rows import BatchSampler, VectorRows
 from tests.helpers.builders import random_internalizer
 from tests.helpers.training import same, small
 
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def test_draws_cover_every_pass_follow_weights_and_go_on_from_their_state():
     rows = np.arange(100, 150)
-    draws = Draws(rows, 20, seed=1)
+    draws = BatchSampler(rows, 20, seed=1)
     drawn = np.concatenate([draws.next() for _ in range(5)])
     assert sorted(drawn[:50]) == sorted(drawn[50:]) == rows.tolist() and drawn[:50].tolist() != drawn[50:].tolist()
     state, following = draws.state, [draws.next().tolist() for _ in range(3)]
-    other = Draws(rows, 20, seed=1)
+    other = BatchSampler(rows, 20, seed=1)
     other.restore(state)
     assert [other.next().tolist() for _ in range(3)] == following
-    weighted = Draws(np.arange(100), 50, weights=np.repeat([3.0, 1.0, 0.0], [40, 40, 20]))
+    weighted = BatchSampler(np.arange(100), 50, weights=np.repeat([3.0, 1.0, 0.0], [40, 40, 20]))
     counts = np.bincount(np.concatenate([weighted.next() for _ in range(400)]), minlength=100)
     assert counts[:40].mean() / counts[40:80].mean() == pytest.approx(3, rel=0.05) and not counts[80:].any()
 
@@ -45,7 +45,7 @@ def test_rows_come_from_arrays_files_and_indexes_alike(sums_of_three, index, tmp
     with torch.no_grad():
         views = torch.cat([torch.from_numpy(vectors), *(module(torch.from_numpy(vectors)) for module in internalizers)])
     for source in (vectors, parts, index):
-        rows = Rows(source, internalizers)
+        rows = VectorRows(source, internalizers)
         assert len(rows) == 6000 and torch.allclose(rows.take(asked), views[asked], atol=1e-6)
     assert not isinstance(rows.sources[0], np.ndarray) or isinstance(rows.sources[0], np.memmap)
     trained = [small(source, steps=20, internalizers=internalizers)[0] for source in (vectors, index)]

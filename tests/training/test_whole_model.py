@@ -15,9 +15,8 @@ import torch
 from pyterrier_dr import BiEncoder, FlexIndex
 
 from pyterrier_xetrieval import MiniLM, Xetrieval
-from pyterrier_xetrieval.training import Teacher, train_internalizers, train_sae
-from pyterrier_xetrieval.training import encoded_corpus as encoded
-from pyterrier_xetrieval.training import whole_model as own_model
+from pyterrier_xetrieval.datasets import encoded_corpus
+from pyterrier_xetrieval.training import Teacher, train_internalizers, train_sae, whole_model
 from pyterrier_xetrieval.training.whole_model import train_model
 from tests.helpers.builders import result_frame, unit
 from tests.helpers.documents import reverse, short_documents
@@ -131,7 +130,7 @@ def test_the_artifact_says_what_it_is_made_from(made, folder, docs):
 
 
 def test_again_and_with_other_arguments(made, folder, monkeypatch):
-    monkeypatch.setattr(own_model, "train_sae", None)  # nothing is trained again
+    monkeypatch.setattr(whole_model, "train_sae", None)  # nothing is trained again
     assert train(folder, "made") == made
     with pytest.raises(FileExistsError, match="no model of these arguments"):
         train(folder, "made", seed=1)
@@ -158,11 +157,11 @@ def test_interrupted_in_every_step_and_started_again(made, folder, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(MiniLM, "encode_docs", counted)
-    monkeypatch.setattr(encoded, "BLOCK", 40)
+    monkeypatch.setattr(encoded_corpus, "BLOCK", 40)
     for stop in ("encode", "train_internalizers", "train_sae", "keyword_labels", "_written"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             if stop != "encode":
-                patch.setattr(own_model, stop, interrupt)
+                patch.setattr(whole_model, stop, interrupt)
             train(folder, "stopped")
         assert not (folder / "stopped").exists()
     stop = None

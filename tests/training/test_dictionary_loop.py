@@ -9,7 +9,7 @@ import pytest
 
 from pyterrier_xetrieval.core.sae import SparseAutoencoder
 from pyterrier_xetrieval.training.dictionary import OBJECTIVES
-from pyterrier_xetrieval.training.dictionary_run import Run
+from pyterrier_xetrieval.training.dictionary_loop import TrainingLoop
 from tests.helpers.builders import random_internalizer
 from tests.helpers.training import FAMILY, same, small
 
@@ -24,24 +24,24 @@ class Killed(Exception):
 def test_a_killed_training_goes_on_to_the_same_weights(sums_of_three, variant, tmp_path, monkeypatch):
     options = dict(variant=variant, steps=60, eval_every=20, dead_after=300, revive_every=10, weights=np.linspace(0.2, 2, 2000))
     whole, history = small(sums_of_three[1], **options)
-    step = Run._advance
+    step = TrainingLoop._advance
 
-    def dies(run):
-        if run.step == 50:
+    def dies(loop):
+        if loop.step == 50:
             raise Killed
-        step(run)
+        step(loop)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "_advance", dies)
+        patch.setattr(TrainingLoop, "_advance", dies)
         with pytest.raises(Killed):
             small(sums_of_three[1], checkpoint=tmp_path / "run" / "sae.pt", **options)
     begun = []
 
-    def noted(run):
-        begun.append(run.step)
-        step(run)
+    def noted(loop):
+        begun.append(loop.step)
+        step(loop)
 
-    monkeypatch.setattr(Run, "_advance", noted)
+    monkeypatch.setattr(TrainingLoop, "_advance", noted)
     resumed, second = small(sums_of_three[1], checkpoint=tmp_path / "run" / "sae.pt", **options)
     assert begun[0] == 41 and same(whole, resumed)
     assert [{**e, "seconds": 0} for e in history] == [{**e, "seconds": 0} for e in second]

@@ -1,22 +1,26 @@
-"""A corpus and its vectors by one encoder, made once in a work folder and gone on with after a stop."""
+"""A corpus and its vectors by one encoder, made once in a work folder and continued after an interruption."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyterrier as pt
-from pyterrier_dr import FlexIndex
 
-from ..datasets.corpus_file import CorpusFile, Documents, Texts
 from ..encoders import check_same_encoder, encoder_identity
-from ..store.files import replacing, same_as_kept
+from ..store.files import new_folder, replacing, same_as_kept
 from ..store.jsonl import appending
+from .corpus_file import CorpusFile, Documents, Texts
 
-BLOCK = 4096  # texts encoded between two files: what is done again at most after a stop
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder, FlexIndex
+
+BLOCK = 4096  # texts per file of vectors: at most so many are encoded again after an interruption
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,21 @@ class EncodedCorpus:
         return Texts(self.documents)
 
 
-def encode_corpus(corpus, encoder, work, *, stage: str = "encode_corpus", verbose: bool = False) -> EncodedCorpus:
-    """Encodes a corpus into ``WORK/corpus.flex``, with its documents in ``WORK/documents``; goes on where it stopped.
+def encode_corpus(
+    corpus: str | os.PathLike[str] | Iterable[dict[str, Any]] | Callable[[], Iterable[dict[str, Any]]],
+    encoder: BiEncoder,
+    work: str | os.PathLike[str],
+    *,
+    stage: str = "encode_corpus",
+    verbose: bool = False,
+) -> EncodedCorpus:
+    """Encodes a corpus into ``WORK/corpus.flex``, with its documents in ``WORK/documents``; the same call continues it.
 
     Args:
         corpus: iterable of {docno, text}, a function that returns one, or a path as :class:`CorpusFile` reads it.
         encoder: a pyterrier_dr bi-encoder.
-        work: the folder; that of another call with the same corpus and encoder spares the encoding.
-        stage: who asks; named in errors.
+        work: the folder; where an earlier call has encoded the same corpus with the same encoder, nothing is encoded again.
+        stage: name of the caller, for errors.
         verbose: show a progress bar.
 
     Raises:
@@ -56,7 +67,7 @@ def encode_corpus(corpus, encoder, work, *, stage: str = "encode_corpus", verbos
         encoded = encode_corpus("corpus.jsonl", MiniLM(), "work", verbose=True)
         encoded.index.np_vecs()                     # float32 [n, 384], a memory map
     """
-    if isinstance(corpus, (str, Path)):
+    if isinstance(corpus, (str, os.PathLike)):
         corpus = CorpusFile(corpus)
     work = Path(work)
     with appending(work / "corpus.lock"):
@@ -64,43 +75,63 @@ def encode_corpus(corpus, encoder, work, *, stage: str = "encode_corpus", verbos
         same_as_kept(work / "encoder.json", identity, stage=stage, keep=False)
         documents = Documents.store(corpus() if callable(corpus) else corpus, work / "documents", stage=stage)
         same_as_kept(work / "encoder.json", identity, stage=stage)
-        docnos = (document["docno"] for document in documents)
-        index = encode(documents.texts, docnos, len(documents), encoder, work / "corpus.flex", stage=stage, verbose=verbose)
+        docnos = [document["docno"] for document in documents]
+        index = encode_texts(documents.texts, docnos, encoder, work / "corpus.flex", stage=stage, verbose=verbose)
     return EncodedCorpus(documents, index)
 
 
-def encode(
-    texts: Callable[[Sequence[int]], list[str]], docnos: Iterable[str], n: int, encoder, path: Path, *, stage: str, verbose: bool
+def encode_texts(
+    texts: Callable[[Sequence[int]], list[str]],
+    docnos: Sequence[str],
+    encoder: BiEncoder,
+    path: Path,
+    *,
+    stage: str,
+    verbose: bool = False,
 ) -> FlexIndex:
-    """A FlexIndex at ``path`` of the texts of rows 0 … n-1, block by block; blocks that are there are not encoded again."""
-    blocks, partial = path.with_suffix(".blocks"), path.with_suffix(".partial")
-    first, known = blocks / "000000.npy", None
+    """A FlexIndex at ``path`` of the vectors of texts; what an earlier call has encoded is not encoded again.
+
+    Args:
+        texts: from row numbers to texts; there is one for each docno.
+        docnos: names of the rows.
+        encoder: a pyterrier_dr bi-encoder.
+        path: the index; until it is finished, blocks of vectors are in a folder ``<name>.blocks`` beside it.
+        stage: name of the caller, for errors.
+        verbose: show a progress bar.
+
+    Raises:
+        ValueError: vectors that are not finite, or of another encoder than those that are there.
+    """
+    from pyterrier_dr import FlexIndex
+
+    blocks = path.with_suffix(".blocks")
+    files = [blocks / f"{i:06d}.npy" for i in range(-(-len(docnos) // BLOCK))]
+    known = None
     if path.is_dir():
         known = FlexIndex(str(path), verbose=False).np_vecs()[0]
-    elif first.is_file():
-        known = np.load(first, mmap_mode="r")[0]
+    elif files[0].is_file():
+        known = np.load(files[0], mmap_mode="r")[0]
     if known is not None:
         check_same_encoder(known, _vectors(encoder, texts([0]), stage)[0], path.parent, stage=stage)
     if not path.is_dir():
         blocks.mkdir(parents=True, exist_ok=True)
-        files = [blocks / f"{i:06d}.npy" for i in range(-(-n // BLOCK))]
-        with pt.tqdm(total=n, desc=f"encode {path.stem}", unit="text", disable=not verbose) as bar:
+        with pt.tqdm(total=len(docnos), desc=f"encode {path.stem}", unit="text", disable=not verbose) as bar:
             for i, file in enumerate(files):
-                rows = range(i * BLOCK, min((i + 1) * BLOCK, n))
+                rows = range(i * BLOCK, min((i + 1) * BLOCK, len(docnos)))
                 if not file.is_file():
                     block = _vectors(encoder, texts(rows), stage)
                     with replacing(file, "wb") as out:
                         np.save(out, block)
                 bar.update(len(rows))
-        shutil.rmtree(partial, ignore_errors=True)
         vectors = (vector for file in files for vector in np.load(file, mmap_mode="r"))
-        FlexIndex(str(partial), verbose=False).index({"docno": d, "doc_vec": v} for d, v in zip(docnos, vectors))
-        partial.rename(path)
+        with new_folder(path) as unfinished:
+            indexer = FlexIndex(str(unfinished), verbose=False).indexer(mode="overwrite")  # the folder is there already
+            indexer.index({"docno": docno, "doc_vec": vector} for docno, vector in zip(docnos, vectors))
     shutil.rmtree(blocks, ignore_errors=True)
     return FlexIndex(str(path), verbose=False)
 
 
-def _vectors(encoder, texts: list[str], stage: str) -> np.ndarray:
+def _vectors(encoder: BiEncoder, texts: list[str], stage: str) -> np.ndarray:
     vectors = np.asarray(encoder.encode_docs(texts), np.float32)
     if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
         raise ValueError(f"{stage} expects a finite vector for each of {len(texts)} texts, found shape {vectors.shape}")

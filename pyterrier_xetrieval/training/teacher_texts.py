@@ -1,25 +1,29 @@
-"""The teacher's texts about a corpus, encoded: what internalizers are trained on."""
+"""The teacher's texts about the documents of a corpus, and their vectors: what internalizers are trained on."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pyterrier_dr import FlexIndex
 
 from ..core.checks import check_aspect_name
 from ..datasets.corpus_file import Documents
+from ..datasets.encoded_corpus import encode_texts
 from ..store.jsonl import json_lines
 from ..store.texts import StoredTexts, TextWriter
-from .encoded_corpus import encode
+
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder, FlexIndex
 
 
 @dataclass(frozen=True)
-class Taught:
+class TeacherTexts:
     """The documents of a corpus that have a text of every aspect, and these texts.
 
     Attributes:
@@ -34,18 +38,21 @@ class Taught:
     _stored: StoredTexts
     _lines: dict[str, np.ndarray]
 
-    def encode(self, encoder, work: Path, *, stage: str, verbose: bool = False) -> dict[str, FlexIndex]:
-        """Aspect to the texts' vectors in ``WORK/taught-ASPECT.flex``, in the order of ``rows``; goes on where it stopped."""
-        return {
-            aspect: encode(
-                lambda rows, lines=lines: self._stored(lines[list(rows)]), self.docnos, len(self.rows), encoder,
-                work / f"taught-{aspect}.flex", stage=stage, verbose=verbose,
-            )
-            for aspect, lines in self._lines.items()
-        }  # fmt: skip
+    def encode(self, encoder: BiEncoder, work: Path, *, stage: str, verbose: bool = False) -> dict[str, FlexIndex]:
+        """Aspect to the texts' vectors in ``WORK/taught-ASPECT.flex``, in the order of ``rows``; the same call continues it."""
+
+        def encoded(aspect: str, lines: np.ndarray) -> FlexIndex:
+            def texts(rows: Sequence[int]) -> list[str]:
+                return self._stored(lines[list(rows)].tolist())
+
+            return encode_texts(texts, self.docnos, encoder, work / f"taught-{aspect}.flex", stage=stage, verbose=verbose)
+
+        return {aspect: encoded(aspect, lines) for aspect, lines in self._lines.items()}
 
 
-def read_taught(path, documents: Documents, *, aspects: Sequence[str] | None, stage: str) -> Taught:
+def read_teacher_texts(
+    path: str | os.PathLike[str], documents: Documents, *, aspects: Sequence[str] | None, stage: str
+) -> TeacherTexts:
     """Reads a teacher's file; the texts are copied to a temporary file and not held in memory.
 
     Args:
@@ -59,7 +66,7 @@ def read_taught(path, documents: Documents, *, aspects: Sequence[str] | None, st
     """
     places: dict[str, dict[str, int]] = {}
     with tempfile.TemporaryFile() as file:  # gone from the disk when the texts are
-        writer, texts = TextWriter(file), 0
+        writer = TextWriter(file)
         for number, row in json_lines(path):
             docno, aspect, text = row.get("_id"), row.get("aspect"), row.get("text")
             if docno is None or not isinstance(aspect, str) or not isinstance(text, str):
@@ -67,9 +74,8 @@ def read_taught(path, documents: Documents, *, aspects: Sequence[str] | None, st
             check_aspect_name(aspect, stage=f"{stage}: line {number} of {path}")
             if str(docno) in places.setdefault(aspect, {}):
                 raise ValueError(f"{stage}: line {number} of {path} is a second text of aspect {aspect!r} about {docno!r}")
-            places[aspect][str(docno)] = texts
+            places[aspect][str(docno)] = len(writer.ends) - 1
             writer.add(text)
-            texts += 1
         stored = StoredTexts(file, writer.offsets)
     if missing := [aspect for aspect in aspects or () if aspect not in places]:
         raise ValueError(f"{stage} found no texts of aspects {missing} in {path}, only of {list(places)}")
@@ -83,4 +89,4 @@ def read_taught(path, documents: Documents, *, aspects: Sequence[str] | None, st
         warnings.warn(f"{left} documents of {path} are not in the corpus or lack an aspect and are not used", stacklevel=4)
     docnos = [docno for _, docno in found]
     lines = {aspect: np.array([place[docno] for docno in docnos]) for aspect, place in places.items()}
-    return Taught(np.array([row for row, _ in found]), docnos, counts, stored, lines)
+    return TeacherTexts(np.array([row for row, _ in found]), docnos, counts, stored, lines)

@@ -1,8 +1,4 @@
-"""A small test collection that every Python installation already carries.
-
-:class:`PyDocs` turns the documentation inside the running interpreter (docstrings of the standard library and the
-language topics behind ``help()``) into a corpus, and ships hand-written how-do-I questions with graded judgements
-for it. Nothing is downloaded.
+"""Documents out of the running Python: docstrings of the standard library, and the language topics behind ``help()``.
 
 Document names (``docno``) are
 
@@ -12,9 +8,9 @@ Document names (``docno``) are
   ``topic:lambda``, ``topic:function.4``.
 """
 
-import csv
+from __future__ import annotations
+
 import functools
-import hashlib
 import importlib
 import inspect
 import re
@@ -22,13 +18,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
-from importlib import resources
 from typing import Any
-
-import pandas as pd
-import pyterrier as pt
-
-from .base import Collection
 
 MIN_WORDS = 6  # shorter docstrings ("Return self+value.") say too little to retrieve
 MAX_WORDS = 180  # about what an encoder with 256 tokens of input still reads
@@ -52,20 +42,16 @@ MODULES = """
 
 # Modules whose classes are used through their methods. Elsewhere methods are mostly hooks for subclasses, and
 # there are thousands of them.
-WITH_METHODS = set(
-    """
+WITH_METHODS = """
     builtins argparse collections concurrent.futures configparser csv datetime json pathlib queue random re sched
     sqlite3 string subprocess textwrap threading timeit unittest xml.etree.ElementTree zipfile
 """.split()
-)
 
-# Hooks that notebooks, test runners and torch put their own versions of; their documents would come and go.
-REPLACED = set(
-    """
+# Hooks that notebooks, test runners and torch replace by functions of their own: their documents would come and go.
+REPLACED = """
     inspect.getfile pdb.set_trace sys.breakpointhook sys.displayhook sys.excepthook sys.unraisablehook
     threading.excepthook warnings.formatwarning warnings.showwarning
 """.split()
-)
 
 
 def _clean(text: str) -> str:
@@ -92,8 +78,8 @@ def _signature(obj: Any) -> str:
         params = inspect.signature(obj).parameters.values()
     except (TypeError, ValueError):
         return ""
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-    return "(" + ", ".join(stars.get(p.kind, "") + p.name for p in params if p.name != "self") + ")"
+    stars = {inspect.Parameter.VAR_POSITIONAL.name: "*", inspect.Parameter.VAR_KEYWORD.name: "**"}
+    return "(" + ", ".join(stars.get(p.kind.name, "") + p.name for p in params if p.name != "self") + ")"
 
 
 def _public_names(module: types.ModuleType) -> list[str]:
@@ -113,7 +99,8 @@ def _objects() -> Iterator[tuple[str, Any]]:
         except ImportError:
             continue
     yield from modules.items()
-    classes, seen = [], set()
+    classes: list[tuple[str, type]] = []
+    seen: set[int] = set()
     for mod_name, module in modules.items():
         for name in _public_names(module):
             obj = getattr(module, name, None)
@@ -146,7 +133,7 @@ def _topics() -> Iterator[tuple[str, str, str]]:
     """Yields (docno, heading, text) for the language topics, long ones in parts that end at paragraphs."""
     from pydoc_data.topics import topics
 
-    seen = set()
+    seen: set[str] = set()
     # some topics contain other topics in full: go from short to long and keep a paragraph where it first occurs
     for name, topic in sorted(topics.items(), key=lambda item: (len(item[1]), item[0])):
         heading, *paragraphs = [_clean(p) for p in re.split(r"\n\s*\n", topic.strip())]
@@ -164,12 +151,16 @@ def _topics() -> Iterator[tuple[str, str, str]]:
 
 
 @functools.cache
-def _corpus() -> tuple[tuple[str, str], ...]:
-    """The (docno, text) pairs, sorted by docno."""
-    docs: dict[str, str] = {}
-    bodies = set()
+def documents() -> tuple[tuple[str, str], ...]:
+    """The (docno, text) pairs, sorted by docno.
 
-    def add(docno: str, head: str, body: str):
+    >>> dict(documents())["sorted"][:42]
+    'sorted(iterable, key, reverse): Return a n'
+    """
+    docs: dict[str, str] = {}
+    bodies: set[str] = set()
+
+    def add(docno: str, head: str, body: str) -> None:
         if _words(body) >= MIN_WORDS and docno not in docs and body not in bodies:
             bodies.add(body)
             docs[docno] = " ".join(f"{head} {body}".split()[:MAX_WORDS])
@@ -188,92 +179,3 @@ def _corpus() -> tuple[tuple[str, str], ...]:
         for docno, heading, body in _topics():
             add(docno, f"{docno[len('topic:') :].partition('.')[0]}: {heading}.", body)
     return tuple(sorted(docs.items()))
-
-
-def _read_tsv(name: str) -> pd.DataFrame:
-    with resources.files("pyterrier_xetrieval").joinpath("data", name).open(encoding="utf-8", newline="") as file:
-        header, *rows = csv.reader(file, delimiter="\t")
-    return pd.DataFrame(rows, columns=header, dtype=str)
-
-
-def _shipped() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All queries and judgements in the package, whether or not this Python has the judged documents."""
-    qrels = _read_tsv("pydocs_qrels.tsv").rename(columns={"relevance": "label"})
-    return _read_tsv("pydocs_queries.tsv"), qrels.astype({"label": int})
-
-
-@functools.cache
-def _topics_qrels() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Queries and judgements that hold for the running Python: names move between versions and platforms."""
-    topics, qrels = _shipped()
-    docnos = {docno for docno, _ in _corpus()}
-    qrels = qrels[qrels["docno"].isin(docnos)].reset_index(drop=True)
-    answered = qrels.loc[qrels["label"] > 0, "qid"]
-    topics = topics[topics["qid"].isin(answered)].reset_index(drop=True)
-    qrels = qrels[qrels["qid"].isin(topics["qid"])].reset_index(drop=True)
-    return topics, qrels
-
-
-class PyDocs(Collection):
-    """The documentation of the running Python as a test collection.
-
-    About 2,400 short English documents (a name, parameter names and the docstring, cut to 180 words), close to 200
-    questions in a newcomer's words and graded judgements for them. The documents depend on the Python version and
-    platform (and a notebook replaces ``input``, Ray ``inspect.isgenerator``, which are then missing); judgements of
-    missing documents are left out. Compare :attr:`fingerprint` before comparing scores or reusing stored vectors.
-
-    Example::
-
-        >>> dataset = pydocs()
-        >>> next(dataset.get_corpus_iter())['docno']
-        'BaseException'
-        >>> list(dataset.get_topics().columns)
-        ['qid', 'query']
-    """
-
-    name = "pydocs"
-
-    def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict[str, str]]:
-        """Yields ``{'docno': ..., 'text': ...}`` (both str), sorted by docno; ``verbose`` adds a progress bar."""
-        for docno, text in pt.tqdm(_corpus(), desc="pydocs documents") if verbose else _corpus():
-            yield {"docno": docno, "text": text}
-
-    def get_topics(self, variant: str | None = None) -> pd.DataFrame:
-        """Returns the questions: columns ``qid`` and ``query`` (both strings). There are no variants."""
-        self._no_variant(variant)
-        return _topics_qrels()[0].copy()
-
-    def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
-        """Returns the judgements: columns ``qid``, ``docno`` (strings) and ``label`` (int). There are no variants.
-
-        A label of 2 means that the document answers the question directly, 1 that it helps or answers in part.
-        What is not listed counts as not relevant.
-        """
-        self._no_variant(variant)
-        return _topics_qrels()[1].copy()
-
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) over all docnos and texts in order: equal for equal corpora."""
-        digest = hashlib.sha256()
-        for docno, text in _corpus():
-            digest.update(f"{docno}\t{text}\n".encode())
-        return digest.hexdigest()
-
-    def __len__(self) -> int:
-        """The number of documents."""
-        return len(_corpus())
-
-    def __repr__(self) -> str:
-        return "PyDocs()"
-
-
-def pydocs() -> PyDocs:
-    """The documentation of the running Python as a test collection, with 194 questions: :class:`PyDocs`.
-
-    Example::
-
-        dataset = pydocs()
-        dataset.get_topics(), dataset.get_qrels(), next(dataset.get_corpus_iter())
-    """
-    return PyDocs()

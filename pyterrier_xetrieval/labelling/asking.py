@@ -1,0 +1,45 @@
+"""Questions about features: what a language model is asked of them is kept in a JSON-lines file, in the order of the questions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..llm.answer_file import AnswerFile, Question
+from ..llm.endpoints import Answer, LanguageModel
+from ..llm.engine import ATTEMPTS, GIVE_UP, Run
+from ..llm.prompts import digest
+
+
+def question(key: dict[str, Any], prompt: str, **known: Any) -> Question:
+    """A question about the feature (and document) of ``key``; ``known`` goes into its row."""
+    return Question(key, prompt, {"asked": digest(prompt, 32), **known})
+
+
+def asking(
+    path: str | os.PathLike[str],
+    llm: LanguageModel,
+    parse: Callable[[str], tuple[dict[str, Any], str | None]],
+    facts: dict[str, Any],
+    *,
+    attempts: int = ATTEMPTS,
+    give_up: int = GIVE_UP,
+) -> Run:
+    """A run that writes rows ``{**key, **parsed, **facts, asked, **known}``.
+
+    Args:
+        path: the file.
+        llm: the model.
+        parse: from an answer to fields of the row, and what is wrong with it or None.
+        facts: what all rows of the file must say: the model's name, the digest of the template, the seed, ….
+        attempts, give_up: of :class:`~pyterrier_xetrieval.llm.engine.Run`.
+    """
+
+    def read(question: Question, answer: Answer) -> tuple[dict[str, Any], str | None]:
+        fields, problem = parse(answer.text)
+        return {**question.key, **fields, **facts, **question.facts}, problem
+
+    file = AnswerFile(Path(path), ("feature", "docno"), lambda row: facts, "asked", "samples, texts or labels")
+    return Run(file, llm, read, attempts=attempts, give_up=give_up, in_order=True)

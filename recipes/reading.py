@@ -1,0 +1,188 @@
+"""The reading test on a folder of collections: sheets for blind readers, and what their verdicts come to.
+
+``python -m recipes.reading sheets …``, then have the sheets judged, then ``python -m recipes.reading score …``; see ``--help``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+
+from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval.cli.llm import language_model
+from pyterrier_xetrieval.evaluation import EmbeddedCollection, read_embedded
+from pyterrier_xetrieval.evaluation.reading_baselines import OverlapForm, untrained_form
+from pyterrier_xetrieval.evaluation.reading_encoder import label_similarity
+from pyterrier_xetrieval.evaluation.reading_erasure import erase_shown, erasure_scores
+from pyterrier_xetrieval.evaluation.reading_identification import choices_of, write_choices
+from pyterrier_xetrieval.evaluation.reading_judge import judge_sheets
+from pyterrier_xetrieval.evaluation.reading_pairs import ReadingPair, draw_pairs
+from pyterrier_xetrieval.evaluation.reading_rows import Form, ModelForm
+from pyterrier_xetrieval.evaluation.reading_sheets import sections_of, write_sheets
+from pyterrier_xetrieval.store.files import replacing
+from recipes.command import Command
+from recipes.measuring import weights_of
+from recipes.reading_report import read_run, rows_for_confidence, show, write_report
+
+MODULE, RUN, DEFAULT = "recipes.reading", "run.json", "default"
+KINDS = ("words-and-label", "words", "label", "untrained", "overlap")
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def main() -> None:
+    """Let readers who know nothing judge the rows of explanations, and report what they say."""
+
+
+def on_collections(function: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that say which pairs; the command gets ``collections``, opened, and ``seed``."""
+
+    @click.option("--data", type=_FOLDER, required=True, help="Folder of BEIR-style collections.")
+    @click.option("--vectors", type=_FOLDER, required=True, help="Their NAME.f16.npy, NAME.q.f16.npy.")
+    @click.option("--collections", "names", multiple=True, required=True, help="A collection; repeat it for more.")
+    @click.option("--exclude-own-id", "own", multiple=True, help="One whose queries are documents: never their own id.")
+    @click.option("--seed", default=0, show_default=True, help="Of everything drawn.")
+    @functools.wraps(function)
+    def command(*, data: Path, vectors: Path, names: tuple[str, ...], own: tuple[str, ...], seed: int, **options) -> None:
+        collections = [read_embedded(data, name, vectors=vectors, exclude_own_id=name in own) for name in names]
+        function(collections=collections, seed=seed, **options)
+
+    return command
+
+
+@main.command(cls=Command, interrupted="Sheets that are written stay.")
+@on_collections
+@click.option("--pairs", "n", default=120, show_default=True, help="How many, spread evenly over the collections.")
+@click.option(
+    "--form", "forms", type=(str, click.Choice(KINDS), str), multiple=True, required=True, metavar="NAME KIND MODEL",
+    help=f"A name, one of {', '.join(KINDS)}, and a model's folder or {DEFAULT}; may be repeated.",
+)  # fmt: skip
+@click.option("--original", multiple=True, metavar="NAME", help="A form that explains ⟨q,z⟩ alone, without the model's views.")
+@click.option("--fewer", type=(str, int), multiple=True, metavar="NAME N", help="Only N of the pairs in this form.")
+@click.option("--identify", multiple=True, metavar="NAME", help="Also write sheets: which pair are the rows of this form of?")
+@click.option("--min-confidence", default=0.0, show_default=True, help="From which on a row is shown there.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the sheets and the key.")
+def sheets(
+    collections: list[EmbeddedCollection], seed: int, n: int, forms: list[tuple[str, str, str]], original: tuple[str, ...],
+    fewer: list[tuple[str, int]], identify: tuple[str, ...], min_confidence: float, out: Path,
+) -> None:  # fmt: skip
+    """Write sheets for blind readers, sheet_NN.md.
+
+    A reader's verdicts go into sheet_NN.JUDGE.txt beside the sheet. Readers must not see key.jsonl and explained.jsonl.
+    """
+    names = [name for name, _, _ in forms]
+    if len(set(names)) != len(names):
+        raise click.UsageError(f"--form expects different names, found {', '.join(names)}")
+    if unknown := {*original, *dict(fewer), *identify} - set(names):
+        raise click.UsageError(f"--original, --fewer and --identify expect names of forms, found {', '.join(sorted(unknown))}")
+    pairs, sections, choices, models = draw_pairs(collections, n, seed=seed), [], [], {}
+    for place, (name, kind, folder) in enumerate(forms):
+        form, model = _form(kind, folder, name in original, collections, seed)
+        own = spread(pairs, dict(fewer).get(name, n), seed=seed)
+        explained = form.explain(own)
+        sections += sections_of(name, own, explained, seed=seed + place)
+        if name in identify:
+            choices += choices_of(name, own, explained, min_confidence=min_confidence, seed=seed + place)
+        models[name] = {"kind": kind, "original": name in original, "model": None if model is None else weights_of(model)}
+        click.echo(f"{name}: {len(own)} pairs")
+    paths = write_sheets(out, sections, seed=seed)
+    paths += write_choices(out, choices, seed=seed) if choices else []
+    facts = {"seed": seed, "pairs": n, "collections": [c.name for c in collections], "forms": models}
+    with replacing(out / RUN) as file:
+        json.dump(facts, file, indent=1)
+    click.echo(f"{len(paths)} sheets with {len(sections)} sections and {len(choices)} choices in {out}")
+
+
+def spread(pairs: list[ReadingPair], n: int, *, seed: int) -> list[ReadingPair]:
+    """``n`` of the pairs, as many of each collection as of any other, or one more; the first ones drawn."""
+    names = list(dict.fromkeys(pair.collection for pair in pairs))
+    counts = np.full(len(names), n // len(names))
+    counts[np.random.default_rng([seed, n]).permutation(len(names))[: n % len(names)]] += 1
+    return [pair for name, count in zip(names, counts) for pair in [p for p in pairs if p.collection == name][:count]]
+
+
+def _model(folder: str) -> Xetrieval:
+    return Xetrieval.default() if folder == DEFAULT else Xetrieval(folder)
+
+
+def _form(
+    kind: str, folder: str, original: bool, collections: list[EmbeddedCollection], seed: int
+) -> tuple[Form, Xetrieval | None]:
+    if kind == "overlap":
+        return OverlapForm(collections), None
+    model = _model(folder).with_views(() if original else None)
+    if kind == "untrained":
+        return untrained_form(model, seed=seed), model
+    return ModelForm(model, kind.replace("-", " ")), model
+
+
+@main.command(cls=Command, interrupted="Answers are kept; the same command goes on.")
+@click.option("--folder", type=_FOLDER, required=True, help="Of the sheets.")
+@click.option("--judge", required=True, help="The judge's name, in the names of files.")
+@language_model
+def judge(folder: Path, judge: str, llm, device: str | None) -> None:
+    """Let a language model judge the sheets: each section is one question. A person writes the same files by hand."""
+    click.echo(f"{len(judge_sheets(folder, llm, judge, verbose=True))} files of verdicts in {folder}")
+
+
+@main.command(cls=Command, interrupted="Nothing was written.")
+@click.option("--folder", type=_FOLDER, required=True, help="Of the sheets, with the verdicts beside them.")
+@click.option("--min-confidence", default=0.0, show_default=True, help="From which on a row is shown.")
+@click.option("--seed", default=0, show_default=True, help="Of the resampling.")
+@click.option("--rows", type=click.Path(dir_okay=False, path_type=Path), help="Table for recipes.confidence --pairs.")
+@click.option("--rows-of", metavar="NAME", help="The form of that table.  [default: the first with a confidence]")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Ids, verdicts and figures, JSON.")
+def score(folder: Path, min_confidence: float, seed: int, rows: Path | None, rows_of: str | None, out: Path | None) -> None:
+    """Report what the judges said: shares, decoys, agreement, and what each least confidence shows."""
+    run = read_run(folder)
+    tables = show(run, min_confidence=min_confidence, seed=seed)
+    if rows is not None:
+        table = rows_for_confidence(run.verdicts, rows_of)
+        with replacing(rows) as file:
+            table.to_csv(file, sep="\t", index=False)
+        click.echo(f"{rows}: {len(table)} verdicts on rows of explanations")
+    if out is not None:
+        facts = json.loads((folder / RUN).read_text(encoding="utf-8")) if (folder / RUN).is_file() else {}
+        write_report(out, facts, run, tables, min_confidence=min_confidence)
+
+
+@main.command(cls=Command, interrupted="Nothing was written.")
+@on_collections
+@click.option("--pairs", "n", default=120, show_default=True, help="As for sheets: the same seed draws the same pairs.")
+@click.option("--model", "folder", default=DEFAULT, show_default=True, help="A model's folder.")
+@click.option("--min-confidence", type=float, help="From which on a row is shown.  [default: the model's own]")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="What became of each pair, a table.")
+def erase(
+    collections: list[EmbeddedCollection], seed: int, n: int, folder: str, min_confidence: float | None, out: Path | None
+) -> None:
+    """Erase the shown rows' features from each document, and as a control other shared features of the same weight."""
+    model, pairs = _model(folder).with_views(()), draw_pairs(collections, n, seed=seed)
+    least = model.min_confidence if min_confidence is None else min_confidence
+    erased = erase_shown(pairs, ModelForm(model).explain(pairs), collections, min_confidence=least)
+    scores = erasure_scores(erased, seed=seed)
+    click.echo(scores.round(4).to_string(index=False))
+    if out is not None:
+        with replacing(out) as file:
+            erased.round(6).to_csv(file, sep="\t", index=False)
+
+
+@main.command(cls=Command, interrupted="Nothing was written.")
+@on_collections
+@click.option("--model", "folder", default=DEFAULT, show_default=True, help="A model's folder.")
+def labels(collections: list[EmbeddedCollection], seed: int, folder: str) -> None:
+    """Let the encoder judge the labels: cosine with texts that have the feature or lack it. Circular: it ranks labels."""
+    model = _model(folder).with_views(())
+    for collection in collections:
+        found: pd.DataFrame = label_similarity(model, collection, seed=seed)
+        means = found[["auc", "other"]].mean()
+        click.echo(f"{collection.name}: AUC {means['auc']:.3f}, of another label {means['other']:.3f}, {len(found)} features")
+
+
+if __name__ == "__main__":
+    main(prog_name=f"python -m {MODULE}")

@@ -1,0 +1,130 @@
+"""The report of a reading test: what the judges said, how confidence agrees with it, and what is kept of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+
+from pyterrier_xetrieval.evaluation.reading_identification import KEY as CHOICES
+from pyterrier_xetrieval.evaluation.reading_identification import identification_scores
+from pyterrier_xetrieval.evaluation.reading_scores import ALL, CLEAR, reading_levels, reading_scores
+from pyterrier_xetrieval.evaluation.reading_verdicts import NUMBERS, read_explained, read_verdicts, reading_agreement
+from pyterrier_xetrieval.store.files import replacing
+from recipes.calibration import calibration_error, reliability
+from recipes.confidence import ROW
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A run with its verdicts.
+
+    Attributes:
+        verdicts, explained: as :mod:`pyterrier_xetrieval.evaluation.reading_verdicts` reads them.
+        folder: of the run.
+    """
+
+    verdicts: pd.DataFrame
+    explained: pd.DataFrame
+    folder: Path
+
+
+def read_run(folder: Path) -> Judged:
+    """The run in this folder; its verdicts must be there."""
+    return Judged(read_verdicts(folder), read_explained(folder), folder)
+
+
+def show(run: Judged, *, min_confidence: float, seed: int) -> dict[str, pd.DataFrame]:
+    """Prints the tables of a run, and gives them by name."""
+    scores = reading_scores(run.verdicts, min_confidence=min_confidence, seed=seed)
+    tables = {
+        "scores": scores, "agreement": reading_agreement(run.verdicts), "levels": reading_levels(run.verdicts, run.explained, seed=seed),
+        "reliability": confidence_table(run.verdicts),
+    }  # fmt: skip
+    sheets = run.verdicts.groupby("judge")["sheet"].nunique()
+    click.echo("sheets by judge: " + ", ".join(f"{name} {count}" for name, count in sheets.items()))
+    click.echo(f"\nverdicts, rows of confidence {min_confidence:g} and more [95 % interval over pairs]")
+    whole = scores[scores["collection"] == ALL].copy()
+    whole["told"] = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in whole[["value", "low", "high"]].to_numpy()]
+    click.echo(whole.pivot(index="measure", columns="form", values="told").reindex(whole["measure"].unique()).to_string())
+    click.echo("\nby collection")
+    by_collection = scores[(scores["collection"] != ALL) & scores["measure"].isin(["clear", "nonsense"])]
+    click.echo(by_collection.pivot(index="collection", columns=["form", "measure"], values="value").round(3).to_string())
+    click.echo(f"\ntwo judges\n{tables['agreement'].round(3).to_string(index=False)}")
+    if len(tables["levels"]):
+        click.echo(f"\nby the least confidence\n{tables['levels'].round(3).to_string(index=False)}")
+        click.echo(f"\nconfidence and verdicts\n{tables['reliability'].round(3).to_string(index=False)}")
+    if (run.folder / CHOICES).is_file() and list(run.folder.glob("identify_*.*.txt")):
+        tables["identification"] = identification_scores(run.folder, seed=seed)
+        click.echo(f"\nwhich of five pairs\n{tables['identification'].round(3).to_string(index=False)}")
+    return tables
+
+
+def confidence_table(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """What the confidence of rows says and what judges say (2 or less), for forms that have one.
+
+    Returns:
+        ``form``, ``from`` (the lower end of a bin; NaN: all), ``cases``, ``predicted``, ``observed``, ``error`` (the expected
+        calibration error, in the line of all).
+    """
+    parts = []
+    for form, own in verdicts[~verdicts["decoy"] & verdicts["confidence"].notna()].groupby("form", sort=False):
+        p, fits = own["confidence"].to_numpy(), (own["verdict"] == CLEAR).to_numpy(np.float64)
+        whole = {
+            "from": np.nan,
+            "cases": len(p),
+            "predicted": p.mean(),
+            "observed": fits.mean(),
+            "error": calibration_error(p, fits),
+        }
+        parts.append(pd.concat([reliability(p, fits).reset_index(), pd.DataFrame([whole])]).assign(form=form))
+    columns = ["form", "from", "cases", "predicted", "observed", "error"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def rows_for_confidence(verdicts: pd.DataFrame, form: str | None = None) -> pd.DataFrame:
+    """The verdicts on one form's rows as ``recipes.confidence --pairs`` reads them, a line for each row and judge.
+
+    Raises:
+        ValueError: no such form, or none with a confidence.
+    """
+    rows = verdicts[~verdicts["decoy"]]
+    known = rows.loc[rows["confidence"].notna(), "form"].unique().tolist()
+    form = form or (known or [None])[0]
+    if form not in rows["form"].unique():
+        raise ValueError(f"rows_for_confidence expects a form among {rows['form'].unique().tolist()}, found {form!r}")
+    return rows.loc[rows["form"] == form, list(ROW)]
+
+
+def write_report(path: Path, facts: Mapping, run: Judged, tables: Mapping[str, pd.DataFrame], *, min_confidence: float) -> None:
+    """What is kept of a run: ids, numbers and verdicts, and no text of any collection."""
+    own = run.verdicts
+    judges = own.groupby(["section", "row"])["verdict"].agg(list).rename("verdicts")
+    columns = ["sheet", "section", "row", "collection", "qid", "docno", "form", "feature", "decoy", *NUMBERS]
+    rows = own[columns].drop_duplicates(["section", "row"]).merge(judges, on=["section", "row"])
+    content = {"facts": {**facts, "min_confidence": min_confidence}}
+    content |= {name: _records(table) for name, table in tables.items()}
+    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in _records(rows))
+    head = json.dumps(content, indent=1, ensure_ascii=False).removesuffix("\n}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    """For JSON: six digits, and nothing where nothing is known."""
+    return [{name: _plain(value) for name, value in row.items() if not _missing(value)} for row in table.to_dict("records")]
+
+
+def _missing(value: object) -> bool:
+    return isinstance(value, float) and np.isnan(value)
+
+
+def _plain(value: object) -> object:
+    value = value.item() if isinstance(value, np.generic) else value
+    return float(f"{value:.6g}") if isinstance(value, float) else value
