@@ -9,11 +9,13 @@ demo: $(VENV)/.demo
 	$(BIN)/pyterrier-xetrieval demo
 
 test: $(VENV)/.dev
-	PT_TEST_TRANSFORMER_REPORTS=0 $(BIN)/python -m pytest
+	PT_TEST_TRANSFORMER_REPORTS=0 $(BIN)/python -m pytest --cov
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -15,7 +15,7 @@ SAME = 0.99  # the cosine of one text's vectors, encoded on other devices or in 
 
 
 def encoder_class(name: str) -> type[BiEncoder]:
-    """The class of the encoder with this name: :class:`.MiniLM`, :class:`pyterrier_dr.E5`, or :class:`.SentenceEncoder`."""
+    """The class of the encoder of this name: ``MiniLM``, :class:`pyterrier_dr.E5`, or ``SentenceEncoder``."""
     from pyterrier_dr import E5  # late, as in load_encoder: a model is at hand before its encoder is needed
 
     from .sentence_encoders import MINILM_NAME, MiniLM, SentenceEncoder

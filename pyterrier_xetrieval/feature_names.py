@@ -92,22 +92,34 @@ class FeatureNames:
 
 
 def reading(label: str, words: Sequence[str]) -> str:
-    """Of a label with two readings, ``"A / B"``, the one that the words support; else the label as it is.
+    """Of a label with several readings, what the words support; else the label as it is.
 
-    An encoder may share pieces between unrelated words, and a feature then joins them. A reading is supported by a word
-    that it contains, or that begins as one of its words does; where neither reading or both are, both stay.
+    An encoder may share pieces between unrelated words, and a feature then joins them (``"A / B"``); or a feature is about a
+    word in all its senses (``"word: one sense, another"``). A reading is supported by a word that it contains, or that begins
+    as one of its words does. Where not exactly one reading is supported, ``"A / B"`` stays, and of a word with senses the word.
 
     Example::
 
         >>> reading("Joubert syndrome / words beginning with Jo-", ["Jonathan"])
         'words beginning with Jo-'
+        >>> reading("order: sort order, orders placed, court orders", ["sort a list", "ascending order"])
+        'order: sort order'
     """
-    readings = label.split(" / ")
-    if len(readings) == 1:
-        return label
     asked = {token for word in words for token in re.findall(r"\w+", word.lower())}
-    supported = [text for text in readings if any(_alike(token, asked) for token in re.findall(r"\w+-?", text.lower()))]
-    return supported[0] if len(supported) == 1 else label
+    if " / " in label:
+        supported = [text for text in label.split(" / ") if any(_alike(token, asked) for token in _tokens(text))]
+        return supported[0] if len(supported) == 1 else label
+    head, colon, rest = label.partition(": ")
+    senses = rest.split(", ")
+    if not colon or len(senses) == 1:
+        return label
+    own = set(_tokens(head))
+    supported = [s for s in senses if any(not _alike(token, own) and _alike(token, asked) for token in _tokens(s))]
+    return f"{head}: {supported[0]}" if len(supported) == 1 else head
+
+
+def _tokens(text: str) -> list[str]:
+    return re.findall(r"\w+-?", text.lower())
 
 
 def _alike(token: str, asked: set[str]) -> bool:

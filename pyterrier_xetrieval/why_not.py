@@ -10,6 +10,7 @@ import pandas as pd
 
 from .core.checks import positive_int
 from .explanation_tables import BIAS, OTHER, RESIDUAL
+from .feature_names import reading
 from .stages.columns import as_texts
 from .stages.load import VectorLoader
 from .token_vectors import TokenEncoder
@@ -91,6 +92,7 @@ def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results
     table = _missing(results, document)
     words = _query_words(model, encoder, query, [] if table["feature"].isna().all() else table["feature"].dropna().tolist())
     table.insert(2, "query_words", [words.get(j, ()) if pd.notna(j) else () for j in table["feature"]])
+    table["label"] = [reading(label, own) for label, own in zip(table["label"], table["query_words"])]
     return WhyNot(query, name, above, len(vectors), document.score, scores[0], num_results, table)
 
 

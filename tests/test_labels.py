@@ -112,6 +112,10 @@ def test_features_by_label():
         ("violins / violence", ["violent"], "violence"),
         ("violins / violence", ["glacier"], "violins / violence"),
         ("input/output", ["output"], "input/output"),
+        ("order: sort order, orders placed, court orders", ["sort a list", "ascending order"], "order: sort order"),
+        ("heart: heart disease, hearts of palm", ["palm trees"], "heart: hearts of palm"),
+        ("keys: keyboard keys, car keys", ["key"], "keys"),
+        ("length: too long or too short", ["long"], "length: too long or too short"),
     ],
 )
 def test_of_two_readings_the_one_that_the_words_support(label, words, expected):

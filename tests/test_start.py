@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from importlib import import_module
 
 import pytest
 
+from pyterrier_xetrieval._lazy import attach
 from pyterrier_xetrieval.cli import VERBS
 
 HEAVY = {"transformers", "sentence_transformers", "pyterrier_dr", "sklearn", "scipy", "matplotlib", "ray"}
@@ -33,3 +35,16 @@ def test_help_loads_click_alone(verb):
     arguments = [verb, "--help"] if verb else ["--help"]
     loaded = loaded_after(f"from pyterrier_xetrieval.cli import main\nmain({arguments}, standalone_mode=False)")
     assert "click" in loaded and not loaded & {*HEAVY, "torch", "pandas", "numpy", "pyterrier"}
+
+
+@pytest.mark.parametrize("package", ["", ".checkpoints", ".datasets", ".labelling", ".llm", ".training"])
+def test_every_public_name_is_there(package):
+    module = import_module(f"pyterrier_xetrieval{package}")
+    assert dir(module) == sorted(module.__all__) and all(getattr(module, name) is not None for name in module.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        import_module(module.__name__).__getattr__("nothing")
+
+
+def test_a_public_name_is_not_that_of_its_module():
+    with pytest.raises(ValueError, match=r"found \['sae'\] in package"):
+        attach("package", {".sae": ["sae"]})

@@ -1,7 +1,19 @@
 """Other people's formats: the released Xetrieval checkpoints, and the folders of the common SAE libraries."""
 
-from ._state import read_state_dict
-from .formats import read_sae, write_sae
-from .released import read_internalizer, read_released, read_topk_sae
+from typing import TYPE_CHECKING
 
-__all__ = ["read_internalizer", "read_released", "read_sae", "read_state_dict", "read_topk_sae", "write_sae"]
+from .._lazy import attach
+
+if TYPE_CHECKING:  # what editors and type checkers read
+    from .files import read_state_dict
+    from .formats import read_sae, write_sae
+    from .released import read_internalizer, read_released, read_topk_sae
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".files": ["read_state_dict"],
+        ".formats": ["read_sae", "write_sae"],
+        ".released": ["read_internalizer", "read_released", "read_topk_sae"],
+    },
+)

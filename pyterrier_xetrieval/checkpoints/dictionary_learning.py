@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 
 from ..core.sae import SparseAutoencoder
-from ._state import Layout, as_state, build, check_size, one_k, read_json, read_state_dict, subtract_bias, take, tensors_of
+from .files import read_json, read_state_dict, write_json
+from .layouts import Layout, as_state, build, check_size, one_k, subtract_bias, take, tensors_of
 
 FILES = ("ae.pt", "config.json")
 _LINEAR: Layout = {"w_enc": ("encoder.weight", "Dm"), "b_enc": ("encoder.bias", "D"), "w_dec": ("decoder.weight", "mD")}
@@ -58,7 +58,7 @@ def read(folder: Path) -> SparseAutoencoder:
 
 
 def write(sae: SparseAutoencoder, folder: Path) -> None:
-    """``AutoEncoderTopK``, ``GatedAutoEncoder``, ``AutoEncoder`` where all thresholds are 0, else ``JumpReluAutoEncoder``.
+    """Writes an ``AutoEncoderTopK``, ``GatedAutoEncoder``, ``AutoEncoder`` (thresholds of 0) or ``JumpReluAutoEncoder``.
 
     A single threshold is written as ``JumpReluAutoEncoder`` as well: ``BatchTopKSAE`` would need the k of its training.
     """
@@ -75,4 +75,4 @@ def write(sae: SparseAutoencoder, folder: Path) -> None:
     trainer = {"dict_class": dict_class, "activation_dim": sae.dim, "dict_size": sae.dict_size}
     trainer |= {"k": sae.k} if sae.k else {}
     torch.save({**as_state(tensors, _CLASSES[dict_class][1]), **extra}, folder / "ae.pt")
-    (folder / "config.json").write_text(json.dumps({"trainer": trainer}, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "config.json", {"trainer": trainer})

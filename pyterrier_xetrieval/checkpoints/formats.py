@@ -1,8 +1,10 @@
-"""One door to the folders of other libraries: the files in it tell whose it is."""
+"""Folders of other libraries, read and written: the files in a folder tell which library saved it."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Literal
 
 from ..core.sae import SparseAutoencoder
 from ..store.files import new_folder
@@ -11,7 +13,7 @@ from . import dictionary_learning, saelens, sparsify
 FORMATS = {"dictionary_learning": dictionary_learning, "saelens": saelens, "sparsify": sparsify}
 
 
-def read_sae(path) -> SparseAutoencoder:
+def read_sae(path: str | os.PathLike[str]) -> SparseAutoencoder:
     """A sparse autoencoder from the folder that another library has saved.
 
     - ``dictionary_learning`` (``ae.pt`` and ``config.json``): AutoEncoder, AutoEncoderNew, AutoEncoderTopK, BatchTopKSAE,
@@ -50,7 +52,9 @@ def read_sae(path) -> SparseAutoencoder:
     return FORMATS[fitting[0]].read(path)
 
 
-def write_sae(sae: SparseAutoencoder, path, *, format: str) -> Path:
+def write_sae(
+    sae: SparseAutoencoder, path: str | os.PathLike[str], *, format: Literal["dictionary_learning", "saelens", "sparsify"]
+) -> Path:
     """An autoencoder as a folder that another library loads; all or nothing.
 
     ``"dictionary_learning"`` and ``"saelens"`` express all three rules (thresholds as JumpReLU, or as a ReLU autoencoder
@@ -68,9 +72,13 @@ def write_sae(sae: SparseAutoencoder, path, *, format: str) -> Path:
         FileExistsError: something is at ``path`` already.
         ValueError: an unknown format, or a rule that the format cannot express.
 
-    Example::
-
-        write_sae(Xetrieval.default().sae, "minilm-sae", format="saelens")    # sae_lens.SAE.load_from_disk("minilm-sae")
+    Example:
+        >>> import tempfile
+        >>> folder = write_sae(SparseAutoencoder(4, 8, 2), tempfile.mkdtemp() + "/sae", format="saelens")
+        >>> sorted(file.name for file in folder.iterdir())  # sae_lens.SAE.load_from_disk(folder) opens it
+        ['cfg.json', 'sae_weights.safetensors']
+        >>> read_sae(folder).k
+        2
     """
     if format not in FORMATS:
         raise ValueError(f"write_sae expects format to be one of {list(FORMATS)}, found {format!r}")

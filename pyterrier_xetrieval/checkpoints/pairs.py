@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyterrier as pt
@@ -15,10 +16,13 @@ from ..model import Xetrieval
 from ..store.files import replacing
 from ..store.jsonl import check_can_be_read_again, records
 
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
+
 RELEASED_KEYS = ("query_id", "doc_id", "shared_features", "per_view_shared_features", "feature_explanations")
 
 
-def read_pairs(path) -> Iterator[dict]:
+def read_pairs(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     """The pairs ``{query_id?, doc_id?, query, doc}`` of a JSONL file (``.gz`` too); blank lines are skipped.
 
     Raises:
@@ -31,7 +35,14 @@ def read_pairs(path) -> Iterator[dict]:
 
 
 def explain_file(
-    model: Xetrieval, source, target, *, encoder=None, attribution: bool = False, threshold: float = 0.0, chunk: int = 1000
+    model: Xetrieval,
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    encoder: BiEncoder | None = None,
+    attribution: bool = False,
+    threshold: float = 0.0,
+    chunk: int = 1000,
 ) -> int:
     """Explains every pair of a JSONL file into another one, in order; returns how many.
 
@@ -47,19 +58,24 @@ def explain_file(
     Raises:
         ValueError: a bad line in ``source``, no pairs at all, a pipe, or ``target`` is ``source``; it is then left as it was.
         RuntimeError: ``source`` changed while it was read; ``target`` is left as it was too.
+
+    Example::
+
+        explain_file(Xetrieval.default(), "pairs.jsonl", "explained.jsonl", attribution=True)
     """
     check_can_be_read_again(Path(source), stage="explain_file")
     if os.path.exists(target) and os.path.samefile(source, target):
         raise ValueError(f"explain_file expects another file than {source} to write to")
     encoder = model.encoder() if encoder is None else encoder
-    explain = model.internalizer() >> model.explainer(threshold=threshold)
+    explain = encoder.query_encoder() >> model.internalizer() >> model.explainer(threshold=threshold)
     total = sum(1 for _ in read_pairs(source))  # a bad line is found before any work is done
     if not total:
         raise ValueError(f"{source} holds no pairs")
+    done = 0
     with replacing(target) as out, pt.tqdm(total=total, desc="explain", unit="pair") as bar:
-        pairs, done = read_pairs(source), 0
+        pairs = read_pairs(source)
         while batch := list(islice(pairs, chunk)):
-            for pair, explanation in zip(batch, explain(_encoded(encoder, batch))["explanation"]):
+            for pair, explanation in zip(batch, explain(_with_documents(batch, encoder))["explanation"]):
                 record = explanation.to_dict() | {key: pair.get(key) for key in ("query_id", "doc_id")}
                 keys = record if attribution else RELEASED_KEYS
                 out.write(json.dumps({key: record[key] for key in keys}, ensure_ascii=False) + "\n")
@@ -72,16 +88,11 @@ def explain_file(
     return total
 
 
-def _encoded(encoder, batch: list[dict]) -> pd.DataFrame:
-    """One row per pair; every distinct text is encoded once."""
-    queries = pd.DataFrame({"query": list(dict.fromkeys(pair["query"] for pair in batch))})
-    docs = pd.DataFrame({encoder.text_field: list(dict.fromkeys(pair["doc"] for pair in batch))})
-    query_vec = dict(zip(queries["query"], encoder.query_encoder()(queries)["query_vec"]))
-    doc_vec = dict(zip(docs[encoder.text_field], encoder.doc_encoder()(docs)["doc_vec"]))
-    columns = {
-        "qid": [str(i) for i in range(len(batch))],
-        "docno": [str(i) for i in range(len(batch))],
-        "query_vec": [query_vec[pair["query"]] for pair in batch],
-        "doc_vec": [doc_vec[pair["doc"]] for pair in batch],
-    }
-    return pd.DataFrame(columns)
+def _with_documents(batch: list[dict[str, Any]], encoder: BiEncoder) -> pd.DataFrame:
+    """One row per pair, with its ``doc_vec``; equal texts are encoded once, as equal queries are anyway."""
+    field, ids = encoder.text_field, [str(i) for i in range(len(batch))]
+    texts = [pair["doc"] for pair in batch]
+    docs = encoder.doc_encoder()(pd.DataFrame({field: list(dict.fromkeys(texts))}))
+    vectors = dict(zip(docs[field], docs["doc_vec"]))
+    queries = [pair["query"] for pair in batch]
+    return pd.DataFrame({"qid": ids, "query": queries, "docno": ids, "doc_vec": [vectors[text] for text in texts]})

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..core.internalizer import Internalizer
 from ..core.sae import SparseAutoencoder
 from ..labels import FeatureLabels
 from ..model import Xetrieval
-from ._state import Layout, build, one_k, read_state_dict, take
 from .dictionary_learning import TOPK
+from .files import read_state_dict
+from .layouts import Layout, build, one_k, take
 
 RELEASED_ENCODER = {"name": "intfloat/e5-large-v2", "dim": 1024}
 RELEASED_ASPECTS = ("summary", "purpose", "qa")
@@ -20,7 +23,7 @@ _INTERNALIZER: Layout = {
 }  # fmt: skip
 
 
-def read_internalizer(path) -> Internalizer:
+def read_internalizer(path: str | os.PathLike[str]) -> Internalizer:
     """A released internalizer, ``model_<aspect>.pt``, in evaluation mode, its parameters without gradients.
 
     ``net.0.weight [h,m]``, ``net.0.bias [h]``, ``net.2.weight [m,h]``, ``net.2.bias [m]``.
@@ -32,7 +35,7 @@ def read_internalizer(path) -> Internalizer:
     return module.eval().requires_grad_(False)
 
 
-def read_topk_sae(path) -> SparseAutoencoder:
+def read_topk_sae(path: str | os.PathLike[str]) -> SparseAutoencoder:
     """A released dictionary, ``sae_model.pt``: the TopK autoencoder of the ``dictionary_learning`` library.
 
     ``encoder.weight [D,m]``, ``encoder.bias [D]``, ``decoder.weight [m,D]``, ``b_dec [m]`` and the buffer ``k``. A
@@ -47,7 +50,13 @@ def read_topk_sae(path) -> SparseAutoencoder:
     return build(take(state, TOPK, path), "topk", path, k=k)
 
 
-def read_released(internalizer_dir, sae_path, hypotheses_path=None, *, encoder: Mapping = RELEASED_ENCODER) -> Xetrieval:
+def read_released(
+    internalizer_dir: str | os.PathLike[str],
+    sae_path: str | os.PathLike[str],
+    hypotheses_path: str | os.PathLike[str] | None = None,
+    *,
+    encoder: Mapping[str, Any] = RELEASED_ENCODER,
+) -> Xetrieval:
     """The released Xetrieval checkpoints as a model in memory; ``.save(path)`` makes an artifact of it.
 
     Args:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
 from ..core.sae import SparseAutoencoder
-from ._state import Layout, as_state, build, check_size, one_k, read_json, read_safetensors, subtract_bias, take, tensors_of
+from .files import read_json, read_safetensors, write_json
+from .layouts import Layout, as_state, build, check_size, one_k, subtract_bias, take, tensors_of
 
 FILES = ("cfg.json", "sae_weights.safetensors")
 _BASE: Layout = {"w_enc": ("W_enc", "mD"), "b_enc": ("b_enc", "D"), "w_dec": ("W_dec", "Dm"), "b_dec": ("b_dec", "m")}
@@ -36,7 +36,7 @@ def read(folder: Path) -> SparseAutoencoder:
     cfg, state = read_json(config), read_safetensors(weights)
     architecture = _architecture(cfg, config)
     activation, layout = _ARCHITECTURES[architecture]
-    unused = ()
+    unused: tuple[str, ...] = ()
     if "scaling_factor" in state:  # of early versions, ones unless it was finetuned
         if not torch.allclose(state["scaling_factor"].float(), torch.ones(())):
             raise ValueError(f"{weights}: scaling_factor expects ones, found a finetuned scale of the activations")
@@ -59,7 +59,7 @@ def read(folder: Path) -> SparseAutoencoder:
 
 
 def _architecture(cfg: dict, path: Path) -> str:
-    """One of the known ones; before version 6 a TopK is a ``standard`` one with another ``activation_fn``."""
+    """The key in ``_ARCHITECTURES``; before version 6 a TopK is called ``standard`` and has ``activation_fn`` topk."""
     architecture, options = cfg.get("architecture", "standard"), cfg.get("activation_fn_kwargs") or {}
     function = cfg.get("activation_fn", cfg.get("activation_fn_str"))
     if architecture == "standard" and function == "topk":
@@ -76,7 +76,7 @@ def _architecture(cfg: dict, path: Path) -> str:
 
 
 def _unit_directions(tensors: dict) -> dict:
-    """Activations in units of the decoder's norms are those of an encoder scaled by them, with unit directions."""
+    """Plain activations instead of those in units of the decoder's norms: the norms move to the encoder."""
     norms = tensors["w_dec"].norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
     return {
         **tensors,
@@ -87,7 +87,7 @@ def _unit_directions(tensors: dict) -> dict:
 
 
 def _input_scale(cfg: dict, path: Path) -> float:
-    """The constant that inputs are multiplied with; ValueError for a normalisation that is none."""
+    """The constant that inputs are multiplied with; ValueError for a normalisation that depends on the vector."""
     normalize = cfg.get("normalize_activations") or "none"
     if normalize == "none":
         return 1.0
@@ -102,7 +102,7 @@ def _input_scale(cfg: dict, path: Path) -> float:
 
 
 def write(sae: SparseAutoencoder, folder: Path) -> None:
-    """``topk``, ``gated``, ``standard`` where all thresholds are 0, else ``jumprelu``; the configuration of version 6."""
+    """Writes version 6: ``topk``, ``gated``, ``standard`` (all thresholds 0) or ``jumprelu``."""
     tensors = tensors_of(sae)
     architecture = sae.activation
     if architecture == "threshold":
@@ -114,4 +114,4 @@ def write(sae: SparseAutoencoder, folder: Path) -> None:
     }  # fmt: skip
     cfg |= {"k": sae.k, "rescale_acts_by_decoder_norm": False} if sae.k else {}
     save_file(as_state(tensors, _ARCHITECTURES[architecture][1]), folder / "sae_weights.safetensors")
-    (folder / "cfg.json").write_text(json.dumps(cfg, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "cfg.json", cfg)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
 
 from ..core.sae import SparseAutoencoder
-from ._state import Layout, as_state, build, check_size, one_k, read_json, read_safetensors, take, tensors_of
+from .files import read_json, read_safetensors, write_json
+from .layouts import Layout, as_state, build, check_size, one_k, take, tensors_of
 
 FILES = ("cfg.json", "sae.safetensors")
 _LAYOUT: Layout = {
     "w_enc": ("encoder.weight", "Dm"), "b_enc": ("encoder.bias", "D"), "w_dec": ("W_dec", "Dm"), "b_dec": ("b_dec", "m"),
 }  # fmt: skip
-# what decides on the rule has to be topk; the training's options do not matter here; any other has to be off
+# Options in _RULE have to be topk, those in _NO_EFFECT concern the training alone, and all others have to be off.
 _RULE = ("activation", "sae_type")
 _NO_EFFECT = {
     "d_in", "k", "num_latents", "expansion_factor", "normalize_decoder", "multi_topk", "lookup_max_order", "k_anneal",
@@ -59,4 +59,4 @@ def write(sae: SparseAutoencoder, folder: Path) -> None:
         "d_in": sae.dim,
     }  # fmt: skip
     save_file(as_state(tensors, _LAYOUT), folder / "sae.safetensors")
-    (folder / "cfg.json").write_text(json.dumps(cfg, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / "cfg.json", cfg)

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 
 import click
 
-from .demo import demo
-from .describe import describe
-from .evaluate import evaluate
-from .explain import explain
-from .teach import teach
-from .train import train
+VERBS = ("teach", "train", "describe", "explain", "evaluate", "demo")  # in the order of the work; a module for each
 
 
-class InOrder(click.Group):
-    """Lists its commands in the order of the work, not of the alphabet."""
+class Verbs(click.Group):
+    """Imports the module of a verb when that verb is asked for."""
 
-    def list_commands(self, ctx) -> list[str]:
-        return list(self.commands)
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for verb in [cmd_name] if cmd_name in VERBS else VERBS:  # for a wrong name all, so that click can suggest one
+            self.add_command(getattr(import_module(f".{verb}", __package__), verb))
+        return super().get_command(ctx, cmd_name)
 
 
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="pyterrier-xetrieval")
 def main() -> None:
     """Explain dense retrieval: why was this document retrieved, and what happens without those features?
 
-    `demo` shows what the model that comes with the package does; `teach`, `train` and `describe` make one for your own
-    corpus and encoder; `explain` and `evaluate` use it. An interrupted command goes on when it is given
-    again; `explain` starts over, `evaluate` keeps only its vectors.
+    `demo` shows what the bundled model does; `teach`, `train` and `describe` make one for your own corpus and encoder;
+    `explain` and `evaluate` use it. An interrupted command goes on when it is given again; `explain` starts over,
+    `evaluate` keeps only its vectors.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
-for command in (teach, train, describe, explain, evaluate, demo):
-    main.add_command(command)

@@ -1,4 +1,4 @@
-"""``pyterrier-xetrieval demo``: the main job on the embedded model and collection."""
+"""``pyterrier-xetrieval demo``: the main job on the bundled model and collection."""
 
 from __future__ import annotations
 
@@ -18,16 +18,12 @@ QUERY = "how do I sort a list of words by their length"
 @click.command(cls=Command, interrupted="Finished vectors are kept; the same command goes on.")
 @click.option("--query", default=QUERY, show_default=True, help="What to ask the Python documentation.")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1, 100), help="How many results to explain.")
-@click.option(
-    "--report", default="xetrieval-report.html", show_default=True, type=NewPath(), help="Where to write the HTML report."
-)
-@click.option(
-    "--cache", default=None, type=FOLDER, help="Where to keep the vectors.  [default: xetrieval in PyTerrier's home folder]"
-)
+@click.option("--report", default="xetrieval-report.html", show_default=True, type=NewPath(), help="The HTML report to write.")
+@click.option("--cache", type=FOLDER, help="Where to keep the vectors.  [default: xetrieval in PyTerrier's home folder]")
 def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     """Run the main job on the documentation of your own Python.
 
-    Encodes and indexes the docstrings of the running interpreter with the embedded model, retrieves, explains the
+    Encodes and indexes the docstrings of the running interpreter with the bundled model, retrieves, explains the
     top results of a query by shared features that add up to the score, erases those features (and, beside it, as
     many others) and shows what the score and the rank become, evaluates with pt.Experiment, and writes one HTML
     report. Nothing is downloaded; vectors are kept, so that a second run takes seconds.
@@ -41,30 +37,31 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     started = time.perf_counter()
     import pyterrier as pt
 
-    from .. import Xetrieval, __version__, pydocs
+    from .. import __version__
+    from ..datasets import pydocs
+    from ..model import Xetrieval
     from ..viz import render_report
     from .demo_job import Demo
 
     dataset, model = pydocs(), Xetrieval.default()
+    documents, questions, python = len(dataset), len(dataset.get_topics()), platform.python_version()
     job = Demo(dataset, model, cache or Path(pt.io.pyterrier_home()) / "xetrieval")
-    click.echo(f"pydocs of Python {platform.python_version()}: {len(job.original)} documents, vectors in {job.folder}")
+    click.echo(f"pydocs of Python {python}: {documents} documents, vectors in {job.folder}")
 
     results = job.explain(query, top=top)
     erased = job.erase(results)
     click.echo(f"\n{query}\n")
     for row, after in zip(results.itertuples(), erased.itertuples()):
-        click.echo(f"{row.rank + 1}. {row.explanation}")
         click.echo(
+            f"{row.rank + 1}. {row.explanation}\n"
             f"  without these {len(row.explanation)} features: score {after.score:.4f} -> {after.erased_score:.4f}, "
-            f"rank {after.rank + 1} -> {after.erased_rank + 1} of {len(job.original)}\n"
+            f"rank {after.rank + 1} -> {after.erased_rank + 1} of {documents}\n"
             f"  without as many of its other features: score {after.control_score:.4f}, rank {after.control_rank + 1}\n"
         )
     experiment = job.evaluate()
-    click.echo(f"{len(dataset.get_topics())} queries, against {experiment['name'][0]!r}:")
-    click.echo(experiment.round(4).to_string(index=False))
+    click.echo(f"{questions} queries, against {experiment['name'][0]!r}:\n{experiment.round(4).to_string(index=False)}")
     facts = {
-        "collection": f"{len(job.original)} docstrings and language topics of Python {platform.python_version()}, "
-        f"{len(dataset.get_topics())} queries",
+        "collection": f"{documents} docstrings and language topics of Python {python}, {questions} queries",
         "encoder": model.meta["encoder"]["name"],
         "dictionary": f"{model.sae.dict_size} features, inference rule {model.sae.activation}, k = {model.sae.k}",
         "labels": f"{len(model.labels)}, made by: {', '.join(model.labels.methods)}",
@@ -73,7 +70,14 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     }
     examples = job.examples({j for e in results["explanation"] for j in e.features[: e.top].tolist()})
     render_report(
-        report, query=query, results=results, erased=erased, weights=model.meta["weights"], examples=examples,
-        documents=len(job.original), experiment=experiment, facts=facts,
-    )  # fmt: skip
+        report,
+        query=query,
+        results=results,
+        erased=erased,
+        weights=model.weights,
+        examples=examples,
+        documents=documents,
+        experiment=experiment,
+        facts=facts,
+    )
     click.echo(f"\nreport: {report}   ({time.perf_counter() - started:.1f} s)")

@@ -1,19 +1,20 @@
-"""The main job on the embedded model and collection: index, retrieve, explain, intervene, evaluate."""
+"""The main job on the bundled model and collection: index, retrieve, explain, intervene, evaluate."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyterrier as pt
 import torch
 from ir_measures import nDCG
-from pyterrier_dr import FlexIndex
+from pyterrier_dr import BiEncoder, FlexIndex  # the command imports this module when the work begins
 
 from ..datasets import PyDocs
 from ..labelling import feature_samples
@@ -21,9 +22,7 @@ from ..model import Xetrieval
 from ..stages.load import VectorLoader
 from ..store.files import new_folder
 
-DENSE, RERANKED, FOLDED = "dense", "multi-view re-ranked", "multi-view folded"
-EQUAL = "multi-view re-ranked, weights 1"
-RECONSTRUCTED = "dense, documents from features only"
+DEPTH = 100  # results of a query that are re-ranked and measured
 
 
 @dataclass
@@ -31,8 +30,8 @@ class Demo:
     """A collection, a model, and the indexes that explain one with the other, built on first use and kept on disk.
 
     Args:
-        dataset: a collection with ``get_corpus_iter``, ``get_topics``, ``get_qrels`` and ``fingerprint``.
-        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        dataset: the collection.
+        model: the model.
         cache: folder for the vectors; a changed collection, encoder or model gets a new place in it.
     """
 
@@ -41,15 +40,14 @@ class Demo:
     cache: Path
 
     @cached_property
-    def encoder(self):
+    def encoder(self) -> BiEncoder:
         return self.model.encoder()
 
     @cached_property
     def folder(self) -> Path:
-        key = json.dumps(
-            [self.dataset.fingerprint, *(self.model.meta[key] for key in ("encoder", "sae", "weights", "sha256"))], sort_keys=True
-        )
-        return Path(self.cache) / f"pydocs-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+        facts = [self.dataset.fingerprint, *(self.model.meta[key] for key in ("encoder", "sae", "weights", "sha256"))]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return self.cache / f"pydocs-{digest[:16]}"
 
     @cached_property
     def original(self) -> FlexIndex:
@@ -66,13 +64,13 @@ class Demo:
         """What the dictionary's features alone make of each vector."""
         return self._index("reconstructed.flex", self.model.reconstructor(), self._vectors)
 
-    def _documents(self):
-        return pt.tqdm(list(self.dataset.get_corpus_iter(verbose=False)), desc="encode", unit="doc")
+    def _documents(self) -> Iterable[dict[str, Any]]:
+        return pt.tqdm(self.dataset.get_corpus_iter(), total=len(self.dataset), desc="encode", unit="doc")
 
-    def _vectors(self):
+    def _vectors(self) -> Iterable[dict[str, Any]]:
         return self.original.get_corpus_iter(verbose=False)
 
-    def _index(self, name: str, stage: pt.Transformer, documents) -> FlexIndex:
+    def _index(self, name: str, stage: pt.Transformer, documents: Callable[[], Iterable[dict[str, Any]]]) -> FlexIndex:
         path = self.folder / name
         if not (path / "pt_meta.json").exists():
             try:
@@ -85,33 +83,25 @@ class Demo:
 
     def evaluate(self) -> pd.DataFrame:
         """nDCG@10 of five systems, each against dense retrieval (paired t-test, Holm's correction)."""
-        model, depth = self.model, 100
-        dense = self.original.np_retriever(num_results=depth)
-        views = VectorLoader(self.original) >> model.internalizer()
+        model = self.model
+        dense = self.original.np_retriever(num_results=DEPTH)
+        views = dense >> VectorLoader(self.original) >> model.internalizer()
         systems = {
-            DENSE: dense,
-            RERANKED: dense >> views >> model.scorer(),
-            FOLDED: self.folded.np_retriever(num_results=depth),
-            EQUAL: dense >> views >> model.scorer(weights=1),
-            RECONSTRUCTED: self.reconstructed.np_retriever(num_results=depth),
+            "dense": dense,
+            "multi-view re-ranked": views >> model.scorer(),
+            "multi-view folded": self.folded.np_retriever(num_results=DEPTH),
+            "multi-view re-ranked, weights 1": views >> model.with_views(weights=1).scorer(),
+            "dense, documents from features only": self.reconstructed.np_retriever(num_results=DEPTH),
         }
-        topics = self.encoder(self.dataset.get_topics())
-        qrels = self.dataset.get_qrels()
-        return pt.Experiment(
-            list(systems.values()), topics, qrels, [nDCG @ 10], names=list(systems), baseline=0, correction="holm"
-        )
+        topics, qrels = self.encoder(self.dataset.get_topics()), self.dataset.get_qrels()
+        return pt.Experiment(systems, topics, qrels, [nDCG @ 10], baseline=0, correction="holm")
 
     def explain(self, query: str, *, top: int) -> pd.DataFrame:
         """The first ``top`` results of multi-view retrieval, each with its explanation and the text of the document."""
-        pipeline = (
-            self.encoder
-            >> self.folded.np_retriever(num_results=top)
-            >> VectorLoader(self.original)
-            >> self.model.internalizer()
-            >> self.model.scorer()
-            >> self.model.explainer()
-        )
-        return (pipeline >> self.dataset.text_loader()).search(query)
+        model = self.model
+        retrieve = self.encoder >> self.folded.np_retriever(num_results=DEPTH) % top
+        explain = VectorLoader(self.original) >> model.internalizer() >> model.scorer() >> model.explainer()
+        return (retrieve >> explain >> self.dataset.text_loader()).search(query)
 
     def erase(self, explained: pd.DataFrame) -> pd.DataFrame:
         """What happens to each result when features are taken out of all views of that document alone.
@@ -123,10 +113,14 @@ class Demo:
             unchanged; ranks start at 0.
         """
         query = explained[["qid", "query", "query_vec"]].iloc[:1]
-        everyone = self.folded.np_retriever(num_results=len(self.folded))(query)
+        everyone = self.folded.np_retriever(num_results=len(self.folded)).transform(query)
         out = explained[["docno", "score", "rank"]]
-        for name, features in (("erased", "shared"), ("control", self._others)):
-            edited = (self.model.intervention("erase", features=features) >> self.model.scorer())(explained)
+        model = self.model
+        for name, intervention in (
+            ("erased", model.intervention("erase", features="shared")),
+            ("control", model.intervention("erase", features=self._others)),
+        ):
+            edited = (intervention >> model.scorer()).transform(explained)
             ranks = [
                 int(((everyone["score"] > score) & (everyone["docno"] != docno)).sum())
                 for docno, score in zip(edited["docno"], edited["score"])
@@ -134,7 +128,7 @@ class Demo:
             out = out.assign(**{f"{name}_score": edited["score"], f"{name}_rank": ranks})
         return out
 
-    def _others(self, row: dict) -> list[int]:
+    def _others(self, row: dict[str, Any]) -> list[int]:
         """As many features as are shared, the strongest of the document's own vector that the query does not have."""
         codes, shared = self.model.sae.encode(torch.from_numpy(row["doc_vec"])[None]), set(row["explanation"].features.tolist())
         ids = codes.ids[0][codes.values[0].argsort(descending=True)][: int(codes.active().sum())].tolist()
@@ -142,8 +136,9 @@ class Demo:
 
     def examples(self, features: Iterable[int]) -> dict[int, str]:
         """In words, how many documents have each feature and which have it most."""
-        vectors, docnos = self.original.np_vecs(), list(self.original.docnos())
-        found = feature_samples(self.model, vectors, docnos=docnos, aspects=(), top=3, random=1)
+        docnos = list(self.original.docnos())
+        raw = self.model.with_views(aspects=())
+        found = feature_samples(raw, self.original.np_vecs(), docnos=docnos, top=3, random=1)
         said = {}
         for j in features:
             most = ", ".join(docnos[row] for row in found.docs[j].tolist() if row >= 0)

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from .errors import Command
 from .llm import language_model
-from .params import EXISTING, FOLDER, SEED, Features, Model, NewPath, open_encoder, open_model
+from .params import EXISTING, FOLDER, SEED, Features, Model, NewPath, open_model
+
+if TYPE_CHECKING:
+    from ..llm.endpoints import LanguageModel
 
 
 @click.command(cls=Command, interrupted="All hypotheses that came back are in OUT; the same command goes on with the rest.")
-@click.argument("model", type=Model())
+@click.argument("artifact", type=Model(), metavar="MODEL")
 @click.argument("corpus", type=EXISTING)
 @click.argument("out", type=NewPath())
 @language_model
 @click.option("--labels", "table", type=NewPath(), help="Where to write the table of labels.  [default: OUT with .labels.tsv]")
 @click.option("--features", type=Features(), help="Only these, e.g. 17,20-29.  [default: all that some document activates]")
-@click.option(
-    "--score", is_flag=True, help="Also measure the labels: does the model tell by them which texts activate a feature?"
-)
+@click.option("--score", is_flag=True, help="Also measure the labels: do they tell which texts activate a feature?")
 @click.option("--work", type=FOLDER, help="Folder of the corpus' vectors; that of `train` will do.  [default: OUT.work]")
 @SEED
-def describe(model, corpus, out, llm, device, table, features, score, work, seed) -> None:
+def describe(
+    artifact: str,
+    corpus: Path,
+    out: Path,
+    llm: LanguageModel,
+    device: str | None,
+    table: Path | None,
+    features: list[int] | None,
+    score: bool,
+    work: Path | None,
+    seed: int,
+) -> None:
     """Let a language model name the features of a model.
 
     Streams over CORPUS and keeps, for every feature, the documents that activate it most, in any of their views
@@ -29,7 +44,7 @@ def describe(model, corpus, out, llm, device, table, features, score, work, seed
     answers in one to eight words what the feature stands for. Features that get no answer keep their label.
 
     \b
-    MODEL   an artifact's folder, or "default" for the embedded model
+    MODEL   an artifact's folder, or "default" for the bundled model
     CORPUS  JSON lines, also .gz: {"docno": "d1", "text": "...", "title": "..."}
             ("_id" will do for "docno", and the title may be missing), or a
             BEIR-style folder with corpus.jsonl[.gz]
@@ -56,31 +71,28 @@ def describe(model, corpus, out, llm, device, table, features, score, work, seed
     hypotheses are missing at the end.
     """
     from ..datasets.corpus_file import CorpusFile
+    from ..datasets.encoded_corpus import encode_corpus
+    from ..labelling import describe as describe_features
     from ..labelling import detection_scores, feature_samples
-    from ..labelling import hypotheses as describe_features
     from ..labels import FeatureLabels
     from ..store.jsonl import json_lines
-    from ..training.encoded_corpus import encode_corpus
 
-    model = open_model(model, device)
-    encoder = open_encoder(model, device)
+    model, encoder = open_model(artifact, device)
     encoded = encode_corpus(CorpusFile(corpus), encoder, work or f"{out}.work", stage="describe", verbose=True)
     samples = feature_samples(model, encoded.index.np_vecs(), docnos=encoded.docnos, seed=seed, verbose=True)
-    texts = encoded.texts
-    labels = describe_features(samples, texts, llm, out, features=features, labels=model.labels, verbose=True)
+    labels = describe_features(samples, encoded.texts, llm, out, features=features, labels=model.labels, verbose=True)
     made = labels.table["method"] == f"hypothesis ({llm.name})"
     table = table or out.with_suffix(".labels.tsv")
     labels.write(table)
     click.echo(f"{out}: {int(made.sum())} features described; {table}: {len(labels)} of {labels.dict_size} features have a label")
     if score:
-        described = FeatureLabels(labels.table[made], labels.dict_size)
-        answers = out.with_suffix(".detection.jsonl")
-        scores = detection_scores(samples, texts, described, llm, answers, seed=seed, verbose=True)
+        described, answers = FeatureLabels(labels.table[made], labels.dict_size), out.with_suffix(".detection.jsonl")
+        scores = detection_scores(samples, encoded.texts, described, llm, answers, seed=seed, verbose=True)
         found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
         FeatureLabels(labels.table.assign(detection=found), labels.dict_size).write(table)
-        told = f"detection {scores['accuracy'].mean():.3f} (mean of {len(scores)} features)" if len(scores) else (
-            "no described feature is active in 50 documents and silent in enough others: none was scored"
-        )  # fmt: skip
+        told = "no described feature is active in 50 documents and silent in enough others: none was scored"
+        if len(scores):
+            told = f"detection {scores['accuracy'].mean():.3f} (mean of {len(scores)} features)"
         click.echo(f"{answers}: {told}")
     wanted = samples.counts.nonzero()[0].tolist() if features is None else features
     if set(wanted) - {row["feature"] for _, row in json_lines(out)}:

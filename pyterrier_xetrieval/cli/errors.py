@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import traceback
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,20 +25,22 @@ class Command(click.Command):
         code: folders whose own checks say what a user got wrong; errors from elsewhere keep their traceback.
     """
 
-    code = (Path(__file__).resolve().parents[1],)
+    code: tuple[Path, ...] = (Path(__file__).resolve().parents[1],)
 
-    def __init__(self, *args, interrupted: str, **options):
+    def __init__(self, *args: Any, interrupted: str, **options: Any):
         super().__init__(*args, **options)
         self.interrupted = interrupted
 
-    def make_context(self, info_name, args, parent=None, **extra):
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
         try:
             return super().make_context(info_name, args, parent, **extra)
         except click.UsageError as error:
             name = f"{parent.command_path} {info_name}" if parent else info_name
-            raise click.UsageError(f"{_line(error.format_message())} (see {name} --help)") from None
+            raise _one_line(f"{error.format_message()} (see {name} --help)") from None
 
-    def invoke(self, ctx):
+    def invoke(self, ctx: click.Context) -> Any:
         with warnings.catch_warnings(), ending_in_order():
             warnings.showwarning = _show_warning
             try:
@@ -45,28 +49,30 @@ class Command(click.Command):
                 click.echo(f"\nInterrupted. {self.interrupted}", err=True)
                 ctx.exit(INTERRUPTED)
             except click.UsageError as error:  # without its context, which would print the usage as well
-                raise click.UsageError(_line(error.format_message())) from None
-            except BrokenPipeError:  # nobody reads what is printed; click knows what to do
+                raise _one_line(error.format_message()) from None
+            except (BrokenPipeError, click.exceptions.Exit):  # a closed pipe, or ctx.exit(): click handles both
                 raise
             except OSError as error:
-                raise click.UsageError(_line(str(error))) from None
+                raise _one_line(str(error)) from None
             except (ValueError, RuntimeError, ImportError) as error:
-                if isinstance(error, click.exceptions.Exit) or not _raised_in(self.code, error):
+                if not _raised_in(self.code, error):
                     raise
-                raise click.UsageError(_line(str(error))) from None
+                raise _one_line(str(error)) from None
 
 
 def _raised_in(folders: Sequence[Path], error: BaseException) -> bool:
     """Whether code in these folders raised it: its checks do so, while a bug mostly shows in another library."""
-    trace = error.__traceback__
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return any(Path(trace.tb_frame.f_code.co_filename).is_relative_to(folder) for folder in folders)
+    raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return any(raised_in.is_relative_to(folder) for folder in folders)
 
 
 def _line(message: str) -> str:
     return " ".join(message.split())
 
 
-def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+def _one_line(message: str) -> click.UsageError:
+    return click.UsageError(_line(message))
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {_line(str(message))}", err=True)

@@ -3,62 +3,46 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..store.files import replacing
 from .errors import Command
-from .params import DEVICE, FOLDER, SEED, Model, NewPath, open_encoder, open_model
+from .params import DEVICE, FOLDER, SEED, Model, NewPath, open_model
+
+if TYPE_CHECKING:
+    from ..datasets import Collection
+
+QUESTIONS = (
+    "retrieval", "ablation", "reconstruction", "labels", "latency", "erasure", "steering", "curves", "shares", "stability",
+    "counterfactual",
+)  # fmt: skip
 
 
-class Question(click.ParamType):
-    """A name in ``evaluation.QUESTIONS``."""
-
-    name = "question"
-
-    def convert(self, value, param, ctx) -> str:
-        from ..evaluation import QUESTIONS
-
-        if value not in QUESTIONS:
-            self.fail(f"{value!r} is not one of {', '.join(QUESTIONS)}", param, ctx)
-        return value
-
-
-class Evaluation(Command):
-    """Lists the questions at the end of its help."""
-
-    def format_epilog(self, ctx, formatter) -> None:
-        from ..evaluation import QUESTIONS
-
-        with formatter.section("Questions for --what"):
-            formatter.write_dl([(name, question.about) for name, question in QUESTIONS.items()])
-
-
-class TableFile(NewPath):
-    """A new ``.csv`` or ``.json``."""
-
-    def convert(self, value, param, ctx) -> Path:
-        path = super().convert(value, param, ctx)
-        if path.suffix not in (".csv", ".json"):
-            self.fail(f"expects a name that ends in .csv or .json, found {str(path)!r}", param, ctx)
-        return path
-
-
-@click.command(cls=Evaluation, interrupted="Finished vectors are in the cache; the same command uses them.")
-@click.argument("model", type=Model())
+@click.command(cls=Command, interrupted="Finished vectors are in the cache; the same command uses them.")
+@click.argument("name", type=Model(), metavar="MODEL")
 @click.argument("dataset")
-@click.option("--what", multiple=True, type=Question(), help="Only this question; may be repeated.  [default: all]")
-@click.option("--out", type=TableFile(), help="Also write the table, by its name as CSV or JSON records.")
+@click.option(
+    "--what",
+    multiple=True,
+    type=click.Choice(QUESTIONS),
+    metavar="QUESTION",
+    help="Only this one; may be repeated.  [default: all]",
+)
+@click.option("--out", type=NewPath(), help="Also write the table, by its name as CSV or JSON records.")
 @click.option("--cache", type=FOLDER, help="Where to keep the vectors.  [default: xetrieval/vectors in PyTerrier's home]")
 @DEVICE
 @SEED
-def evaluate(model, dataset, what, out, cache, device, seed) -> None:
+def evaluate(
+    name: str, dataset: str, what: tuple[str, ...], out: Path | None, cache: Path | None, device: str | None, seed: int
+) -> None:
     """Ask of a model, on a collection, what the paper asks of its own.
 
     Encodes the collection with the model's encoder, or takes its vectors from the cache, and prints one table.
 
     \b
-    MODEL    an artifact's folder, or "default" for the embedded model
+    MODEL    an artifact's folder, or "default" for the bundled model
     DATASET  a BEIR-style folder: corpus.jsonl[.gz], queries.jsonl[.gz]
              ({"_id": ..., "text": ...}), and qrels.tsv or qrels/test.tsv
              (header query-id, corpus-id, score);
@@ -69,6 +53,26 @@ def evaluate(model, dataset, what, out, cache, device, seed) -> None:
              low to high is the 95% bootstrap interval
 
     \b
+    QUESTION  of --what, one of
+      retrieval       nDCG@10 without views, with internalised and with
+                      explicit ones (Table 1)
+      ablation        nDCG@10 of every subset of the views
+      reconstruction  error, active features and nDCG@10 of reconstructed
+                      vectors (Fig. 3, 4)
+      labels          how well labels tell which texts activate a feature
+                      (Fig. 5)
+      latency         time and nDCG@10 against the size of the corpus (Fig. 6)
+      erasure         cosine without the shared features, and with them alone
+                      (Fig. 7)
+      steering        nDCG@10 when key features are amplified or suppressed
+                      (Fig. 8)
+      curves          deletion and insertion curves of explanations
+      shares          the parts of a score: features, bias, residual
+      stability       explanations of slightly changed documents
+      counterfactual  the smallest set of features that keeps a document among
+                      the results
+
+    \b
     Example:
       pyterrier-xetrieval evaluate my-model data/scifact \\
           --what retrieval --what erasure --out scifact.csv
@@ -76,11 +80,12 @@ def evaluate(model, dataset, what, out, cache, device, seed) -> None:
     The table is written when all questions are answered. After an interruption the same command finds the vectors in
     the cache and asks the questions again.
     """
-    from ..evaluation import questions as ask
+    from ..evaluation import evaluate as ask
 
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise click.BadParameter(f"expects a name that ends in .csv or .json, found {str(out)!r}", param_hint="--out")
     collection = _dataset(dataset)
-    model = open_model(model, device)
-    encoder = open_encoder(model, device)
+    model, encoder = open_model(name, device)
     table = ask(model, collection, encoder=encoder, what=list(what) or None, cache=cache, seed=seed, verbose=True)
     click.echo(table.to_string(index=False))
     if out is not None:
@@ -92,14 +97,11 @@ def evaluate(model, dataset, what, out, cache, device, seed) -> None:
         click.echo(f"{out}: {len(table)} rows")
 
 
-def _dataset(name: str):
-    from ..datasets import beir_folder, benchmark, pydocs
+def _dataset(name: str) -> Collection:
+    from ..datasets import beir_folder
+    from ..datasets.provider import Provider
 
-    if Path(name).is_dir():
-        return beir_folder(name)
-    if name == "pydocs":
-        return pydocs()
     try:
-        return benchmark(name)
-    except ValueError as error:
-        raise click.UsageError(f"DATASET is no folder, not pydocs, and {error}") from None
+        return beir_folder(name) if Path(name).is_dir() else Provider().get_dataset(name)
+    except KeyError as error:
+        raise click.UsageError(f"DATASET is no folder, not pydocs, and {error.args[0]}") from None

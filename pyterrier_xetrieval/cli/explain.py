@@ -7,17 +7,17 @@ from pathlib import Path
 import click
 
 from .errors import Command
-from .params import DEVICE, EXISTING_FILE, Model, NewPath, open_encoder, open_model
+from .params import DEVICE, EXISTING_FILE, Model, NewPath, open_model
 
 
 @click.command(cls=Command, interrupted="OUT is as it was; the same command starts again.")
 @click.argument("pairs", type=EXISTING_FILE)
 @click.argument("out", type=NewPath())
-@click.option("--model", type=Model(), default="default", help="An artifact's folder.  [default: the embedded model]")
+@click.option("--model", "name", type=Model(), default="default", help="An artifact's folder.  [default: the bundled model]")
 @click.option("--attribution", is_flag=True, help="Also write the score, its parts, and each feature's contribution.")
 @click.option("--threshold", default=0.0, show_default=True, type=click.FloatRange(min=0), help="A feature is active above it.")
 @DEVICE
-def explain(pairs: Path, out: Path, model: str, attribution: bool, threshold: float, device: str | None) -> None:
+def explain(pairs: Path, out: Path, name: str, attribution: bool, threshold: float, device: str | None) -> None:
     """Explain query-document pairs by the features they share.
 
     Encodes both texts with the model's own encoder, computes the document's reasoning views, and names the features
@@ -44,7 +44,6 @@ def explain(pairs: Path, out: Path, model: str, attribution: bool, threshold: fl
     """
     from ..checkpoints.pairs import explain_file
 
-    model = open_model(model, device)
-    encoder = open_encoder(model, device)
+    model, encoder = open_model(name, device)
     count = explain_file(model, pairs, out, encoder=encoder, attribution=attribution, threshold=threshold)
     click.echo(f"{count} pairs explained in {out}")

@@ -7,42 +7,47 @@ import http.client
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .params import DEVICE, EXISTING
+from .params import DEVICE, EXISTING, POSITIVE
+
+if TYPE_CHECKING:
+    from ..llm import EndpointLLM, TransformersLLM
+    from ..llm.endpoints import LanguageModel
 
 OPENAI = "https://api.openai.com/v1"
+KEY_HELP = "Environment variable with the key; keys are never options.  [default: OPENAI_API_KEY without --base-url, else no key]"
 
 
-def language_model(function):
+def language_model(function: Callable[..., None]) -> Callable[..., None]:
     """Adds the options; the command gets ``llm``, ready to be asked, and ``device``."""
 
     @click.option("--model", "name", help="Name of a model behind an OpenAI-compatible endpoint.")
     @click.option("--base-url", metavar="URL", help=f"The endpoint, e.g. http://localhost:8000/v1.  [default: {OPENAI}]")
-    @click.option(
-        "--api-key-env", metavar="NAME",
-        help="Environment variable with the key; keys are never options.  [default: OPENAI_API_KEY without --base-url, else no key]",
-    )  # fmt: skip
+    @click.option("--api-key-env", metavar="NAME", help=KEY_HELP)
     @click.option("--local", type=EXISTING, help="A model in this process instead: a GGUF file or a transformers folder.")
-    @click.option("--workers", type=click.IntRange(min=1), help="Requests in flight.  [default: 8; 1 with --local]")
-    @click.option("--max-tokens", type=click.IntRange(min=1), default=1024, show_default=True, help="Longest answer.")
+    @click.option("--workers", type=POSITIVE, help="Requests in flight.  [default: 8; 1 with --local]")
+    @click.option("--max-tokens", type=POSITIVE, default=1024, show_default=True, help="Longest answer.")
     @DEVICE
     @functools.wraps(function)
-    def command(*, name, base_url, api_key_env, local, workers, max_tokens, device, **others):
-        if local is not None:
-            if name or base_url or api_key_env or workers:
-                raise click.UsageError("--local goes without --model, --base-url, --api-key-env and --workers")
-            llm = _local(local, max_tokens, device)
+    def command(*, local: Path | None, max_tokens: int, device: str | None, **options: Any) -> None:
+        endpoint = {name: options.pop(name) for name in ("name", "base_url", "api_key_env", "workers")}
+        if local is None:
+            llm: LanguageModel = _endpoint(**endpoint, max_tokens=max_tokens)
+        elif any(endpoint.values()):
+            raise click.UsageError("--local goes without --model, --base-url, --api-key-env and --workers")
         else:
-            llm = _endpoint(name, base_url, api_key_env, workers or 8, max_tokens)
-        return function(llm=llm, device=device, **others)
+            llm = _local(local, max_tokens, device)
+        function(llm=llm, device=device, **options)
 
     return command
 
 
-def _local(path: Path, max_tokens: int, device: str | None):
+def _local(path: Path, max_tokens: int, device: str | None) -> TransformersLLM:
     from ..llm import TransformersLLM
 
     if path.is_file():
@@ -52,7 +57,9 @@ def _local(path: Path, max_tokens: int, device: str | None):
     return TransformersLLM(str(path), max_tokens=max_tokens, device=device)
 
 
-def _endpoint(name: str | None, base_url: str | None, api_key_env: str | None, workers: int, max_tokens: int):
+def _endpoint(
+    name: str | None, base_url: str | None, api_key_env: str | None, workers: int | None, max_tokens: int
+) -> EndpointLLM:
     from ..llm import EndpointLLM
 
     if not name:
@@ -61,19 +68,15 @@ def _endpoint(name: str | None, base_url: str | None, api_key_env: str | None, w
     if key and not os.environ.get(key):
         raise click.UsageError(f"the environment variable {key} with the key for {base_url or OPENAI} is not set")
     _check_reachable(base_url or OPENAI)
-    return EndpointLLM(name, base_url=base_url, api_key_env=api_key_env, workers=workers, max_tokens=max_tokens)
+    return EndpointLLM(name, base_url=base_url, api_key_env=api_key_env, workers=workers or 8, max_tokens=max_tokens)
 
 
 def _check_reachable(url: str) -> None:
     """A server that is not there is noticed now, and not after the retries of many requests."""
     try:
         urllib.request.urlopen(f"{url.rstrip('/')}/models", timeout=10).close()
-    except urllib.error.HTTPError:
-        pass  # somebody answers; whether to us, the first request will tell
-    except TimeoutError:
-        pass  # busy, perhaps
-    except urllib.error.URLError as error:
-        if not isinstance(error.reason, TimeoutError):
-            raise click.UsageError(f"no language model answers at {url}: {error.reason}") from None
     except (ValueError, OSError, http.client.HTTPException) as error:
-        raise click.UsageError(f"no language model answers at {url}: {error}") from None
+        reason = getattr(error, "reason", error)
+        # an error that a server sends is an answer: the first request tells whether to us; and a slow one may be busy
+        if not isinstance(error, urllib.error.HTTPError) and not isinstance(reason, TimeoutError):
+            raise click.UsageError(f"no language model answers at {url}: {reason}") from None

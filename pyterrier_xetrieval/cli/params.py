@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..store.files import beside
 
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
+
+    from ..model import Xetrieval
+
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+POSITIVE = click.IntRange(min=1)
 SEED = click.option("--seed", default=0, type=click.IntRange(min=0), show_default=True, help="Of all random choices.")
 
 
@@ -21,7 +28,7 @@ class Device(click.ParamType):
 
     name = "device"
 
-    def convert(self, value, param, ctx) -> str:
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         import torch
 
         try:
@@ -40,8 +47,8 @@ class NewPath(click.Path):
     def __init__(self, *, folder: bool = False):
         super().__init__(file_okay=not folder, dir_okay=folder, writable=True, path_type=Path)
 
-    def convert(self, value, param, ctx) -> Path:
-        path = super().convert(value, param, ctx)
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         if not path.absolute().parent.is_dir():
             self.fail(f"folder {path.parent} does not exist", param, ctx)
         if not path.exists() or path.is_file():  # a device or a pipe is written to as it is
@@ -55,13 +62,13 @@ class NewPath(click.Path):
 
 
 class Model(click.ParamType):
-    """An artifact's folder, or ``default``: the embedded model. Converts to what :func:`open_model` takes."""
+    """An artifact's folder, or ``default``, the bundled model; :func:`open_model` opens it."""
 
     name = "model"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         if value != "default" and not Path(value).is_dir():
-            self.fail(f"folder {str(value)!r} does not exist", param, ctx)
+            self.fail(f"folder {value!r} does not exist", param, ctx)
         return value
 
 
@@ -70,22 +77,16 @@ class Features(click.ParamType):
 
     name = "ids"
 
-    def convert(self, value, param, ctx) -> list[int]:
-        if isinstance(value, list):
-            return value
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
         if not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", value):
             self.fail(f"expects ids and ranges such as 17,20-29, found {value!r}", param, ctx)
         parts = [part.split("-") for part in value.split(",")]
         return list(dict.fromkeys(i for part in parts for i in range(int(part[0]), int(part[-1]) + 1)))
 
 
-def open_encoder(model, device: str | None):
-    """The model's own encoder, on this device if one is named."""
-    return model.encoder() if device is None else model.encoder(device=device)
+def open_model(value: str, device: str | None) -> tuple[Xetrieval, BiEncoder]:
+    """The model that an argument of type :class:`Model` names, and its own encoder."""
+    from ..model import Xetrieval
 
-
-def open_model(value: str, device: str | None = None):
-    """The model that an argument of type :class:`Model` names."""
-    from .. import Xetrieval
-
-    return Xetrieval.default(device=device) if value == "default" else Xetrieval(value, device=device)
+    model = Xetrieval.default(device=device) if value == "default" else Xetrieval(value, device=device)
+    return model, model.encoder() if device is None else model.encoder(device=device)

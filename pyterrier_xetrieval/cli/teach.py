@@ -5,27 +5,40 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .errors import Command
 from .llm import language_model
-from .params import EXISTING, EXISTING_FILE, NewPath
+from .params import EXISTING, EXISTING_FILE, POSITIVE, NewPath
+
+if TYPE_CHECKING:
+    from ..llm.endpoints import LanguageModel
 
 
 @click.command(cls=Command, interrupted="All texts that came back are in OUT; the same command goes on with the rest.")
 @click.argument("corpus", type=EXISTING)
 @click.argument("out", type=NewPath())
 @language_model
-@click.option(
-    "--prompts", "prompts_file", type=EXISTING_FILE, help="JSON or TOML file of prompts.  [default: summary, purpose, qa]"
-)
+@click.option("--prompts", "file", type=EXISTING_FILE, help="JSON or TOML file of prompts.  [default: summary, purpose, qa]")
 @click.option("--aspect", "aspects", multiple=True, help="Only this aspect of the prompts; may be repeated.")
-@click.option("--max-chars", type=click.IntRange(min=1), help="Cut documents after so many characters.  [default: whole]")
+@click.option("--max-chars", type=POSITIVE, help="Cut documents after so many characters.  [default: whole]")
 @click.option("--price-in", type=click.FloatRange(min=0), help="Price of a million input tokens, to be told the cost.")
 @click.option("--price-out", type=click.FloatRange(min=0), help="Price of a million output tokens.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many documents.")
-def teach(corpus, out, llm, device, prompts_file, aspects, max_chars, price_in, price_out, limit) -> None:
+@click.option("--limit", type=POSITIVE, help="Only the first so many documents.")
+def teach(
+    corpus: Path,
+    out: Path,
+    llm: LanguageModel,
+    device: str | None,
+    file: Path | None,
+    aspects: tuple[str, ...],
+    max_chars: int | None,
+    price_in: float | None,
+    price_out: float | None,
+    limit: int | None,
+) -> None:
     """Let a language model write one text per document and aspect.
 
     `train` makes reasoning internalizers from these texts: what is a document for, in plain words; what does it answer.
@@ -59,13 +72,14 @@ def teach(corpus, out, llm, device, prompts_file, aspects, max_chars, price_in, 
     from ..llm import PROMPTS
     from ..training import Teacher
 
-    if (price_in is None) != (price_out is None):
+    price = None if price_in is None or price_out is None else (price_in, price_out)
+    if price is None and (price_in, price_out) != (None, None):
         raise click.UsageError("--price-in and --price-out go together")
     documents = CorpusFile(corpus, limit)
     if not len(documents):  # reads it all: a bad line is found before anybody is asked
         raise click.UsageError(f"{corpus} holds no documents")
-    prompts = _prompts(prompts_file) if prompts_file else PROMPTS
-    teacher = Teacher(llm, prompts=prompts, max_chars=max_chars, price=None if price_in is None else (price_in, price_out))
+    prompts = _prompts(file) if file else PROMPTS
+    teacher = Teacher(llm, prompts=prompts, max_chars=max_chars, price=price)
     report = teacher.write(documents, out, aspects=aspects or None, verbose=True)
     cost = "" if report.cost is None else f", cost {report.cost:.4f}"
     click.echo(
@@ -76,7 +90,7 @@ def teach(corpus, out, llm, device, prompts_file, aspects, max_chars, price_in, 
         click.get_current_context().exit(1)
 
 
-def _prompts(path: Path) -> dict:
+def _prompts(path: Path) -> dict[str, Any]:
     """Aspect to template, as the file says it; the teacher checks them."""
     try:
         text = path.read_text(encoding="utf-8")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
 from .errors import Command
-from .params import DEVICE, EXISTING, EXISTING_FILE, FOLDER, SEED, NewPath
+from .params import DEVICE, EXISTING, EXISTING_FILE, FOLDER, POSITIVE, SEED, NewPath
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 VARIANTS = ("topk", "batch_topk", "matryoshka", "relu", "p_anneal", "jumprelu", "gated", "gated_anneal")
@@ -18,27 +20,22 @@ VARIANTS = ("topk", "batch_topk", "matryoshka", "relu", "p_anneal", "jumprelu", 
 @click.argument("paths", nargs=-1, metavar="CORPUS TEXTS OUT")
 @click.option("--encoder", default=MINILM, show_default=True, help="Hub name or folder of a sentence-transformers model.")
 @click.option(
-    "--dict-size",
-    required=True,
-    type=click.IntRange(min=1),
-    help="Features of the dictionary, e.g. 8 or 16 times the encoder's dimension.",
+    "--dict-size", required=True, type=POSITIVE, help="Features of the dictionary, e.g. 16 times the encoder's dimension."
 )
 @click.option("--variant", type=click.Choice(VARIANTS), default="topk", show_default=True, help="Kind of sparse autoencoder.")
-@click.option("--k", type=click.IntRange(min=1), help="Active features of a vector; for topk, batch_topk and matryoshka.")
-@click.option(
-    "--sparsity", type=click.FloatRange(min=0, min_open=True), help="Weight of the sparsity loss; for the other variants."
-)
-@click.option(
-    "--steps", type=click.IntRange(min=1), default=5000, show_default=True, help="Of the autoencoder, of 1,024 vectors each."
-)
-@click.option("--hidden", type=click.IntRange(min=1), default=512, show_default=True, help="Hidden units of an internalizer.")
+@click.option("--k", type=POSITIVE, help="Active features of a vector; for topk, batch_topk and matryoshka.")
+@click.option("--sparsity", type=click.FloatRange(0, min_open=True), help="Weight of the sparsity loss; for the other variants.")
+@click.option("--steps", type=POSITIVE, default=5000, show_default=True, help="Of the autoencoder, of 1,024 vectors each.")
+@click.option("--hidden", type=POSITIVE, default=512, show_default=True, help="Hidden units of an internalizer.")
 @click.option("--aspect", "aspects", multiple=True, help="Only this aspect of TEXTS; may be repeated.")
 @click.option("--raw", is_flag=True, help="Baseline: no internalizers, raw vectors only. Give CORPUS OUT, without TEXTS.")
 @click.option("--random", is_flag=True, help="Baseline: the dictionary stays untrained.")
 @click.option("--work", type=FOLDER, help="Folder of intermediate results.  [default: OUT.work]")
 @DEVICE
 @SEED
-def train(paths, encoder, dict_size, variant, k, sparsity, steps, hidden, aspects, raw, random, work, device, seed) -> None:
+def train(
+    paths: tuple[str, ...], encoder: str, variant: str, aspects: tuple[str, ...], raw: bool, random: bool, **options: Any
+) -> None:
     """Train a model for your own corpus and encoder.
 
     Encodes CORPUS and TEXTS, trains an internalizer per aspect (from a document's vector to that of the teacher's
@@ -78,15 +75,13 @@ def train(paths, encoder, dict_size, variant, k, sparsity, steps, hidden, aspect
     if raw and aspects:
         raise click.UsageError("--raw goes without --aspect")
     started = time.perf_counter()
-    model = train_model(
-        corpus, texts, encoder, out, dict_size=dict_size, variant="random" if random else variant, k=k, sparsity=sparsity,
-        steps=steps, hidden=hidden, aspects=() if raw else aspects or None, work=work, device=device, seed=seed, verbose=True,
-    )  # fmt: skip
-    click.echo(f"\n{(model.path / 'README.md').read_text(encoding='utf-8')}")
+    options |= {"variant": "random" if random else variant, "aspects": () if raw else aspects or None}
+    model = train_model(corpus, texts, encoder, out, **options, verbose=True)
+    click.echo(f"\n{(out / 'README.md').read_text(encoding='utf-8')}")
     click.echo(f"{out}: views {', '.join(['original', *model.aspects])}; {time.perf_counter() - started:.1f} s")
 
 
-def _paths(paths, raw: bool) -> tuple[Path, Path | None, Path]:
+def _paths(paths: tuple[str, ...], raw: bool) -> tuple[Path, Path | None, Path]:
     names = ["CORPUS", "OUT"] if raw else ["CORPUS", "TEXTS", "OUT"]
     if len(paths) != len(names):
         raise click.UsageError(f"expects {' '.join(names)}{' with --raw' if raw else ''}, found {len(paths)} paths")
@@ -94,7 +89,7 @@ def _paths(paths, raw: bool) -> tuple[Path, Path | None, Path]:
     found = {}
     for name, path in zip(names, paths):
         try:
-            found[name] = kinds[name].convert(path, None, None)
+            found[name] = Path(os.fsdecode(kinds[name].convert(path, None, None)))
         except click.BadParameter as error:
             raise click.BadParameter(error.message, param_hint=name) from None
     return found["CORPUS"], found.get("TEXTS"), found["OUT"]

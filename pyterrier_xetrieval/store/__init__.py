@@ -1,1 +1,1 @@
-"""Files that are whole or not there, JSON lines, texts and vectors on disk."""
+"""Files that are there whole or not at all, locks, JSON lines, texts and vectors on disk."""

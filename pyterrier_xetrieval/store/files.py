@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, and those that say what a folder is or was begun with."""
+"""Files and folders that are there whole or not at all, and the files that say what a folder is or was begun with."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
-
-import pyterrier as pt
+from typing import IO, Any, Literal
 
 
 @contextmanager
-def replacing(path, mode: str = "w") -> Iterator[IO]:
+def replacing(path: str | os.PathLike[str], mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
     """A new file that takes the place of ``path`` when the block ends, in one step and on the disk.
 
     It is written beside its place, as ``.NAME.….unfinished``, a name that no other process of any machine has. When the
-    block raises, it is removed and ``path`` stays as it was; only a killed process leaves it behind. A link stays a link:
-    what it points to is replaced. A device or a pipe has no other content to be replaced: it is written to as it is.
+    block raises, it is removed and ``path`` stays as it was; only a killed process leaves it behind
+    (:func:`remove_unfinished`). A link stays a link: what it points to is replaced. A device or a pipe has no content to
+    be replaced: it is written to as it is.
 
     Args:
         path: in a folder that is there.
@@ -50,11 +49,11 @@ def replacing(path, mode: str = "w") -> Iterator[IO]:
 
 
 @contextmanager
-def new_folder(path) -> Iterator[Path]:
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A new folder that gets the name ``path`` when the block ends, in one step; :func:`replacing` for folders.
 
     Raises:
-        FileExistsError: something else has come to be at ``path``; it stays.
+        FileExistsError: something is at ``path`` by then; it stays.
 
     Example::
 
@@ -82,11 +81,22 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes left in a folder that nobody writes to now."""
+    for path in folder.glob(".*.unfinished"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) -> None:
-    """Compares the arguments with those kept in a file; where there are none, keeps these, if told so.
+    """Compares a run's arguments with those that its work folder was begun with.
+
+    Args:
+        path: the file in the work folder that keeps them; with ``keep`` it is written where it is missing.
+        arguments: what JSON can hold.
+        stage: who asks; named in errors.
 
     Raises:
-        ValueError: they differ; it names all that do. The file is damaged.
+        ValueError: they differ (the message names all that do), or the file is damaged.
     """
     arguments = json.loads(json.dumps(arguments))
     if not path.is_file():
@@ -106,8 +116,8 @@ def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) 
         raise ValueError(f"{stage}: {path.parent} was begun with {told}; name another work folder or remove that one")
 
 
-def artifact_facts(path: Path, kind: type[pt.Artifact], needed: set[str]) -> dict:
-    """What ``pt_meta.json`` says of the artifact in a folder.
+def artifact_facts(path: Path, kind: type[Any], needed: set[str]) -> dict:
+    """The content of the ``pt_meta.json`` of an artifact's folder.
 
     Args:
         path: the folder; kind: the class of artifact that it must be; needed: keys that it must have.

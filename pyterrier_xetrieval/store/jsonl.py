@@ -1,19 +1,18 @@
-"""JSON-lines files: those of others, and our own, which survive being killed (one writer, a torn last line dropped)."""
+"""JSON-lines files: those of others, and our own, which have one writer and survive that it is killed."""
 
 from __future__ import annotations
 
 import codecs
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # Windows: two runs that write to one file are not noticed there
-    fcntl = None
+from .locks import locked
 
 
 def check_can_be_read_again(path: Path, *, stage: str) -> None:
@@ -25,12 +24,15 @@ def check_can_be_read_again(path: Path, *, stage: str) -> None:
 
 
 def records(path: Path) -> Iterator[tuple[str, dict]]:
-    """Where it stands and the object of each line of somebody's JSON-lines file (``.gz`` too) that is not blank.
+    """The objects of somebody's JSON-lines file (``.gz`` too), each with its place for errors; blank lines are skipped.
+
+    Yields:
+        ``"line 3 of corpus.jsonl"`` and the object of that line.
 
     Raises:
         ValueError: a line that is no JSON object, named; a gzip file that is damaged or cut off.
     """
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as lines:
+    with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as lines:
         try:
             for number, line in enumerate(lines, 1):
                 line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
@@ -52,13 +54,13 @@ def _object(line: bytes, where: str) -> dict:
     return row
 
 
-def write_line(file, row: dict) -> None:
-    """Appends a row to a file from :func:`appending`; it is out of this process when the call returns."""
+def write_line(file: BinaryIO, row: dict) -> None:
+    """Appends a row to a file that :func:`appending` opened; a process that is killed afterwards does not lose it."""
     file.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
     file.flush()
 
 
-def json_lines(path) -> Iterator[tuple[int, dict]]:
+def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict]]:
     """Line numbers and rows of a JSON-lines file without a torn last line; nothing if there is no file.
 
     Raises:
@@ -84,26 +86,24 @@ def json_lines(path) -> Iterator[tuple[int, dict]]:
 
 
 @contextmanager
-def appending(path: Path):
-    """The file, open for appending by this run alone, a torn last line cut off.
+def appending(path: Path) -> Iterator[BinaryIO]:
+    """The file, open for appending by this run alone; a last line that a killed run left torn is cut off.
 
     Raises:
         RuntimeError: another run has it open.
+
+    Example::
+
+        with appending(Path("answers.jsonl")) as file:
+            write_line(file, {"feature": 7, "label": "animals"})
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b") as file:
-        if fcntl:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(f"{path} is being written by another run; wait for it, or choose another file") from None
-            except OSError:  # a file system without locks
-                pass
+    with locked(path), open(path, "a+b") as file:
         _cut_torn_line(file)
         yield file
 
 
-def _cut_torn_line(file) -> None:
+def _cut_torn_line(file: BinaryIO) -> None:
     end = file.seek(0, 2)
     size = min(end, 1 << 16)
     while True:  # the last line is whatever follows the last newline but one

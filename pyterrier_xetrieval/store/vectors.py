@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 
-def read_unit_vectors(path, n: int | None = None, what: str = "texts", *, stage: str) -> np.ndarray:
-    """The vectors of a file ``NAME.f16.npy``, every one of length 1 again after its rounding.
+def read_unit_vectors(path: str | os.PathLike[str], n: int | None = None, what: str = "texts", *, stage: str) -> np.ndarray:
+    """The vectors of a file ``NAME.f16.npy``, each scaled to length 1, which rounding to float16 had changed a little.
 
     Args:
         path: an array ``[n, m]`` as ``np.save`` writes it.
         n: how many there must be; None for any number.
-        what: whose vectors they are; named in errors, as is ``stage``, who asks.
+        what: whose vectors they are; named in errors.
+        stage: who asks; named in errors.
 
     Returns:
         float32 ``[n, m]``.

@@ -1,10 +1,11 @@
 import json
 import os
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval import MiniLM, Xetrieval
 from pyterrier_xetrieval.checkpoints.pairs import explain_file
 from pyterrier_xetrieval.cli import main
 from pyterrier_xetrieval.datasets.corpus_file import CorpusFile
@@ -44,6 +45,26 @@ def test_attribution_adds_up(pairs, tmp_path):
     for line in (tmp_path / "out.jsonl").read_text().splitlines():
         record = json.loads(line)
         assert sum(record["parts"].values()) == pytest.approx(record["score"], abs=1e-4)
+
+
+def test_it_runs_the_stages_of_a_pipeline_and_encodes_each_text_once(pairs, tmp_path):
+    model, encoded = Xetrieval.default(), []
+
+    class Listening(MiniLM):
+        def encode_docs(self, texts, batch_size=None):
+            encoded.extend(texts)
+            return super().encode_docs(texts, batch_size)
+
+    encoder = Listening()
+    assert explain_file(model, pairs, tmp_path / "out.jsonl", encoder=encoder, attribution=True) == len(PAIRS)
+    assert encoded == ["Return a new sorted list from the iterable.", "Close the file."]
+    frame = pd.DataFrame([{"qid": str(i), "docno": str(i), "query": p["query"], "text": p["doc"]} for i, p in enumerate(PAIRS)])
+    dense = encoder.query_encoder() >> encoder.doc_encoder()
+    explained = (dense >> model.internalizer() >> model.explainer())(frame)["explanation"]
+    for line, expected in zip((tmp_path / "out.jsonl").read_text().splitlines(), explained):
+        record = json.loads(line)
+        assert record["shared_features"] == sorted(expected.features.tolist())
+        assert record["score"] == pytest.approx(expected.score, abs=1e-6)
 
 
 @pytest.mark.parametrize(

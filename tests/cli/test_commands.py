@@ -14,13 +14,15 @@ from threading import Timer
 
 import pytest
 
+from pyterrier_xetrieval.cli import VERBS
+from pyterrier_xetrieval.cli.evaluate import QUESTIONS as ASKED
 from pyterrier_xetrieval.cli.params import Features
 from pyterrier_xetrieval.datasets.corpus_file import CorpusFile
+from pyterrier_xetrieval.evaluation import QUESTIONS
 from pyterrier_xetrieval.training.teacher import Teacher
 from tests.helpers.commands import lines, one_line, run, write
 from tests.helpers.llm_server import Proxy, real_server, smollm_path
 
-COMMANDS = ["teach", "train", "describe", "explain", "evaluate", "demo"]
 DOCS = [
     {"docno": "d1", "text": "Rabbits eat grass."},
     {"_id": 2, "title": "Tea", "text": "Hot water on leaves."},
@@ -41,7 +43,7 @@ def server():
 # --- help -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", VERBS)
 def test_help_reads_like_a_page(command):
     done = run(command, "--help")
     assert done.exit_code == 0 and f"pyterrier-xetrieval {command} " in done.output
@@ -52,7 +54,13 @@ def test_help_reads_like_a_page(command):
 
 def test_the_commands_are_listed_in_the_order_of_the_work():
     listed = run("--help").output.partition("Commands:")[2].splitlines()
-    assert [line.split()[0] for line in listed if line.strip()] == COMMANDS
+    assert [line.split()[0] for line in listed if line.strip()] == [*VERBS]
+    assert "No such command 'expalin'" in run("expalin").stderr
+
+
+def test_the_help_of_evaluate_names_every_question():
+    told = run("evaluate", "--help").output.partition("QUESTION  of --what")[2].partition("Example:")[0]
+    assert re.findall(r"^    (\w+)  ", told, re.M) == [*ASKED] == [*QUESTIONS]
 
 
 def test_the_module_is_the_command_too():
@@ -79,7 +87,7 @@ def test_teach_by_a_real_model_and_again(tmp_path, corpus, server):
     sent = {"docno": "2", "title": "Tea", "text": "Hot water on leaves."}
     assert Teacher(str).key(sent) in {row["doc"] for row in rows}  # title and text, as the teacher itself puts them
     refused = run("teach", corpus, out, *server[2:], "--model", "another", *options)
-    assert "holds 'topic' texts of model 'smollm2'" in one_line(refused)
+    assert "of model 'smollm2'" in one_line(refused)
 
 
 def test_prompts_as_toml_and_texts_that_stay_missing(tmp_path, corpus, server):

@@ -39,7 +39,7 @@ def test_demo_explains_and_evaluates(first, home):
     assert first.returncode == 0, first.stderr
     assert "not explained by the dictionary" in first.stdout and "without these" in first.stdout
     assert re.search(r"dense +0\.[3-9]", first.stdout) and "multi-view folded" in first.stdout
-    assert "100%" in first.stderr  # a progress bar while encoding
+    assert "encode: 100%" in first.stderr and "Loading weights" not in first.stderr
 
 
 def test_printed_parts_add_up(first):
@@ -58,8 +58,9 @@ def test_report_is_self_contained(first, home):
 def test_second_run_reuses_the_vectors_and_asks_something_else(first, home):
     vectors = {path: path.stat().st_mtime_ns for path in home.rglob("vecs.f4")}
     assert len(vectors) == 3
-    done, seconds = run(home, "demo", "--query", "wait for a <thread> to finish", "--top", "2", "--report", "other.html")
+    done, seconds = run(home, "demo", "--query", "wait for a <thread> to finish", "--top", "1", "--report", "other.html")
     assert done.returncode == 0, done.stderr
+    assert "\n1. score " in done.stdout and "\n2. score " not in done.stdout
     assert {path: path.stat().st_mtime_ns for path in home.rglob("vecs.f4")} == vectors
     assert "wait for a &lt;thread&gt; to finish" in (home / "other.html").read_text()
     assert seconds < 60  # about ten on an idle machine

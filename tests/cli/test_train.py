@@ -15,8 +15,9 @@ import pytest
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
-from pyterrier_xetrieval.cli.train import VARIANTS
+from pyterrier_xetrieval.cli.train import MINILM, VARIANTS
 from pyterrier_xetrieval.labelling import feature_samples
+from pyterrier_xetrieval.sentence_encoders import MINILM_NAME
 from pyterrier_xetrieval.training import Teacher
 from pyterrier_xetrieval.training.dictionary import OBJECTIVES
 from tests.helpers.commands import lines, one_line, run, write
@@ -86,7 +87,7 @@ def test_what_train_refuses(folder, tmp_path):
         ([folder, texts, out, *OPTIONS, "--random", "--variant", "relu"], "--random goes without --variant"),
     ):
         assert message in one_line(run("train", *arguments))
-    assert not list(tmp_path.iterdir()) and set(VARIANTS) == set(OBJECTIVES)
+    assert not list(tmp_path.iterdir()) and set(VARIANTS) == set(OBJECTIVES) and MINILM == MINILM_NAME
 
 
 def test_ctrl_c_and_the_same_command_again(made, folder):
@@ -166,5 +167,5 @@ def test_evaluate_a_folder(made, folder, tmp_path):
     assert run(*arguments, "--out", tmp_path / "table.json").exit_code == 0
     records = json.loads((tmp_path / "table.json").read_text())
     assert [record["value"] for record in records] == pytest.approx(list(table["value"]))
-    assert "one of retrieval" in one_line(run(*arguments[:3], "--what", "all", "--cache", tmp_path / "cache"))
+    assert "is not one of 'retrieval'" in one_line(run(*arguments[:3], "--what", "all", "--cache", tmp_path / "cache"))
     assert os.listdir(tmp_path / "cache")

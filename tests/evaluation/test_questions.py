@@ -5,8 +5,7 @@ import pytest
 
 from pyterrier_xetrieval import Xetrieval, evaluation, sample
 from pyterrier_xetrieval.datasets import Collection
-from pyterrier_xetrieval.evaluation import QUESTIONS
-from pyterrier_xetrieval.evaluation import questions as evaluate
+from pyterrier_xetrieval.evaluation import QUESTIONS, evaluate
 from pyterrier_xetrieval.evaluation.questions import ask
 from tests.helpers.builders import make_model, random_sae, toy
 from tests.helpers.letters import LetterCounts, Letters

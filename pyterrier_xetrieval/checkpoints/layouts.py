@@ -1,82 +1,34 @@
-"""Tensors out of other people's files, checked, under this package's names; and back."""
+"""Tensors of other people's files under this package's names, checked; and back."""
 
 from __future__ import annotations
 
-import json
-import pickle
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from ..core.sae import SparseAutoencoder
-
-_WRAPPERS, _PREFIXES = ("state_dict", "model_state_dict"), ("module.", "_orig_mod.")
 
 # A layout maps this package's name of a tensor to the file's name of it and its axes: m the vector's dimension,
 # D the features, no axis a single number. "mD" is turned into [D, m].
 Layout = dict[str, tuple[str, str]]
 
 
-def read_state_dict(path) -> dict[str, torch.Tensor]:
-    """The tensors of a ``.pt`` file: a plain state dict, or one under ``state_dict`` or ``model_state_dict``.
-
-    Prefixes that ``DataParallel`` (``module.``) and ``torch.compile`` (``_orig_mod.``) leave, in any order, are taken
-    off. Read with ``weights_only=True``: a file that needs code to run is refused.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no state dict of tensors in the file.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{path} is no checkpoint of plain tensors: {error}") from None
-    for wrapper in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
-            content = content[wrapper]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
-        raise ValueError(f"{path} expects a state dict, found {type(content).__name__}")
-    state = {}
-    for key, value in content.items():
-        while key.startswith(_PREFIXES):
-            key = key.split(".", 1)[1]
-        state[key] = value
-    return state
-
-
-def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a ``.safetensors`` file; ValueError if it is damaged."""
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file: {error}") from None
-
-
-def read_json(path: Path) -> dict:
-    """The JSON object in a file; ValueError if there is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON file: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} expects a JSON object, found {type(content).__name__}")
-    return content
-
-
-def take(state: Mapping, layout: Layout, path, *, unused=None) -> dict[str, torch.Tensor]:
+def take(
+    state: Mapping[str, Any], layout: Layout, path: str | os.PathLike[str], *, unused: Iterable[str] | None = None
+) -> dict[str, torch.Tensor]:
     """The tensors of a layout as float32 under this package's names.
 
     Args:
         state: the file's tensors.
         layout: what has to be there.
         path: the file, for the error messages.
-        unused: names that may be there and do not matter; None lets everything else pass.
+        unused: names that may be there and have no effect; None allows every other name.
 
     Raises:
-        ValueError: a tensor is missing, is of another shape, holds NaN or infinity, or is none of those expected.
+        ValueError: a tensor is missing, has another shape, holds NaN or infinity, or has a name that is not expected.
     """
     sizes: dict[str, int] = {}
     tensors = {}
@@ -96,10 +48,9 @@ def take(state: Mapping, layout: Layout, path, *, unused=None) -> dict[str, torc
             raise ValueError(f"{path}: {key} expects finite numbers, found NaN or infinity")
         tensors[name] = tensor.T.contiguous() if axes == "mD" else tensor
     if unused is not None:
-        unknown = sorted(set(state) - {key for key, _ in layout.values()} - set(unused))
-        if unknown:
-            expected = sorted({key for key, _ in layout.values()} | set(unused))
-            raise ValueError(f"{path} holds {unknown}, of unknown use; expected only {expected}")
+        expected = {key for key, _ in layout.values()}.union(unused)
+        if unknown := sorted(set(state) - expected):
+            raise ValueError(f"{path} holds {unknown}, of unknown use; expected only {sorted(expected)}")
     return tensors
 
 
@@ -110,11 +61,13 @@ def as_state(tensors: Mapping[str, torch.Tensor], layout: Layout) -> dict[str, t
     }
 
 
-def build(tensors: Mapping[str, torch.Tensor], activation: str, path, *, k: int | None = None) -> SparseAutoencoder:
+def build(
+    tensors: Mapping[str, torch.Tensor], activation: str, path: str | os.PathLike[str], *, k: int | None = None
+) -> SparseAutoencoder:
     """The autoencoder of these tensors, in evaluation mode, its parameters without gradients.
 
-    A ``threshold`` may be one number, and is zero if left out; below zero it does what zero does, because activations are
-    above zero. ``log_gain`` stands for ``gain``.
+    A ``threshold`` may be one number, and is zero if left out. One below zero is raised to zero, which selects the same
+    features, because activations are above zero. ``log_gain`` is the logarithm of ``gain``.
     """
     tensors = dict(tensors)
     dict_size, dim = tensors["w_enc"].shape
@@ -147,7 +100,7 @@ def tensors_of(sae: SparseAutoencoder) -> dict[str, torch.Tensor]:
 
 
 def subtract_bias(tensors: Mapping[str, torch.Tensor], *, sign: int = 1) -> dict[str, torch.Tensor]:
-    """An encoder of ``x`` rewritten as one of ``x − b``: ``W x + b_e = W (x − b) + (b_e + W b)``; ``sign=-1`` undoes it."""
+    """Turns an encoder of ``x`` into one of ``x − b``: ``W x + b_e = W (x − b) + (b_e + W b)``; ``sign=-1`` undoes it."""
     shift = sign * (tensors["w_enc"].double() @ tensors["b_dec"].double())
     out = {**tensors, "b_enc": (tensors["b_enc"].double() + shift).float()}
     if "b_mag" in tensors:  # the magnitudes of a gated autoencoder see the same input, times the gain
@@ -155,15 +108,15 @@ def subtract_bias(tensors: Mapping[str, torch.Tensor], *, sign: int = 1) -> dict
     return out
 
 
-def check_size(path, name: str, stated, found: int) -> None:
+def check_size(path: Path, name: str, stated: object, found: int) -> None:
     """ValueError if a configuration states another size than its tensors have; None states nothing."""
     if stated not in (None, found):
         raise ValueError(f"{path}: the tensors have {name}={found}, the configuration says {stated!r}")
 
 
-def one_k(path, *stated) -> int:
-    """The k that a file states, wherever it does; ValueError if it states none, several, or no positive whole number."""
-    found = [k.item() if isinstance(k, torch.Tensor) and k.ndim == 0 else k for k in stated if k is not None]
+def one_k(path: str | os.PathLike[str], *stated: Any) -> int:
+    """The k that one place or several state; ValueError for none, different ones, or no positive whole number."""
+    found: list[Any] = [k.item() if isinstance(k, torch.Tensor) and k.ndim == 0 else k for k in stated if k is not None]
     if not found or any(type(k) is not int or k < 1 or k != found[0] for k in found):
         raise ValueError(f"{path} expects one k, a positive whole number, found {found}")
     return found[0]
