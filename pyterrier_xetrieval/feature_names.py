@@ -91,21 +91,32 @@ class FeatureNames:
         return names
 
 
+# labels about how words are written and not what they mean: readers take them for nonsense unless that is said
+_SPELLING = re.compile(
+    r"\b(?:words?|names?|abbreviations?|acronyms?)\b.* (?:beginning|starting|ending)\b|^abbreviations? |\bletters? [A-Z]\b", re.I
+)
+
+
 def reading(label: str, words: Sequence[str]) -> str:
-    """Of a label with several readings, what the words support; else the label as it is.
+    """What a label says of a pair, given the words that carry the feature there.
 
     An encoder may share pieces between unrelated words, and a feature then joins them (``"A / B"``); or a feature is about a
     word in all its senses (``"word: one sense, another"``). A reading is supported by a word that it contains, or that begins
     as one of its words does. Where not exactly one reading is supported, ``"A / B"`` stays, and of a word with senses the word.
+    A label about how words are written says so.
 
     Example::
 
         >>> reading("Joubert syndrome / words beginning with Jo-", ["Jonathan"])
-        'words beginning with Jo-'
+        'spelling: words beginning with Jo-'
         >>> reading("order: sort order, orders placed, court orders", ["sort a list", "ascending order"])
         'order: sort order'
     """
-    asked = {token for word in words for token in re.findall(r"\w+", word.lower())}
+    said = _supported(label, {token for word in words for token in re.findall(r"\w+", word.lower())})
+    return f"spelling: {said}" if _SPELLING.search(said) else said
+
+
+def _supported(label: str, asked: set[str]) -> str:
     if " / " in label:
         supported = [text for text in label.split(" / ") if any(_alike(token, asked) for token in _tokens(text))]
         return supported[0] if len(supported) == 1 else label

@@ -106,7 +106,7 @@ def test_features_by_label():
 @pytest.mark.parametrize(
     "label, words, expected",
     [
-        ("Joubert syndrome / words beginning with Jo-", ["Jonathan", "he"], "words beginning with Jo-"),
+        ("Joubert syndrome / words beginning with Jo-", ["Jonathan", "he"], "spelling: words beginning with Jo-"),
         ("Joubert syndrome / words beginning with Jo-", ["a rare syndrome"], "Joubert syndrome"),
         ("violins / violence", ["violin"], "violins"),
         ("violins / violence", ["violent"], "violence"),
@@ -114,6 +114,8 @@ def test_features_by_label():
         ("input/output", ["output"], "input/output"),
         ("order: sort order, orders placed, court orders", ["sort a list", "ascending order"], "order: sort order"),
         ("heart: heart disease, hearts of palm", ["palm trees"], "heart: hearts of palm"),
+        ("words beginning with rec-: recursion, rectal", ["recipes"], "spelling: words beginning with rec-"),
+        ("the beginning of words and books", ["words"], "the beginning of words and books"),
         ("keys: keyboard keys, car keys", ["key"], "keys"),
         ("length: too long or too short", ["long"], "length: too long or too short"),
     ],
