@@ -20,9 +20,12 @@ def plain_cells(frame: pd.DataFrame) -> pd.DataFrame:
         >>> plain_cells(frame).to_dict("records")
         [{'docno': 'd1', 'score': 0.5}]
     """
-    wrapped = [c for c in _COLUMNS if c in frame and frame[c].dtype == object and any(map(_is_wrapped, frame[c]))]
-    cells = {c: [cell.item() if _is_wrapped(cell) else cell for cell in frame[c]] for c in wrapped}
-    return frame.assign(**cells) if wrapped else frame
+    plain: dict[str, object] = {}
+    for column in frame.columns.intersection(_COLUMNS):
+        if frame[column].dtype == object and any(map(_is_wrapped, frame[column])):
+            cells = [cell.reshape(-1)[0] if _is_wrapped(cell) else cell for cell in frame[column]]
+            plain[column] = cells if column == "docno" else np.array(cells)  # pandas would make float64 of float32
+    return frame.assign(**plain) if plain else frame
 
 
 def _is_wrapped(cell: object) -> bool:

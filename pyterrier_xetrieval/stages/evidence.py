@@ -15,8 +15,8 @@ from ..explanation import Explanation
 from ..token_vectors import TokenEncoder
 from ..word_evidence import WordEvidence
 from .base import RowWiseStage
-from .columns import VectorColumns
-from .score import views_of
+from .columns import VectorColumns, aspects_of
+from .internalize import ReasoningInternalizer
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
@@ -65,11 +65,13 @@ class FeatureEvidence(RowWiseStage):
         self.check(inp, ["qid", "docno", "query", self.text_field, "query_vec", "doc_vec", "explanation"])
         if not len(inp):
             return inp
-        explained = inp["explanation"].tolist()
+        asked, explained = inp, inp["explanation"].tolist()
         for e in explained:
             if not isinstance(e, Explanation) or e.labels.dictionary != self.model.labels.dictionary:
                 raise ValueError(f"{self!r} expects explanations by its model's dictionary, found {type(e).__name__}")
-        weights = views_of(inp, self.model)
+        weights = self._weights(explained)
+        if not set(weights) <= set(aspects_of(inp.columns)):  # an index explains views that its frames do not carry
+            inp = ReasoningInternalizer(self.model.with_views(list(weights))).transform(inp)
         columns = VectorColumns(inp, dim=self.model.dim, stage=self)
         queries, query_rows = columns.queries()
         documents, doc_rows = columns.documents(list(weights))
@@ -85,7 +87,15 @@ class FeatureEvidence(RowWiseStage):
                 weights=(1.0, *weights.values()), refit=self.refit,
             )  # fmt: skip
             found[i] = e.with_evidence(WordEvidence(query, document, tables))
-        return columns.assign(explanation=found)
+        return asked.assign(explanation=found)
+
+    def _weights(self, explained: list[Explanation]) -> dict[str, float]:
+        """The weights of the views that all the explanations are about."""
+        views = {e.views[1:] for e in explained}
+        strangers = set().union(*views) - set(self.model.aspects)
+        if len(views) > 1 or strangers:
+            raise ValueError(f"{self!r} expects explanations by one set of its model's views, found {sorted(views)}")
+        return {aspect: self.model.weights[aspect] for aspect in views.pop()}
 
     def _texts(self, inp: pd.DataFrame, column: str) -> list[str]:
         texts = inp[column].tolist()

@@ -50,17 +50,27 @@ class VectorLoader(RowWiseStage):
         if not len(inp):
             return inp.assign(doc_vec=unstack(np.empty((0, 0), np.float32)))
         inp = plain_cells(inp)
-        docnos = as_texts(inp["docno"].tolist(), stage=self)
-        place = {docno: i for i, docno in enumerate(dict.fromkeys(docnos))}
-        docids = rows_of(list(place), self.index.docnos())
-        missing = [docno for docno, docid in zip(place, docids) if docid < 0]
+        docnos, rows = distinct_docnos(inp, stage=self)
+        docids = rows_of(docnos, self.index.docnos())
+        missing = [docno for docno, docid in zip(docnos, docids) if docid < 0]
         if missing:
             raise ValueError(f"{self!r} has no vector for {len(missing)} docno(s), the first is {missing[0]!r}")
-        vectors = np.array(self.index.np_vecs()[docids])
-        return inp.assign(doc_vec=unstack(vectors, np.array([place[docno] for docno in docnos])))
+        return inp.assign(doc_vec=unstack(np.array(self.index.np_vecs()[docids]), rows))
 
     def _identity(self) -> tuple:  # a FlexIndex itself compares by object
         return (str(self.index.index_path.absolute()),)
+
+
+def distinct_docnos(inp: pd.DataFrame, *, stage: object) -> tuple[list[str], np.ndarray]:
+    """The ``u`` documents of a frame, each once, as texts; and which of them each row has, int64 ``[n]``.
+
+    Raises:
+        ValueError: a missing docno; the message names ``stage``.
+    """
+    distinct: dict[str, int] = {}
+    texts = as_texts(inp["docno"].tolist(), stage=stage)
+    rows = np.array([distinct.setdefault(docno, len(distinct)) for docno in texts], np.int64)
+    return list(distinct), rows
 
 
 def rows_of(docnos: Sequence[str], lookup: Lookup) -> np.ndarray:

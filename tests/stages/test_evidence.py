@@ -91,3 +91,17 @@ def test_missing_texts_and_foreign_explanations(model, encoder, frame):
 def test_another_name_of_the_text(model, encoder, frame):
     explained = model.explainer()(frame.rename(columns={"text": "body"}))
     assert model.evidence(encoder, text_field="body")(explained)["explanation"][0].evidence.document == TEXTS[0]
+
+
+def test_explanations_from_an_index_get_their_words(model, encoder, frame, tmp_path):
+    documents = frame.drop_duplicates("docno")[["docno", "text"]].to_dict("records")
+    index = (encoder >> model.indexer(tmp_path / "index")).index(documents)
+    texts = {d["docno"]: d["text"] for d in documents}
+    found = (encoder >> index.retriever(num_results=2) >> index.vec_loader() >> index.explainer()).search("sort a list")
+    explained = model.evidence(encoder)(found.assign(text=found["docno"].map(texts)))
+    assert list(explained.columns) == [*found.columns, "text"]
+    for e in explained["explanation"]:
+        parts = [*e.contributions, e.other, e.bias, e.residual]
+        e.evidence.tables.check(parts, tolerance=2e-3)  # an index rounds the coefficients that it stores
+    with pytest.raises(ValueError, match="one set of its model's views"):
+        model.with_views(()).evidence(encoder)(explained)
