@@ -162,15 +162,22 @@ class Explanation:
     def confidence(self) -> np.ndarray:
         """The probability that each shared feature's label fits query and document, float64 ``[s]``; NaN if unknown.
 
-        It depends on how strong the feature is in both texts (in the document's own vector, not in views of it), and on
-        how well the label stood its tests.
+        It depends on how strong the feature is in both texts (in the document's own vector, not in views of it), on how
+        well the label stood its tests, and on whether the words that carry the feature say what the label says.
         """
-        return self.labels.confidence_of(self.features, self.query_activations, self.document_activations[:, 0])
+        words = None if self.evidence is None else [sum(self._words(i).values(), []) for i in range(len(self))]
+        return self.labels.confidence_of(
+            self.features, self.query_activations, self.document_activations[:, 0], self.contributions, words
+        )
 
     @property
     def rows(self) -> list[ShownFeature]:
-        """The shared features to read: those whose confidence is at least ``min_confidence``, largest contribution first."""
-        return [self._shown_feature(i, c) for i, c in enumerate(self.confidence.tolist()) if not c < self.min_confidence]
+        """The shared features to read: those whose confidence is at least ``min_confidence``, the surest first.
+
+        Where nobody measured the confidence of the labels: all of them, largest contribution first.
+        """
+        rows = [self._shown_feature(i, c) for i, c in enumerate(self.confidence.tolist()) if not c < self.min_confidence]
+        return sorted(rows, key=lambda row: 0.0 if np.isnan(row.confidence) else -row.confidence)
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -192,7 +199,8 @@ class Explanation:
             features, 12 of them shown.
         """
         rows = self.rows
-        named = [f"*{row.label}*{_in_words(row)}" for row in rows[:2]]
+        main = sorted(rows, key=lambda row: -row.contribution * (1.0 if np.isnan(row.confidence) else row.confidence))[:2]
+        named = [f"*{row.label}*{_in_words(row)}" for row in main]
         for_what = f"mainly for {' and '.join(named)}" if named else "for features whose labels may not fit these texts"
         share = f"{100 * self.shared / self.score:.0f} %" if self.score else "none"
         told = f"Retrieved {for_what}; {share} of the score is in {len(self)} shared features, {len(rows)} of them shown."

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .core.confidence import Confidence
+from .words import FUNCTION_WORDS
 
 
 class FeatureFacts(NamedTuple):
@@ -70,17 +71,25 @@ class FeatureNames:
         """What is known of a feature and its label."""
         return self._facts.get(feature, FeatureFacts())
 
-    def confidence_of(self, features: np.ndarray, query_activations: np.ndarray, document_activations: np.ndarray) -> np.ndarray:
+    def confidence_of(
+        self, features: np.ndarray, query_activations: np.ndarray, document_activations: np.ndarray,
+        contributions: np.ndarray, words: Sequence[Sequence[str]] | None = None,
+    ) -> np.ndarray:  # fmt: skip
         """The probability that each feature's label fits query and document, float64 ``[s]``; NaN where nobody measured it.
 
         Args:
             features: int ``[s]``; query_activations, document_activations: float ``[s]``, activation in the two texts.
+            contributions: float ``[s]``, to the score.
+            words: the phrases of both texts that carry each feature, if somebody has looked.
         """
         if self.confidence is None:
             return np.full(len(features), np.nan)
         known = [self.facts(j) for j in features.tolist()]
         largest, clarity, detection = np.array(known, np.float64).reshape(-1, 3).T
-        return self.confidence(query_activations / largest, document_activations / largest, clarity, detection)
+        support = None if words is None else [float(supports(self.name(j), own)) for j, own in zip(features.tolist(), words)]
+        return self.confidence(
+            query_activations / largest, document_activations / largest, clarity, detection, contributions, support
+        )
 
     def only(self, features: Iterable[int]) -> FeatureNames:
         """The names of these features alone, as a pickled explanation takes them along."""
@@ -114,6 +123,25 @@ def reading(label: str, words: Sequence[str]) -> str:
     """
     said = _supported(label, {token for word in words for token in re.findall(r"\w+", word.lower())})
     return f"spelling: {said}" if _SPELLING.search(said) else said
+
+
+def supports(label: str, words: Sequence[str]) -> bool:
+    """Whether the words that carry a feature say what its label says: they share the beginning of a content word.
+
+    A label about how words are written is never supported: the words are written so, but that is no reason.
+
+    Example::
+
+        >>> supports("sorting or ordering data", ["sort a list"]), supports("coffee", ["brewery"])
+        (True, False)
+    """
+    said = reading(label, words)
+    if said.startswith("spelling: "):
+        return False
+    beginnings = [
+        {token[:5] for token in _tokens(text) if len(token) > 2 and token not in FUNCTION_WORDS} for text in (said, *words)
+    ]
+    return not beginnings[0].isdisjoint(set().union(*beginnings[1:]))
 
 
 def _supported(label: str, asked: set[str]) -> str:

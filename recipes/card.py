@@ -50,8 +50,8 @@ feature. Detection = (hits + 1 − false alarms) / 2; .5 is chance.
 
 **A label is true of strong activations.** Each row of an explanation has a confidence, the probability that its label fits query and
 document: `p(a_query) · p(a_document)` with `p(a) = sigmoid({_logit(model.meta["confidence"])})`, where `a` is the activation
-over the largest one that is known of the feature. Its parameters were fitted on the judges' verdicts, each left out of its own
-feature's detection (`python -m recipes.confidence`).""",
+over the largest one that is known of the feature, contribution is to the score, and support is 1 where the words that carry the
+feature say what the label says. {_fitted(facts)} (`python -m recipes.confidence`).""",
         "## Fidelity",
         """FVE = 1 − Σ‖x − x̃‖² / Σ‖x − x̄‖² over a collection. *refit*: the coefficients of the active features are replaced by
 their least-squares values (`sae.refit`), the features stay. nDCG@10 (%) ranks by dot product with the original document vectors,
@@ -103,8 +103,17 @@ def _label_table(groups: Mapping[str, Mapping[str, float]]) -> str:
     return _table(["", "features", "detection", "hits", "false alarms"], rows)
 
 
+def _fitted(facts: Mapping) -> str:
+    """What the parameters of the confidence were fitted on."""
+    texts = "Its parameters were fitted on the judges' verdicts, each left out of its own feature's detection"
+    if "rows_read" not in facts:
+        return texts
+    read = facts["rows_read"]
+    return f"{texts}, and then on {read['verdicts']:,} verdicts of blind readers on rows of {read['pairs']} explanations"
+
+
 def _logit(confidence: Mapping[str, float]) -> str:
-    names = {"activation": "ln a", "clarity": "clarity", "detection": "detection", "contribution": "contribution"}
+    names = {"activation": "ln a", "clarity": "clarity", "detection": "detection", "contribution": "contribution", "support": "support"}
     terms = [f"{confidence[key]:.3f} {name}" for key, name in names.items() if confidence[key]]
     return f"{confidence['intercept']:.3f} + {' + '.join(terms)}"
 

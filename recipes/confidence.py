@@ -22,9 +22,9 @@ from recipes.calibration import isotonic, kept, log_loss, reliability, show_erro
 from recipes.command import Command
 
 WEIGHTS = ("activation", "clarity", "detection")
-BY_ROW = (*WEIGHTS, "contribution")
+BY_ROW = ((*WEIGHTS, "contribution"), (*WEIGHTS, "support"), (*WEIGHTS, "contribution", "support"))
 FORMS = (WEIGHTS[:1], WEIGHTS[:2], WEIGHTS)
-ROW = ("pair", "verdict", "query_activation", "document_activation", "clarity", "detection", "contribution")
+ROW = ("pair", "verdict", "query_activation", "document_activation", "clarity", "detection", "contribution", "support")
 FITS = 2  # the verdict of a reader on a row that clearly fits both texts
 PASSES = 6  # of filling in the verdicts left out; what is still wrong becomes about a quarter with each
 START = Confidence(intercept=0.0, activation=1.0, clarity=1.0, detection=1.0)
@@ -94,13 +94,18 @@ def fit_pairs(rows: pd.DataFrame, start: Confidence, use: Sequence[str] = WEIGHT
 
     Args:
         rows: columns verdict (2: clearly fits both texts; 1 and 0 do not), query_activation, document_activation (over
-            the feature's maximum), clarity, detection (NaN where unknown) and, if used, contribution.
+            the feature's maximum), clarity, detection (NaN where unknown) and, if used, contribution and support.
         start: parameters to begin with, those of single texts; what the rows do not tell stays near them.
-        use: names of the weights that may be above 0; may have ``contribution``.
+        use: names of the weights that may be above 0; may have ``contribution`` and ``support``.
     """
-    known = (rows["clarity"], rows["detection"], rows["contribution"] if "contribution" in use else None)
-    sides = [predictors(rows[f"{side}_activation"], *known) for side in ("query", "document")]
+    sides = [predictors(rows[f"{side}_activation"], *_known(rows, use)) for side in ("query", "document")]
     return _likeliest(sides, (rows["verdict"] == FITS).to_numpy(np.float64), use, start)
+
+
+def _known(rows: pd.DataFrame, use: Sequence[str]) -> list[pd.Series | None]:
+    """What is known of rows beside their activations, without what is not to be used."""
+    by_row = [rows[name] if name in use else None for name in ("contribution", "support")]
+    return [rows["clarity"], rows["detection"], *by_row]
 
 
 def _likeliest(sides: Sequence[Sequence[np.ndarray]], fits: np.ndarray, use: Sequence[str], start: Confidence) -> Confidence:
@@ -178,11 +183,8 @@ def held_out_rows(rows: pd.DataFrame, start: Confidence, seed: int, use: Sequenc
     fold, out = folds_of(rows["pair"], seed), np.zeros(len(rows))
     for part in range(FOLDS):
         own = rows[fold == part]
-        contribution = own["contribution"] if "contribution" in use else None
         found = fit_pairs(rows[fold != part], start, use)
-        out[fold == part] = found(
-            own["query_activation"], own["document_activation"], own["clarity"], own["detection"], contribution
-        )
+        out[fold == part] = found(own["query_activation"], own["document_activation"], *_known(own, use))
     return out
 
 
@@ -215,10 +217,10 @@ def show_excerpts(excerpts: pd.DataFrame, seed: int) -> None:
 
 
 def refit(rows: pd.DataFrame, start: Confidence, seed: int) -> Confidence:
-    """Parameters from rows of explanations, with contributions where these lower the log loss of pairs held out; prints it."""
+    """Parameters from rows of explanations, with what else lowers the log loss of pairs held out; prints it."""
     fits = (rows["verdict"] == FITS).to_numpy(np.float64)
     known = (rows[name] for name in ("query_activation", "document_activation", "clarity", "detection"))
-    forms = {WEIGHTS: held_out_rows(rows, start, seed), BY_ROW: held_out_rows(rows, start, seed, BY_ROW)}
+    forms = {use: held_out_rows(rows, start, seed, use) for use in (WEIGHTS, *BY_ROW)}
     use = min(forms, key=lambda use: log_loss(forms[use], fits))
     named = {"as fitted on texts": start(*known)} | {", ".join(use): p for use, p in forms.items()}
     show_errors("rows", {name: (p, fits) for name, p in named.items()})

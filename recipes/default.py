@@ -132,7 +132,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--hypotheses", required=True, type=_FILE, help="Table: feature, hypothesis, clarity, max, detection, hits, false.")
 @click.option("--verdicts", required=True, type=_FILE, help="What the judge of the hypotheses said, JSON lines.")
 @click.option("--rows", type=_FILE, help="Verdicts on rows of explanations, to fit the confidence on them as well.")
-@click.option("--min-confidence", default=0.3, show_default=True, help="From which confidence on a feature is shown.")
+@click.option("--min-confidence", default=0.4, show_default=True, help="From which confidence on a feature is shown.")
 @click.option("--internalizers", "given", type=click.Path(exists=True, path_type=Path), help="Take them from this artifact.")
 @click.option("--dictionary", type=_FILE, help="Take these weights instead of training some.")
 @click.option("--evaluate", "names", multiple=True, default=EVALUATE, help="Collections for the model card.")
@@ -163,7 +163,9 @@ def main(folder, out, hypotheses, verdicts, rows, min_confidence, given, diction
     sae = half_precision(sae)
     found = confidence.fit(confidence.read_excerpts(verdicts, hypotheses))
     if rows is not None:
-        found = confidence.refit(pd.read_csv(rows, sep="\t"), found, seed)
+        read = pd.read_csv(rows, sep="\t")
+        found = confidence.refit(read, found, seed)
+        facts["rows_read"] = {"verdicts": len(read), "pairs": read["pair"].nunique()}
     labels = read_labels(hypotheses, sae.dict_size, found)
     facts |= {
         "sae": SAE | dictionary_facts(sae, training),

@@ -23,6 +23,17 @@ def positive_int(value: object, name: str, *, stage: str) -> int:
     return int(value)
 
 
+def positive_ints(*, stage: str, **options: object) -> None:
+    """:func:`positive_int` of several options by name.
+
+    >>> positive_ints(stage="steering", draws=3, steps=0)
+    Traceback (most recent call last):
+    ValueError: steering expects steps to be a positive whole number, found 0
+    """
+    for name, value in options.items():
+        positive_int(value, name, stage=stage)
+
+
 def threshold_of(value: object, *, stage: str) -> float:
     """τ of Eq. 4, if it is a number from 0 up; else a ValueError that names the stage."""
     if not isinstance(value, (int, float, np.number)) or not value >= 0:

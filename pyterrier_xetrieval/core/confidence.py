@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 UNKNOWN_CLARITY = 0.0  # the writer saw no common reading
 UNKNOWN_DETECTION = 0.5  # a judge told the feature's texts from others no better than chance
+UNKNOWN_SUPPORT = 0.5  # nobody has looked for the words yet: as for about half of the rows
 _LEAST = 1e-9  # stands for an activation of 0, whose logarithm is not finite
 
 
@@ -18,12 +19,13 @@ class Confidence:
     """A logistic model of one text; a label fits a pair where it fits the query and the document (the product).
 
     ``P(fits a text) = sigmoid(intercept + activation · ln a + clarity · clarity + detection · detection + contribution ·
-    contribution)``, where ``a`` is the activation over the largest that is known of the feature. No weight is below 0,
+    contribution + support · support)``, where ``a`` is the activation over the largest that is known of the feature. No weight is below 0,
     so that more of anything never lowers a confidence, and a feature that is not active (``a`` = 0) has confidence 0.
 
     What is not known of a label is NaN, or the argument is left out, and the model is then conservative: an unknown
     clarity counts as :data:`UNKNOWN_CLARITY`, an unknown detection as :data:`UNKNOWN_DETECTION`, and where the largest
-    activation is not known ``a`` is NaN and counts as 0.
+    activation is not known ``a`` is NaN and counts as 0. Where nobody has looked for words, support counts as
+    :data:`UNKNOWN_SUPPORT`.
 
     Args:
         intercept: of the logit.
@@ -31,6 +33,7 @@ class Confidence:
         clarity: weight of the clarity of a label, 0 to 2.
         detection: weight of its detection score, 0 to 1.
         contribution: weight of the feature's part of the score; 0 in a model fitted on single texts, which have none.
+        support: weight of whether the words that carry the feature say what the label says (1) or not (0); 0 there too.
 
     Raises:
         ValueError: a parameter that is not a finite number, or a weight below 0.
@@ -46,6 +49,7 @@ class Confidence:
     clarity: float
     detection: float
     contribution: float = 0.0
+    support: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -61,17 +65,18 @@ class Confidence:
         clarity: ArrayLike | None = None,
         detection: ArrayLike | None = None,
         contribution: ArrayLike | None = None,
+        support: ArrayLike | None = None,
     ) -> np.ndarray:
         """The probability that a label fits query and document, float64 of the arguments' common shape.
 
         Args:
             query_activation, document_activation: over the feature's maximum; over 1 counts as 1.
-            clarity, detection, contribution: as in :meth:`of_text`.
+            clarity, detection, contribution, support: as in :meth:`of_text`.
 
         Raises:
             ValueError: as :meth:`of_text`.
         """
-        known = (clarity, detection, contribution)
+        known = (clarity, detection, contribution, support)
         return self.of_text(query_activation, *known) * self.of_text(document_activation, *known)
 
     def of_text(
@@ -80,19 +85,21 @@ class Confidence:
         clarity: ArrayLike | None = None,
         detection: ArrayLike | None = None,
         contribution: ArrayLike | None = None,
+        support: ArrayLike | None = None,
     ) -> np.ndarray:
         """The probability that a label fits one text, float64 of the arguments' common shape.
 
         Args:
             activation: over the feature's maximum; over 1 counts as 1.
-            clarity: of the label; detection: its score; contribution: of the feature to the score.
+            clarity: of the label; detection: its score; contribution: of the feature to the score; support: 1 where the
+                words that carry the feature say what the label says, 0 where they do not.
 
         Raises:
             ValueError: the model weighs contributions and there are none.
         """
         if contribution is None and self.contribution:
             raise ValueError(f"Confidence expects contributions (their weight is {self.contribution}), found none; pass them")
-        parts = zip(predictors(activation, clarity, detection, contribution), list(asdict(self).values())[1:])
+        parts = zip(predictors(activation, clarity, detection, contribution, support), list(asdict(self).values())[1:])
         logit = self.intercept + sum(weight * values for values, weight in parts)
         return np.exp(-np.logaddexp(0.0, -logit))
 
@@ -114,9 +121,10 @@ class Confidence:
 
 
 def predictors(
-    activation: ArrayLike, clarity: ArrayLike | None, detection: ArrayLike | None, contribution: ArrayLike | None
-) -> list[np.ndarray]:
-    """What the weights are multiplied with, in the order of the parameters, four float64 arrays that broadcast.
+    activation: ArrayLike, clarity: ArrayLike | None, detection: ArrayLike | None, contribution: ArrayLike | None,
+    support: ArrayLike | None = None,
+) -> list[np.ndarray]:  # fmt: skip
+    """What the weights are multiplied with, in the order of the parameters, five float64 arrays that broadcast.
 
     Arguments as in :meth:`Confidence.of_text`, with its defaults for what is not known.
     """
@@ -126,6 +134,7 @@ def predictors(
         _known(clarity, UNKNOWN_CLARITY),
         _known(detection, UNKNOWN_DETECTION),
         _known(contribution, 0.0),
+        _known(support, UNKNOWN_SUPPORT),
     ]
 
 
