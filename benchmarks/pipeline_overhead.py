@@ -4,7 +4,7 @@
 
 Frames: ``model.internalizer() >> model.scorer() >> model.explainer()`` over results with vectors, and
 ``index.explainer()`` over results of the index. Arrays: ``internalize``, ``fold_views``, ``row_dots``, ``encode_views``,
-``attribute`` (the index: ``attribute_stored``) on distinct vectors, and which of them each pair has; they end in arrays of
+``attribute`` (the index: ``unpack`` and ``explain_vectors``) on distinct vectors, and which of them each pair has; they end in arrays of
 contributions where the frames end in one ``Explanation`` per row. Medians of processor time of alternated runs on one
 thread, and what the frames cost on top.
 """
@@ -22,11 +22,12 @@ from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
 from pyterrier_xetrieval.cli.demo_job import Demo
-from pyterrier_xetrieval.core.attribution import attribute
+from pyterrier_xetrieval.core.attribution import attribute, explain_vectors
 from pyterrier_xetrieval.core.codes import encode_views, join_views
 from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.core.views import fold_views, row_dots
-from pyterrier_xetrieval.index.explain import attribute_stored
+from pyterrier_xetrieval.index.packing import unpack
+from pyterrier_xetrieval.index.storage import FOLDED
 
 
 class Arrays:
@@ -42,21 +43,22 @@ class Arrays:
     def direct(self):
         model = self.model
         views = [self.docs, *(internalize(module, self.docs, batch_size=4096) for module in model.internalizers.values())]
-        weights = tuple(model.meta["weights"].values())
+        weights = tuple(model.weights.values())
         scores = row_dots(self.queries, self.query_rows, fold_views(views, weights), self.doc_rows)
         q, *codes = encode_views(model.sae, [self.queries, *views], refit=True, batch_size=512)
-        documents = join_views(codes, [np.arange(len(self.docs))] * len(views), model.sae.dict_size)
+        documents = join_views(codes, model.sae.dict_size)
         return attribute(
             model.sae, self.queries, q, self.query_rows, documents, self.doc_rows, scores, weights=(1.0, *weights), threshold=0.0
         )
 
     def stored(self):
         index, layout = self.index, self.index.layout
-        scores = row_dots(self.queries, self.query_rows, layout["folded/vecs.f4"][self.docids], self.doc_rows)
-        return attribute_stored(
-            index.model.sae, self.queries, self.query_rows, layout.codes(self.docids), self.doc_rows, scores,
-            views=1 + len(index.aspects), weights=(1.0, *index.settings["weights"]), threshold=0.0,
-        )  # fmt: skip
+        scores = row_dots(self.queries, self.query_rows, layout.vectors(FOLDED)[self.docids], self.doc_rows)
+        codes = unpack(layout.codes(self.docids), 1 + len(index.aspects), index.model.sae.dict_size)
+        weights = (1.0, *index.settings["weights"])
+        return explain_vectors(
+            index.model.sae, self.queries, self.query_rows, codes, self.doc_rows, scores=scores, weights=weights
+        )
 
 
 def compare(name: str, stage, frame, arrays, repeat: int) -> None:

@@ -24,7 +24,8 @@ from pyterrier_dr import FlexIndex
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.core.views import fold_views
-from pyterrier_xetrieval.index.float16 import HalfFlexIndex
+from pyterrier_xetrieval.index.flex_index import HalfFlexIndex
+from pyterrier_xetrieval.index.storage import HalfVectors
 
 RESULTS, BLOCK = 1000, 4096
 
@@ -35,10 +36,21 @@ def index_of(path: Path, matrix: np.ndarray) -> FlexIndex:
     return index
 
 
-def halved(path: Path, index: FlexIndex) -> FlexIndex:
-    shutil.copytree(index.index_path, path, ignore=shutil.ignore_patterns("vecs.f4"))
-    np.asarray(index.np_vecs()).astype(np.float16).tofile(path / "vecs.f2")
-    return HalfFlexIndex(str(path), verbose=False)
+class Halved:
+    """As much of an index's layout as a HalfFlexIndex reads."""
+
+    def __init__(self, path: Path, index: FlexIndex):
+        shutil.copytree(index.index_path, path / "half", ignore=shutil.ignore_patterns("vecs.f4"))
+        shape = index.np_vecs().shape
+        np.asarray(index.np_vecs()).astype(np.float16).tofile(path / "half" / "vecs.f2")
+        self.path, self.settings = path, {"dim": shape[1]}
+        self.stored = np.memmap(path / "half" / "vecs.f2", "<f2", "c", shape=shape).view(np.ndarray)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def vectors(self, folder: str) -> HalfVectors:
+        return HalfVectors(self.stored)
 
 
 def search(query: np.ndarray, views: list[np.ndarray], weights: list[float]):
@@ -77,7 +89,7 @@ def main() -> None:
     pages = [topics.iloc[i : i + 1] for i in range(len(topics))]
     with tempfile.TemporaryDirectory() as folder:
         plain, folded = index_of(Path(folder) / "plain", documents), index_of(Path(folder) / "folded", matrix)
-        half = halved(Path(folder) / "half", folded)
+        half = HalfFlexIndex(Halved(Path(folder), folded), "half")
         backends = {
             "np_retriever": lambda index: index.np_retriever(num_results=RESULTS),
             "torch_retriever": lambda index: index.torch_retriever(num_results=RESULTS, device="cpu"),

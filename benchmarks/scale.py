@@ -14,6 +14,7 @@ import platform
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import faiss
@@ -28,8 +29,7 @@ from threadpoolctl import threadpool_limits
 from pyterrier_xetrieval import MiniLM, Xetrieval, pydocs
 from pyterrier_xetrieval.cli.demo_job import Demo
 from pyterrier_xetrieval.distributed.corpus_parts import cut
-from pyterrier_xetrieval.index import docnos
-from pyterrier_xetrieval.index import merging as merge
+from pyterrier_xetrieval.index import docnos, merge, npids_file
 from pyterrier_xetrieval.index.storage import DOCUMENT
 from pyterrier_xetrieval.labelling import feature_samples
 
@@ -153,10 +153,10 @@ class Names:
 def naming(folder: Path) -> dict:
     """The docno lookup, in one pass and in eight; the check for docnos given twice."""
     n = 1 << 20
-    names, default, times = Names(folder / "names", n), docnos._AT_ONCE, []
-    for docnos._AT_ONCE in (n, n // 8):
-        times.append(seconds(lambda: docnos.write_lookup(names, folder / "npids")))
-    docnos._AT_ONCE = default
+    names, default, times = Names(folder / "names", n), npids_file._AT_ONCE, []
+    for npids_file._AT_ONCE in (n, n // 8):
+        times.append(seconds(lambda: npids_file.write_lookup(folder / "npids", n, partial(docnos.docno_blocks, names))))
+    npids_file._AT_ONCE = default
     each = (times[1] - times[0]) / 7
     found = {"lookup_us_per_document": 1e6 * (times[0] - each) / n, "lookup_us_per_document_and_pass": 1e6 * each / n}
     rng, seen, rates = np.random.default_rng(0), docnos.SeenDocnos(stage="scale"), []

@@ -2,7 +2,7 @@
 
 import math
 
-from pyterrier_xetrieval.index.docnos import _AT_ONCE
+from pyterrier_xetrieval.index.npids_file import _AT_ONCE
 from pyterrier_xetrieval.index.storage import FEATURE
 
 SIZES = {"10M": 10**7, "100M": 10**8, "1B": 10**9}

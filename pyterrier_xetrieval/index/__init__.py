@@ -1,10 +1,23 @@
 """A whole corpus that explains: vectors, folded vectors, sparse codes and postings in one artifact."""
 
-from .artifact import XetrievalIndex
-from .explain import IndexExplainer
-from .features import FeatureRetriever
-from .indexer import XetrievalIndexer
-from .merging import merge
-from .retrieve import IndexRetriever
+from typing import TYPE_CHECKING
 
-__all__ = ["FeatureRetriever", "IndexExplainer", "IndexRetriever", "XetrievalIndex", "XetrievalIndexer", "merge"]
+from .._lazy import attach
+
+if TYPE_CHECKING:  # what editors and type checkers read
+    from .artifact import XetrievalIndex
+    from .explain import IndexExplainer
+    from .indexer import XetrievalIndexer
+    from .merging import merge
+    from .retrieve import FeatureRetriever, IndexRetriever
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".artifact": ["XetrievalIndex"],
+        ".explain": ["IndexExplainer"],
+        ".indexer": ["XetrievalIndexer"],
+        ".merging": ["merge"],
+        ".retrieve": ["FeatureRetriever", "IndexRetriever"],
+    },
+)

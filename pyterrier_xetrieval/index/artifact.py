@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyterrier as pt
 import torch
-from pyterrier_dr import FlexIndex
 
+from ..core.checks import distinct_aspects
 from ..model import Xetrieval
-from ..stages.load import VectorLoader
+from ..stages.load import VectorLoader, rows_of
 from ..store.files import artifact_facts
-from .explain import IndexExplainer, features_of
-from .features import FeatureRetriever, documents_of, feature_statistics
-from .float16 import HalfFlexIndex
-from .indexer import XetrievalIndexer
-from .retrieve import IndexRetriever
-from .storage import FOLDED, META, MODEL, SHARDS, VECTORS, VERSION, Layout, sha256
+from .explain import IndexExplainer
+from .features import documents_of, feature_statistics, features_of
+from .retrieve import FeatureRetriever, Features, IndexRetriever
+from .storage import FOLDED, LOOKUP, META, MODEL, SHARDS, VECTORS, VERSION, Layout, sha256
+
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder, FlexIndex
+
+    from .indexer import XetrievalIndexer
 
 
 class XetrievalIndex(pt.Artifact):
@@ -48,8 +53,9 @@ class XetrievalIndex(pt.Artifact):
     """
 
     ARTIFACT_TYPE, ARTIFACT_FORMAT, ARTIFACT_PACKAGE_HINT = "dense_index", "xetrieval", "pyterrier_xetrieval"
+    path: Path
 
-    def __init__(self, path, *, device: str | None = None):
+    def __init__(self, path: str | os.PathLike[str], *, device: str | torch.device | None = None):
         super().__init__(Path(path).expanduser().absolute())
         self.device = str(torch.device(device or "cpu"))
         self.meta = self._read_meta()
@@ -57,21 +63,50 @@ class XetrievalIndex(pt.Artifact):
         self.layout = Layout(self.path, self.meta["shards"])
         if len(self.layout) != self.meta["documents"]:
             raise ValueError(f"{self.path} is damaged: expected {self.meta['documents']} documents, found {len(self.layout)}")
+        self.aspects: tuple[str, ...] = tuple(self.settings["aspects"])  # the views beside the original one that are in use
+
+    def with_views(self, aspects: Sequence[str] | None = None) -> XetrievalIndex:
+        """The same index seen without its views, or with all again; this one stays as it is.
+
+        Without views its retriever ranks by the original vectors, and its explainer explains ``⟨q,z⟩``. The methods that
+        start from features or documents (``feature_retriever``, ``features_of`` and so on) go on with all views.
+
+        Args:
+            aspects: ``()`` for none, None for all.
+
+        Raises:
+            ValueError: some of the views. A folded vector is the sum of all, which cannot be taken apart.
+
+        Example::
+
+            dense = index.with_views(())
+            model.encoder() >> dense.retriever(num_results=10) >> dense.explainer()
+        """
+        stored = self.settings["aspects"]
+        chosen = stored if aspects is None else distinct_aspects(aspects, stage="XetrievalIndex.with_views")
+        if chosen and set(chosen) != set(stored):
+            raise ValueError(
+                f"XetrievalIndex.with_views expects all of {stored} or (), found {list(chosen)}: its folded vectors are the sum of "
+                "all views; index the corpus again with model.with_views(…) for others"
+            )
+        index = object.__new__(XetrievalIndex)  # copy.copy would open the files again, as unpickling does
+        index.__dict__.update(self.__dict__, _model=self._model, aspects=tuple(stored) if chosen else ())
+        return index
 
     @property
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """What was chosen when the index was made: aspects, weights, refit, dtype, shard size."""
         return self.layout.settings
 
     @property
-    def aspects(self) -> tuple[str, ...]:
-        """The views beside the original one."""
-        return tuple(self.settings["aspects"])
+    def model(self) -> Xetrieval:
+        """The model that the corpus was indexed with, stored in the index; with the views that are in use."""
+        return self._model.with_views(self.aspects)
 
     @cached_property
-    def model(self) -> Xetrieval:
-        """The model that the corpus was indexed with, stored in the index."""
-        return Xetrieval(self.path / MODEL, device=self.device)
+    def _model(self) -> Xetrieval:
+        stored = Xetrieval(self.path / MODEL, device=self.device)
+        return stored.with_views(self.settings["aspects"], self.settings["weights"])
 
     @cached_property
     def vectors(self) -> FlexIndex:
@@ -86,31 +121,38 @@ class XetrievalIndex(pt.Artifact):
     def __len__(self) -> int:
         return len(self.layout)
 
-    def encoder(self, **options):
+    def encoder(self, **options: Any) -> BiEncoder:
         """The encoder of the model: :meth:`Xetrieval.encoder`."""
         return self.model.encoder(**options)
 
-    def indexer(self, *, encoder=None, resume: bool = True, batch_size: int = 256) -> XetrievalIndexer:
+    def indexer(self, *, encoder: pt.Transformer | None = None, resume: bool = True, batch_size: int = 256) -> XetrievalIndexer:
         """Adds documents as new shards: ``index = (encoder >> index.indexer()).index(more)``.
 
         The index stays as it is until the addition is finished; an object that was loaded before goes on without it. Load
         the index again before pyterrier_dr builds a search structure on ``vectors`` or ``folded``, which share a folder.
         """
-        return XetrievalIndexer.adding(self, encoder=encoder, resume=resume, batch_size=batch_size)
+        from .indexer import XetrievalIndexer  # late: it makes indexes, and so imports this module
+
+        indexer = XetrievalIndexer(
+            self.with_views().model, self.path, encoder=encoder, refit=self.settings["refit"], dtype=self.settings["dtype"],
+            resume=resume, batch_size=batch_size, shard_size=self.settings["shard_size"],
+        )  # fmt: skip
+        indexer.adds = True
+        return indexer
 
     def retriever(self, *, num_results: int = 1000, device: str | None = None) -> IndexRetriever:
-        """Multi-view first stage, one exact dot product per document: :class:`IndexRetriever`."""
+        """First stage, one exact dot product per document: :class:`IndexRetriever`."""
         return IndexRetriever(self, num_results=num_results, device=device)
 
     def vec_loader(self) -> VectorLoader:
         """Adds the original ``doc_vec`` by docno: :class:`~pyterrier_xetrieval.VectorLoader`."""
         return VectorLoader(self.vectors)
 
-    def explainer(self, *, aspects: Sequence[str] | None = None, threshold: float = 0.0, top: int = 10) -> IndexExplainer:
+    def explainer(self, *, threshold: float = 0.0, top: int = 10) -> IndexExplainer:
         """Explains results from the stored codes: :class:`IndexExplainer`."""
-        return IndexExplainer(self, aspects=aspects, threshold=threshold, top=top)
+        return IndexExplainer(self, threshold=threshold, top=top)
 
-    def feature_retriever(self, features=None, *, num_results: int = 1000) -> FeatureRetriever:
+    def feature_retriever(self, features: Features | None = None, *, num_results: int = 1000) -> FeatureRetriever:
         """Retrieves by features instead of vectors: :class:`FeatureRetriever`."""
         return FeatureRetriever(self, features, num_results=num_results)
 
@@ -128,18 +170,21 @@ class XetrievalIndex(pt.Artifact):
         return feature_statistics(self)
 
     def docids(self, docnos: Sequence[str], *, guess: np.ndarray | None = None) -> np.ndarray:
-        """The row of each document, int64; ValueError for a docno that the index does not hold.
+        """The row of each document, int64.
 
-        ``guess``: what a retriever says they are; taken if the index has these docnos there, which is quicker to read
-        than to look up.
+        Args:
+            docnos: ``n`` of them.
+            guess: ``[n]``, the rows that a retriever gave; taken if the index has these docnos there, which is quicker to
+                read than to look up.
+
+        Raises:
+            ValueError: a docno that the index does not hold.
         """
         if guess is not None and guess.dtype.kind in "iu" and len(guess) and guess.min() >= 0 and guess.max() < len(self):
             if self.layout.docnos(guess.astype(np.int64)) == list(docnos):
                 return guess.astype(np.int64)
-        # a NUL at the end is lost in numpy's strings, and no docno has one
-        asked = np.array([d if isinstance(d, str) and "\0" not in d else "" for d in docnos], dtype=np.str_)
-        found = np.asarray(self.vectors.docnos().inv[asked], np.int64)
-        unknown = np.flatnonzero((found < 0) | (found >= len(self)) | (asked == ""))
+        found = rows_of(docnos, self.vectors.docnos())
+        unknown = np.flatnonzero((found < 0) | (found >= len(self)))  # rows beyond are those of an addition
         if len(unknown):
             name = docnos[unknown[0]]
             raise ValueError(f"{self!r} does not hold {len(unknown)} of the documents asked for, the first is {name!r}")
@@ -149,21 +194,20 @@ class XetrievalIndex(pt.Artifact):
         """Reads the whole index and compares it with its checksums; ValueError names the first piece that differs."""
         self._check_shards()
         self.layout.verify()
-        expected = self.meta["sha256"].get("docnos.npids")
-        for folder in (VECTORS, FOLDED):
-            found = sha256(self.path / folder / "docnos.npids")
+        expected = self.meta["sha256"].get(LOOKUP)
+        for file in (self.path / folder / LOOKUP for folder in (VECTORS, FOLDED)):
+            found = sha256(file)
             if found != expected and (self.path / SHARDS).stat().st_size > self.meta["shards_bytes"]:
                 raise ValueError(f"an addition to {self.path} was cut off as it finished; add the same documents again")
             if found != expected:
-                raise ValueError(f"{self.path / folder / 'docnos.npids'} is damaged: it does not fit its checksum")
+                raise ValueError(f"{file} is damaged: it does not fit its checksum")
         fresh = Xetrieval(self.path / MODEL)
         fresh.sae, fresh.internalizers, fresh.labels  # noqa: B018  (reading compares)
 
     def bytes_per_document(self) -> dict[str, float]:
         """Bytes on disk per document, by file; the model apart."""
-        sizes = dict(self.layout.ends)
-        sizes["docnos.npids"] = sum((self.path / folder / "docnos.npids").stat().st_size for folder in (VECTORS, FOLDED))
-        sizes[SHARDS] = self.meta["shards_bytes"]
+        lookups = sum((self.path / folder / LOOKUP).stat().st_size for folder in (VECTORS, FOLDED))
+        sizes = {**self.layout.ends, LOOKUP: lookups, SHARDS: self.meta["shards_bytes"]}
         return {name: size / len(self) for name, size in sizes.items()}
 
     def _check_shards(self) -> None:
@@ -172,13 +216,11 @@ class XetrievalIndex(pt.Artifact):
             raise ValueError(f"{self.path / SHARDS} is damaged: expected sha256 {expected}, found {found}")
 
     def _flex(self, folder: str) -> FlexIndex:
-        kind = HalfFlexIndex if self.settings["dtype"] == "float16" else FlexIndex
-        flex = kind(str(self.path / folder), verbose=False)
-        # as many documents as this index has, also while an addition is at work on the folder
-        flex._meta = {"type": "dense_index", "format": "flex", "vec_size": self.settings["dim"], "doc_count": len(self)}
-        return flex
+        from .flex_index import HalfFlexIndex, StoredFlexIndex  # late: pyterrier_dr takes seconds to import
 
-    def _read_meta(self) -> dict:
+        return (HalfFlexIndex if self.layout.dtype == "float16" else StoredFlexIndex)(self.layout, folder)
+
+    def _read_meta(self) -> dict[str, Any]:
         try:
             meta = artifact_facts(self.path, XetrievalIndex, {"version", "documents", "shards", "shards_bytes", "sha256"})
         except FileNotFoundError:
@@ -188,20 +230,22 @@ class XetrievalIndex(pt.Artifact):
             raise ValueError(f"{self.path} has layout {meta['version']}, this version of the package reads layout {VERSION}")
         return meta
 
-    def __reduce__(self):  # memory maps stay where they are
-        return _open, (str(self.path), self.device)
+    def _identity(self) -> tuple:
+        return str(self.path), self.device, len(self), self.aspects
 
-    def __eq__(self, other) -> bool:
-        if not isinstance(other, XetrievalIndex):
-            return NotImplemented
-        return (self.path, self.device, len(self)) == (other.path, other.device, len(other))
+    def __reduce__(self) -> tuple:  # memory maps stay where they are
+        return _open, (str(self.path), self.device, self.aspects)
+
+    def __eq__(self, other: object) -> bool:
+        return self._identity() == other._identity() if isinstance(other, XetrievalIndex) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((str(self.path), self.device, len(self)))
+        return hash(self._identity())
 
     def __repr__(self) -> str:
-        return f"XetrievalIndex({str(self.path)!r})"
+        name = f"XetrievalIndex({str(self.path)!r})"
+        return name if self.aspects or not self.settings["aspects"] else f"{name}.with_views(())"
 
 
-def _open(path: str, device: str) -> XetrievalIndex:
-    return XetrievalIndex(path, device=device)
+def _open(path: str, device: str, aspects: tuple[str, ...]) -> XetrievalIndex:
+    return XetrievalIndex(path, device=device).with_views(aspects)

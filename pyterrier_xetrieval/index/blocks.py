@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 
 import numpy as np
 
 from ..core.codes import encode_view, join_views
 from ..core.internalizer import internalize
 from ..core.views import fold_views
+from ..model import Xetrieval
 from .packing import pack
 from .storage import Block
 
 
-def encode_documents(
-    model, docnos: list[str], z: np.ndarray, *, aspects, weights, refit: bool, dtype: str, batch_size: int
-) -> Block:
+def encode_documents(model: Xetrieval, docnos: list[str], z: np.ndarray, *, refit: bool, dtype: str, batch_size: int) -> Block:
     """Internalises, folds and encodes up to ``batch_size`` documents.
 
     A smaller batch is filled up with its first row: matrices of one shape are multiplied in one order of summation,
-    so that a document gets the same bytes whichever documents share its batch (see :func:`.merge.merge` for the exception).
+    so that a document gets the same bytes whichever documents share its batch (see :func:`.merging.merge` for the
+    exception).
 
-    With half the precision, the vectors are rounded before anything is computed from them: the index is that of the
+    With ``dtype="float16"`` the vectors are rounded before anything is computed from them: the index is that of the
     rounded vectors, and its codes are those of the vectors that it hands out.
 
     Args:
-        z: float32 ``[n, m]``, one vector per docno.
-        aspects, weights: the views beside the original one and their weights in the folded vector.
+        model: its aspects are the views beside the original one, its weights theirs in the folded vector.
+        docnos: ``n`` of them; z: float32 ``[n, m]``, a vector each.
         refit: store least-squares coefficients, not activations, as how much of each direction a view uses.
         dtype: of the block's vectors and folded vectors.
 
@@ -38,10 +37,10 @@ def encode_documents(
     stored = _rounded(z, dtype, "doc_vec", docnos)
     full = stored.astype(np.float32, copy=False)
     full = np.concatenate([full, np.repeat(full[:1], batch_size - n, axis=0)])
-    views = [full, *(internalize(model.internalizers[a], full, batch_size=batch_size) for a in aspects)]
-    codes = [encode_view(model.sae, view, refit=refit, batch_size=batch_size) for view in views]
-    folded = _rounded(fold_views(views, weights)[:n], dtype, "the folded vector", docnos)
-    return Block(docnos, stored, folded, pack(join_views(codes, [np.arange(n)] * len(views), model.sae.dict_size)))
+    views = [full, *(internalize(module, full, batch_size=batch_size) for module in model.internalizers.values())]
+    codes = [encode_view(model.sae, view, refit=refit, batch_size=batch_size)[:n] for view in views]
+    folded = _rounded(fold_views(views, [*model.weights.values()])[:n], dtype, "the folded vector", docnos)
+    return Block(docnos, stored, folded, pack(join_views(codes, model.sae.dict_size)))
 
 
 def _rounded(x: np.ndarray, dtype: str, what: str, docnos: list[str]) -> np.ndarray:
@@ -56,10 +55,10 @@ def _rounded(x: np.ndarray, dtype: str, what: str, docnos: list[str]) -> np.ndar
     return out
 
 
-def fingerprint(model, aspects: Sequence[str]) -> str:
-    """sha256 over the weights that make an index: dictionary and the internalizers of its aspects."""
+def fingerprint(model: Xetrieval) -> str:
+    """sha256 over the weights that make an index: those of the dictionary and of the internalizers."""
     digest = hashlib.sha256()
-    for module in (model.sae, *(model.internalizers[a] for a in aspects)):
+    for module in (model.sae, *model.internalizers.values()):
         for name, weight in module.state_dict().items():
             digest.update(f"{name}{tuple(weight.shape)}".encode())
             digest.update(weight.detach().cpu().contiguous().numpy().tobytes())

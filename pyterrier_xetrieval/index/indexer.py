@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,8 +17,10 @@ import pyterrier as pt
 from .. import __version__
 from ..core.checks import positive_int
 from ..encoders import same_direction
+from ..model import Xetrieval
 from ..stages.base import Stage
-from ..stages.columns import stack_unique
+from ..stages.columns import VectorColumns
+from .artifact import XetrievalIndex
 from .blocks import encode_documents, fingerprint
 from .docnos import SeenDocnos, check_docno, read_docnos
 from .storage import MATRIX, MAX_VIEWS, META, VECTORS, VERSION, Layout
@@ -31,14 +35,12 @@ class XetrievalIndexer(pt.Indexer):
     is stored with the index.
 
     Args:
-        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`. Its aspects and weights are those of the folded vectors, for
+            good; ``model.with_views(…)`` is one with others.
         path: the index's folder.
         encoder: adds ``doc_vec``, and then sees only documents that no finished shard holds, and one of those that do, to
             be known again; None where the pipeline did that already (``encoder >> indexer`` encodes finished documents
             again when a run is resumed).
-        aspects: the views beside the original one (default: all that the model has).
-        weights: of the views in the folded vector, as in :class:`~pyterrier_xetrieval.MultiViewScorer`; None for the
-            model's own.
         refit: store coefficients refitted by least squares, as :class:`~pyterrier_xetrieval.SAEExplainer` uses them.
         dtype: of the stored vectors, original and folded; ``"float16"`` takes half the bytes. Vectors are rounded before
             anything is computed from them, so that codes, scores and explanations are those of the stored vectors.
@@ -61,58 +63,46 @@ class XetrievalIndexer(pt.Indexer):
     schematic = {"label": "XetrievalIndexer", "help_url": Stage.help_url}
 
     def __init__(
-        self, model, path, *, encoder=None, aspects=None, weights=None, refit=True, dtype: str = "float32", resume=True,
-        batch_size: int = 256, shard_size: int = 10_000,
+        self, model: Xetrieval, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,
+        dtype: Literal["float32", "float16"] = "float32", resume: bool = True, batch_size: int = 256, shard_size: int = 10_000,
     ):  # fmt: skip
         self.model, self.path, self.encoder = model, Path(path).expanduser().absolute(), encoder
-        self.aspects = model.check_aspects(aspects, stage="XetrievalIndexer")
-        if len(self.aspects) >= MAX_VIEWS:
-            raise ValueError(f"XetrievalIndexer expects at most {MAX_VIEWS - 1} aspects, found {len(self.aspects)}")
-        self.weights = model.check_weights(weights, self.aspects, stage="XetrievalIndexer")
+        if len(model.aspects) >= MAX_VIEWS:
+            raise ValueError(f"XetrievalIndexer expects at most {MAX_VIEWS - 1} aspects, found {len(model.aspects)}")
         if dtype not in MATRIX:
             raise ValueError(f"XetrievalIndexer expects dtype to be one of {list(MATRIX)}, found {dtype!r}")
         self.refit, self.dtype, self.resume = bool(refit), dtype, bool(resume)
         self.batch_size = positive_int(batch_size, "batch_size", stage="XetrievalIndexer")
         self.shard_size = positive_int(shard_size, "shard_size", stage="XetrievalIndexer")
-        self._add = False
-        self._encodes_again = encoder is not None  # one document, when it goes on
-
-    @classmethod
-    def adding(cls, index, *, encoder=None, resume=True, batch_size: int = 256) -> XetrievalIndexer:
-        """An indexer that adds shards to a finished index; see :meth:`XetrievalIndex.indexer`."""
-        s = index.settings
-        indexer = cls(
-            index.model, index.path, encoder=encoder, aspects=s["aspects"], weights=s["weights"], refit=s["refit"],
-            dtype=s["dtype"], resume=resume, batch_size=batch_size, shard_size=s["shard_size"],
-        )  # fmt: skip
-        indexer._add = True
-        return indexer
+        self.adds = False  # to a finished index
+        self.encodes_again = encoder is not None  # one document, to see that a run goes on with the same encoder
 
     def __repr__(self) -> str:
         return f"XetrievalIndexer({self.model!r}, {str(self.path)!r})"
 
     def index_inputs(self) -> list[list[str]]:
+        """The columns that documents need, for ``pt.inspect``."""
         return [["docno", "text"] if self.encoder is not None else ["docno", "doc_vec"]]
 
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, Any]:
         """What all shards of the index have in common."""
         return {
-            "version": VERSION, "dim": self.model.dim, "dict_size": self.model.sae.dict_size, "aspects": list(self.aspects),
-            "weights": list(self.weights), "refit": self.refit, "dtype": self.dtype,
-            "shard_size": self.shard_size, "model_sha256": fingerprint(self.model, self.aspects),
+            "version": VERSION, "dim": self.model.dim, "dict_size": self.model.sae.dict_size, "aspects": list(self.model.aspects),
+            "weights": list(self.model.weights.values()), "refit": self.refit, "dtype": self.dtype,
+            "shard_size": self.shard_size, "model_sha256": fingerprint(self.model),
         }  # fmt: skip
 
-    def index(self, inp: Iterable[dict]):
+    def index(self, inp: Iterable[dict] | pd.DataFrame) -> XetrievalIndex:  # type: ignore[override]  # it has no options
         """Indexes dicts (or the rows of a frame) with ``docno`` and ``doc_vec``, and returns the finished index."""
-        from .artifact import XetrievalIndex  # which makes indexers itself
-
         documents = iter(inp.to_dict(orient="records") if isinstance(inp, pd.DataFrame) else inp)
-        first = next(documents, None)
-        if first is None:
-            if self._add:
-                return XetrievalIndex(self.path, device=str(self.model.device))
+        first = list(islice(documents, 1))
+        if first:
+            self._write(chain(first, documents))
+        elif not self.adds:
             raise ValueError(f"XetrievalIndexer expects documents for {self.path}, found none")
-        documents = _chain(first, documents)
+        return XetrievalIndex(self.path, device=self.model.device)
+
+    def _write(self, documents: Iterator[dict]) -> None:
         base = self._finished_shards()
         with ShardWriter(self.path, self.settings(), self.model, finished=None if self.resume else base or 0) as writer:
             if self._finished_shards() != base:
@@ -122,62 +112,60 @@ class XetrievalIndexer(pt.Indexer):
                 while batch := list(islice(documents, min(self.batch_size, writer.room))):
                     docnos = [check_docno(document.get("docno"), stage="XetrievalIndexer") for document in batch]
                     seen.add(docnos)
-                    writer.append(self._encoded(docnos, batch))
-            writer.finish(self._meta())
-        return XetrievalIndex(self.path, device=str(self.model.device))
+                    vectors = self._vectors(docnos, batch)
+                    writer.append(
+                        encode_documents(
+                            self.model, docnos, vectors, refit=self.refit, dtype=self.dtype, batch_size=self.batch_size
+                        )
+                    )
+            kind, facts = XetrievalIndex, {"package_version": __version__, "encoder": self.model.meta["encoder"]}
+            named = {"type": kind.ARTIFACT_TYPE, "format": kind.ARTIFACT_FORMAT, "package_hint": kind.ARTIFACT_PACKAGE_HINT}
+            writer.finish({**named, **facts})
 
     def _finished_shards(self) -> int | None:
         """Shards of the finished index that is to be added to; None where every finished shard belongs to this run."""
         if not (self.path / META).exists():
             return None
         meta = json.loads((self.path / META).read_text(encoding="utf-8"))
-        if not self._add:
+        if not self.adds:
             raise FileExistsError(
                 f"{self.path} is a finished index of {meta.get('documents')} documents; add to it with "
                 "XetrievalIndex(path).indexer(), or choose another path"
             )
         return meta["shards"]
 
-    def _skip(self, documents, seen: SeenDocnos, base: int | None) -> None:
+    def _skip(self, documents: Iterator[dict], seen: SeenDocnos, base: int | None) -> None:
         """Takes the documents of finished shards of this run from the corpus; all docnos so far count as seen."""
         layout = Layout(self.path)
         own = int(layout.starts[base or 0])  # where this run began
-        vectors, compared = layout[f"{VECTORS}/{MATRIX[self.dtype]}"] if len(layout) > own else None, 0
+        compared = 0
         for start, docnos in read_docnos(layout, 10_000):
             seen.add(docnos)
             for at, expected in enumerate(docnos[max(0, own - start) :], max(start, own)):
-                document = next(documents, None)
-                found = None if document is None else document.get("docno")
-                if found != expected:
+                document = next(documents, {})
+                if document.get("docno") != expected:
                     raise ValueError(
                         f"XetrievalIndexer resumes {self.path} and expects document {at - own} of the corpus to be {expected!r}, "
-                        f"found {found!r}; index the same corpus, or start over with resume=False"
+                        f"found {document.get('docno')!r}; index the same corpus, or start over with resume=False"
                     )
                 at_hand = self.encoder is None and document.get("doc_vec") is not None
-                if compared < 10 if at_hand else compared < 1 and self._encodes_again:
-                    self._compare(document, vectors[at])
+                if compared < 10 if at_hand else compared < 1 and self.encodes_again:
+                    self._compare(document, layout.vectors(VECTORS)[at])
                     compared += 1
 
-    def _compare(self, document: dict, stored) -> None:
+    def _compare(self, document: dict, known: np.ndarray) -> None:
         """ValueError if a finished document now has another vector: rows of two encoders would be in one index."""
-        (found,), known = self._vectors([document["docno"]], [document]), stored.astype(np.float32)
+        (found,) = self._vectors([document["docno"]], [document])
         if not same_direction(known, found):
             raise ValueError(
                 f"XetrievalIndexer resumes {self.path} and expects document {document['docno']!r} to have the vector stored there, "
                 "found another one; index with the same encoder, or start over with resume=False"
             )
 
-    def _encoded(self, docnos: list[str], batch: list[dict]):
-        return encode_documents(
-            self.model, docnos, self._vectors(docnos, batch), aspects=self.aspects, weights=self.weights, refit=self.refit,
-            dtype=self.dtype, batch_size=self.batch_size,
-        )  # fmt: skip
-
     def _vectors(self, docnos: list[str], batch: list[dict]) -> np.ndarray:
         """float32 ``[n, m]``: from the encoder, or as the documents bring them."""
-        frame = pd.DataFrame(batch) if self.encoder is not None else pd.DataFrame({"docno": docnos})
         if self.encoder is not None:
-            frame = self.encoder(frame)
+            frame = pd.DataFrame(self.encoder(pd.DataFrame(batch)))
             if frame["docno"].tolist() != docnos:
                 raise ValueError(
                     f"XetrievalIndexer expects one row for each document, in order, from {self.encoder!r}, found {len(frame)} rows "
@@ -187,20 +175,7 @@ class XetrievalIndexer(pt.Indexer):
             missing = [d for d, document in zip(docnos, batch) if document.get("doc_vec") is None]
             if missing:
                 raise ValueError(f"XetrievalIndexer expects doc_vec, found none in document {missing[0]!r}; encode first")
-            frame["doc_vec"] = pd.Series([document["doc_vec"] for document in batch], dtype=object)
-        z, rows = stack_unique(frame, "doc_vec", dim=self.model.dim, stage=self)
+            vectors = pd.Series([document["doc_vec"] for document in batch], dtype=object)
+            frame = pd.DataFrame({"docno": docnos, "doc_vec": vectors})
+        z, rows = VectorColumns(frame, dim=self.model.dim, stage=self)["doc_vec"]
         return z[rows]
-
-    def _meta(self) -> dict:
-        from .artifact import XetrievalIndex
-
-        return {
-            "type": XetrievalIndex.ARTIFACT_TYPE, "format": XetrievalIndex.ARTIFACT_FORMAT,
-            "package_hint": XetrievalIndex.ARTIFACT_PACKAGE_HINT, "package_version": __version__,
-            "encoder": self.model.meta["encoder"],
-        }  # fmt: skip
-
-
-def _chain(first, rest):
-    yield first
-    yield from rest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -13,11 +13,10 @@ from .storage import MERGING, META, SHARDS
 from .writing import ShardWriter
 
 _AT_ONCE = 1024  # documents copied at once
+_OF_RUN = ("documents", "shards", "shards_bytes", "sha256")  # facts that the merged index has of its own
 
-_OF_RUN = ("documents", "shards", "shards_bytes", "sha256")
 
-
-def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
+def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str]) -> XetrievalIndex:
     """The documents of all indexes, in this order, as one new index with full shards.
 
     Indexes of consecutive parts of a corpus, made side by side, become byte for byte the index that one run over the
@@ -38,24 +37,21 @@ def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
     """
     if not indexes:
         raise ValueError("merge expects at least one index, found none")
+    path, first = Path(path).expanduser().absolute(), indexes[0]
     for index in indexes:
         if not isinstance(index, XetrievalIndex):
             raise ValueError(f"merge expects XetrievalIndex objects, found {index!r}")
-    path = Path(path).expanduser().absolute()
+        if index.settings != first.settings:
+            differs = sorted(key for key in first.settings if first.settings[key] != index.settings.get(key))
+            raise ValueError(f"merge expects indexes with the same settings; {index} and {first} differ in {differs}")
     if (path / META).exists():
         raise FileExistsError(f"merge expects nothing at {path}, found a finished artifact")
     if (path / SHARDS).exists() and not (path / MERGING).exists():
         raise FileExistsError(f"merge expects nothing at {path}, found an unfinished index; start its indexing again")
-    settings = indexes[0].settings
-    for index in indexes:
-        if index.settings != settings:
-            differs = sorted(key for key in settings if settings[key] != index.settings.get(key))
-            raise ValueError(f"merge expects indexes with the same settings; {index} and {indexes[0]} differ in {differs}")
-    meta = json.loads((indexes[0].path / META).read_text(encoding="utf-8"))
     path.mkdir(parents=True, exist_ok=True)
     if not any(path.iterdir()):
         (path / MERGING).touch()
-    with ShardWriter(path, settings, indexes[0].model, finished=0) as writer:
+    with ShardWriter(path, first.settings, first.with_views().model, finished=0) as writer:
         with closing(SeenDocnos(stage="merge")) as seen:
             for index in indexes:
                 start = 0
@@ -65,6 +61,6 @@ def merge(indexes: Sequence[XetrievalIndex], path) -> XetrievalIndex:
                     seen.add(block.docnos)
                     writer.append(block)
                     start = stop
-        writer.finish({key: value for key, value in meta.items() if key not in _OF_RUN})
+        writer.finish({key: value for key, value in first.meta.items() if key not in _OF_RUN})
         (path / MERGING).unlink(missing_ok=True)
-    return XetrievalIndex(path, device=indexes[0].device)
+    return XetrievalIndex(path, device=first.device)

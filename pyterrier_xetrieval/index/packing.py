@@ -9,12 +9,12 @@ import numpy as np
 from ..core.codes import DocumentCodes
 
 _LARGEST = np.float32(np.finfo(np.float16).max)
-_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").view(bool)  # of each byte
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little").view(bool)  # bits of each byte
 _RANGE = np.float32(1000)  # activations below a thousandth of the document's largest are rounded up to it
 
 
 class DamagedCodes(ValueError):
-    """Codes that nothing here has packed."""
+    """Packed codes that do not fit together: their file was changed after it was written."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PackedCodes:
 
 
 def pack(codes: DocumentCodes) -> PackedCodes:
-    """Activations rounded to levels and coefficients to float16, beside the features that have them."""
+    """Packs codes: activations are rounded to 256 levels for each document, and coefficients to float16."""
     n, active = len(codes), codes.activations > 0
     counts = np.diff(codes.offsets)
     each = active.sum(axis=1)
@@ -74,7 +74,7 @@ def pack(codes: DocumentCodes) -> PackedCodes:
 
 
 def unpack(codes: PackedCodes, views: int, dict_size: int) -> DocumentCodes:
-    """What :func:`pack` packed, rounded.
+    """The opposite of :func:`pack`, but for its rounding.
 
     Args:
         views: how many there are, the original one included; dict_size: of the dictionary.
@@ -104,27 +104,35 @@ def gather(data: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> np.ndarray
 
 
 def encode_gaps(values: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending numbers as one byte each: the distance from the one before, 255 standing for "255 more, and go on".
+    """Ascending numbers as bytes: the distance from the number before, where a byte 255 means 255 more and goes on.
 
     Args:
-        values: ints ``[n]``, ascending within each run; first: bool ``[n]``, where a run starts (from 0).
+        values: ints ``[n]``, ascending within each run; first: bool ``[n]``, true where a run starts (from 0).
 
     Returns:
         uint8 ``[b]``, ``b >= n``, and int64 ``[n]``: where in it each value's own byte is.
+
+    Example::
+
+        >>> encode_gaps(np.array([3, 300]), np.array([True, False]))
+        (array([  3, 255,  42], dtype=uint8), array([0, 2]))
     """
     gaps = np.diff(values.astype(np.int64), prepend=0)
     gaps[first] = values[first]
     at = np.cumsum(gaps // 255 + 1) - 1
     out = np.full(int(at[-1]) + 1 if len(at) else 0, 255, np.uint8)
-    out[at] = gaps % 255
+    out[at] = np.mod(gaps, 255)
     return out, at
 
 
 def decode_gaps(gaps: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What :func:`encode_gaps` wrote: values int64 ``[n]``, the run of each, int64, and where its own byte is.
+    """The opposite of :func:`encode_gaps`.
 
     Args:
         gaps: uint8 ``[b]``, runs one after the other; lengths: int64 ``[r]``, bytes of each run.
+
+    Returns:
+        int64 ``[n]`` each: the values, the run of each, and where its own byte is.
     """
     total = np.cumsum(gaps, dtype=np.int64)
     starts = np.cumsum(lengths) - lengths
@@ -142,10 +150,10 @@ def encode_levels(activations: np.ndarray, low: np.ndarray, high: np.ndarray) ->
 
 
 def decode_levels(levels: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """What :func:`encode_levels` wrote, float32.
+    """The opposite of :func:`encode_levels`, float32.
 
-    Off by half a level at most: 0.7 % where high / low is 30, 1.4 % where it is 1,000, which is the most: what is below
-    a thousandth of ``high`` was stored as that thousandth.
+    Off by half a level at most: by 0.7 % where high / low is 30, and by 1.4 % where it is 1,000. It is never more than
+    1,000, because an activation below a thousandth of ``high`` was stored as that thousandth.
     """
     values = low * np.exp(np.log(high / low) * (levels.astype(np.float32) / np.float32(255)))
     return np.where(levels == 255, high, np.where(levels == 0, low, values))

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
-from .float16 import HalfVectors
 from .packing import PackedCodes, gather
 
 META, SHARDS, MODEL, VECTORS, FOLDED = "pt_meta.json", "shards.jsonl", "model", "vectors", "folded"
+LOOKUP = "docnos.npids"  # in the folder of each matrix, for pyterrier_dr
 MERGING = "merging"  # an empty file: what is there is an unfinished merge, which is started over
 VERSION = 2
 MAX_VIEWS = 8  # one bit each of a byte
 
-# one record per document: where its pieces end, and the smallest and the largest level of its activations
+# one record per document: where its pieces end, and its smallest and its largest activation
 DOCUMENT = np.dtype([("docno_end", "<i8"), ("ids_end", "<i8"), ("pairs_end", "<i8"), ("low", "<f4"), ("high", "<f4")])
 # one record per feature in each shard: ends within the shard's postings, and statistics of its activations
 FEATURE = np.dtype([("gaps_end", "<u4"), ("entries_end", "<u4"), ("sum", "<f8"), ("max", "<f4")])
@@ -33,7 +34,7 @@ MATRIX = {"float32": "vecs.f4", "float16": "vecs.f2"}  # file of each folder's v
 FILES = {
     "docnos.u1": "u1",  # UTF-8, one after the other
     "documents.bin": DOCUMENT,
-    "ids.u1": "u1",  # each document's features, ascending, as gaps (see codes.py)
+    "ids.u1": "u1",  # each document's features, ascending, as gaps (see packing.py)
     "views.u1": "u1",  # beside each gap: bit v is set where the feature is active in view v
     "coefficients.f2": "<f2",  # one for each set bit, relative to the document's largest activation
     "activations.u1": "u1",  # one for each set bit, 256 levels from the document's smallest to its largest
@@ -43,10 +44,54 @@ FILES = {
 }
 
 
-def data_files(dtype: str) -> dict:
-    """All data files of an index of this dtype, name to type; rows of the two matrices are vectors."""
-    name = MATRIX[dtype]
-    return {f"{VECTORS}/{name}": f"<{name[-2:]}", f"{FOLDED}/{name}": f"<{name[-2:]}", **FILES}
+def matrix_file(folder: str, dtype: str) -> str:
+    """The name of the file of the vectors in ``VECTORS`` or ``FOLDED``."""
+    return f"{folder}/{MATRIX[dtype]}"
+
+
+def data_files(dtype: str) -> dict[str, Any]:
+    """All data files of an index of this dtype, name to NumPy type; rows of the two matrices are vectors."""
+    return {**{matrix_file(folder, dtype): f"<{MATRIX[dtype][-2:]}" for folder in (VECTORS, FOLDED)}, **FILES}
+
+
+class HalfVectors:
+    """A float16 matrix that is float32 to its readers: what is indexed, and nothing else, is widened.
+
+    Slices and selections of rows are new float32 arrays; ``np.asarray`` widens everything. Nothing is lost: every
+    float16 number is a float32 number. torch widens 20 times as fast as numpy's ``astype``, which would cost a retriever
+    more than its dot products.
+
+    Args:
+        stored: float16 ``[n, m]``, writable as far as torch can see (a memory map in mode ``"c"``).
+
+    Example::
+
+        >>> HalfVectors(np.eye(2, dtype=np.float16))[:1].dtype
+        dtype('float32')
+    """
+
+    dtype, ndim = np.dtype(np.float32), 2
+
+    def __init__(self, stored: np.ndarray):
+        self.stored = stored
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stored.shape
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        stored = self.stored[rows]
+        if min(stored.strides, default=0) < 0:  # torch has no negative strides
+            stored = stored.copy()
+        return torch.from_numpy(np.asarray(stored, order="C")).float().numpy()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy is False:
+            raise ValueError("HalfVectors are float16 on disk: an array of them is always a copy")
+        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
 
 
 @dataclass(frozen=True)
@@ -64,7 +109,11 @@ class Block:
 
 
 class Layout:
-    """The folder as its first ``shards`` shards, or all finished ones: data files as read-only memory maps.
+    """An index's folder, read: its data files as memory maps that nothing writes to.
+
+    Args:
+        path: the folder.
+        shards: only so many of the finished shards; None for all.
 
     Raises:
         ValueError: ``shards.jsonl`` is damaged, or a file is shorter than it says.
@@ -72,32 +121,43 @@ class Layout:
 
     def __init__(self, path: Path, shards: int | None = None):
         self.path = path
-        self.settings, self.shards = read_shards(path, shards)
-        self.dtype = self.settings["dtype"] if self.settings else "float32"
+        lines = (path / SHARDS).read_bytes().split(b"\n")[:-1]  # a last line that was cut off does not count
+        if shards is not None and len(lines) < shards + 1:
+            raise ValueError(f"{path / SHARDS} is damaged: expected {shards} shards, found {max(0, len(lines) - 1)}")
+        try:
+            found = [json.loads(line) for line in (lines if shards is None else lines[: shards + 1])]
+        except ValueError as error:
+            raise ValueError(f"{path / SHARDS} is damaged: {error}") from None
+        self.settings: dict[str, Any] = found[0] if found else {}
+        self.shards: list[dict[str, Any]] = found[1:]
+        self.dtype: str = self.settings["dtype"] if self.settings else "float32"
         self.files = data_files(self.dtype)
-        self.ends = self.shards[-1]["ends"] if self.shards else dict.fromkeys(self.files, 0)
+        self.ends: dict[str, int] = self.shards[-1]["ends"] if self.shards else dict.fromkeys(self.files, 0)
         self.starts = np.cumsum([0] + [s["documents"] for s in self.shards])
         self._maps: dict[str, np.ndarray] = {}
         for name, end in self.ends.items():
-            found = (path / name).stat().st_size if (path / name).exists() else 0
-            if found < end:
-                raise ValueError(f"{path / name} is damaged: expected {end} bytes, found {found}")
+            size = (path / name).stat().st_size if (path / name).exists() else 0
+            if size < end:
+                raise ValueError(f"{path / name} is damaged: expected {end} bytes, found {size}")
 
     def __len__(self) -> int:
         return int(self.starts[-1])
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """The file as an array; ``vectors/vecs.f4`` and ``folded/vecs.f4`` as float32 ``[n, m]``, however they are stored."""
+        """A data file as an array ``[…]`` of its type, or ``[n, m]`` for the two matrices."""
         if name not in self._maps:
-            if name not in self.files and name.endswith(MATRIX["float32"]):
-                return HalfVectors(self[name.replace(MATRIX["float32"], MATRIX[self.dtype])])
             dtype = np.dtype(self.files[name])
             shape = (-1, self.settings["dim"]) if name.endswith(MATRIX[self.dtype]) else (-1,)
             count = self.ends[name] // dtype.itemsize
-            mode = "c" if name.endswith(MATRIX["float16"]) else "r"  # torch widens what it could write; nothing ever is
+            mode: Any = "c" if name.endswith(MATRIX["float16"]) else "r"  # torch widens what it could write; nothing ever is
             data = np.memmap(self.path / name, dtype, mode, shape=(count,)) if count else np.empty(0, dtype)
             self._maps[name] = data.view(np.ndarray).reshape(shape)  # plain arrays index faster, and keep the map alive
         return self._maps[name]
+
+    def vectors(self, folder: str) -> np.ndarray | HalfVectors:
+        """The original (``VECTORS``) or the folded vectors (``FOLDED``): float32 ``[n, m]``, however they are stored."""
+        stored = self[matrix_file(folder, self.dtype)]
+        return HalfVectors(stored) if self.dtype == "float16" else stored
 
     def bounds(self, field: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the pieces of these documents start and end, int64 ``[n]`` each."""
@@ -112,7 +172,7 @@ class Layout:
 
     def block(self, start: int, stop: int) -> Block:
         """Documents ``start … stop-1`` as they are stored."""
-        vectors, folded = (self[f"{folder}/{MATRIX[self.dtype]}"][start:stop] for folder in (VECTORS, FOLDED))
+        vectors, folded = (self[matrix_file(folder, self.dtype)][start:stop] for folder in (VECTORS, FOLDED))
         rows = np.arange(start, stop)
         return Block(self.docnos(rows), vectors, folded, self.codes(rows))
 
@@ -140,18 +200,6 @@ class Layout:
             begins = shard["ends"]
 
 
-def read_shards(path: Path, shards: int | None = None) -> tuple[dict, list[dict]]:
-    """The settings and the first ``shards`` (or all) finished shards; a last line that was cut off does not count."""
-    lines = (path / SHARDS).read_bytes().split(b"\n")[:-1]
-    if shards is not None and len(lines) < shards + 1:
-        raise ValueError(f"{path / SHARDS} is damaged: expected {shards} shards, found {max(0, len(lines) - 1)}")
-    try:
-        found = [json.loads(line) for line in (lines if shards is None else lines[: shards + 1])]
-    except ValueError as error:
-        raise ValueError(f"{path / SHARDS} is damaged: {error}") from None
-    return (found[0] if found else {}), found[1:]
-
-
 def sha256(path: Path, start: int = 0, stop: int | None = None) -> str:
     """Of a file, or of its bytes ``start … stop-1``."""
     digest = hashlib.sha256()
@@ -162,14 +210,3 @@ def sha256(path: Path, start: int = 0, stop: int | None = None) -> str:
             digest.update(data)
             left -= len(data)
     return digest.hexdigest()
-
-
-def write_json(path: Path, content: dict) -> None:
-    """All or nothing: written beside its place, flushed to the disk, and renamed."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

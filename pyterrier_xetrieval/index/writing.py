@@ -6,36 +6,26 @@ import hashlib
 import json
 import os
 import shutil
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .docnos import write_lookup
+from ..model import Xetrieval
+from ..store.files import remove_unfinished, replacing
+from ..store.locks import locked
+from .docnos import docno_blocks
+from .npids_file import write_lookup
 from .packing import decode_levels, encode_gaps
-from .storage import (  # fmt: skip
-    DOCUMENT,
-    FEATURE,
-    FOLDED,
-    MATRIX,
-    MERGING,
-    META,
-    MODEL,
-    SHARDS,
-    VECTORS,
-    Block,
-    Layout,
-    data_files,
-    read_shards,
-    sha256,
-    write_json,
-)
+from .storage import DOCUMENT, FEATURE, FOLDED, LOOKUP, MERGING, META, MODEL, SHARDS, VECTORS, Block, Layout, matrix_file, sha256
 
 
 class ShardWriter:
     """Appends documents to the files of an index, from behind the last finished shard on.
 
-    A context manager: holds a lock on ``shards.jsonl`` (which ends with the process, however that ends), and drops
+    A context manager: holds the lock of ``shards.jsonl`` (which ends with the process, however that ends), and drops
     what a run that was cut off left behind the last finished shard.
 
     Args:
@@ -49,75 +39,67 @@ class ShardWriter:
         ValueError: the shards at ``path`` were made with other settings.
     """
 
-    def __init__(self, path: Path, settings: dict, model, *, finished: int | None = None):
+    def __init__(self, path: Path, settings: dict[str, Any], model: Xetrieval, *, finished: int | None = None):
         if path.exists() and not path.is_dir():
             raise FileExistsError(f"XetrievalIndexer expects a folder or nothing at {path}, found a file")
-        if path.is_dir() and not (path / SHARDS).exists() and any(found.name != MERGING for found in path.iterdir()):
+        others = (f for f in path.glob("[!.]*") if f.name != MERGING) if not (path / SHARDS).exists() else ()
+        if any(others):
             raise FileExistsError(f"XetrievalIndexer expects an index or an empty folder at {path}, found other files")
-        import fcntl  # not on Windows, where an index can be read all the same
-
         path.mkdir(parents=True, exist_ok=True)
         self.path, self.settings = path, settings
-        self._types, self._matrix = data_files(settings["dtype"]), MATRIX[settings["dtype"]]
-        self._log = open(path / SHARDS, "ab")
-        try:
-            fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._log.close()
-            raise FileExistsError(f"another XetrievalIndexer is writing to {path}") from None
-        except OSError:  # a file system without locks
-            pass
-        self._files = {}
-        try:
-            self._resume(model, finished)
-        except BaseException:
-            self.__exit__()
-            raise
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(path / SHARDS))
+            except RuntimeError:
+                raise FileExistsError(f"another XetrievalIndexer is writing to {path}") from None
+            self._log = stack.enter_context(open(path / SHARDS, "ab"))
+            layout = self._resumed(finished)
+            for folder in (path, path / VECTORS, path / FOLDED):
+                folder.mkdir(exist_ok=True)
+                remove_unfinished(folder)
+            if not (path / MODEL).exists():
+                model.save(path / MODEL, dtype=model.stored_dtype)
+            self.documents, self.shards, self.ends = len(layout), len(layout.shards), dict(layout.ends)
+            self._types, self._files = layout.files, {name: open(path / name, "ab") for name in layout.files}
+            stack.callback(self._close)
+            for name, file in self._files.items():
+                file.truncate(self.ends[name])
+            self._begin()
+            self._open = stack.pop_all()
 
-    def _resume(self, model, finished):
-        written = (self.path / SHARDS).read_bytes()
-        known, shards = ({}, []) if finished == 0 or b"\n" not in written else read_shards(self.path, finished)
-        if known != self.settings and not shards:  # a run that finished nothing binds nobody
-            known = {}
-        if known and known != self.settings:
-            differs = {k: (known.get(k), v) for k, v in self.settings.items() if known.get(k) != v}
+    def _resumed(self, finished: int | None) -> Layout:
+        """What is kept of an earlier run, whose last line may be torn."""
+        found = None if finished == 0 else Layout(self.path, finished)
+        if found is None or (not found.shards and found.settings != self.settings):  # a run that finished nothing binds nobody
+            self._log.truncate(0)
+            shutil.rmtree(self.path / MODEL, ignore_errors=True)
+            self._record(self.settings)
+            return Layout(self.path)
+        if found.settings != self.settings:
+            differs = {k: (found.settings.get(k), v) for k, v in self.settings.items() if found.settings.get(k) != v}
             raise ValueError(
                 f"XetrievalIndexer expects the settings of the index at {self.path}; (there, asked for) differ: {differs}; "
                 "resume=False starts over"
             )
-        keep = written.split(b"\n")[: len(shards) + 1] if known else []
-        self._log.truncate(sum(len(line) + 1 for line in keep))
-        # a copy of the model that was cut off, or that of a run that is dropped
-        for folder in [*self.path.glob(f".{MODEL}.*"), *(self.path.glob(MODEL) if not known else ())]:
-            shutil.rmtree(folder)
-        if not known:
-            self._record(self.settings)
-        if not (self.path / MODEL).exists():
-            model.save(self.path / MODEL, dtype=model.stored_dtype)
-        for folder in (VECTORS, FOLDED):
-            (self.path / folder).mkdir(exist_ok=True)
-        self.shards = len(shards)
-        self.documents = sum(s["documents"] for s in shards)
-        self.ends = dict(shards[-1]["ends"]) if shards else dict.fromkeys(self._types, 0)
-        for name, end in self.ends.items():
-            file = self._files[name] = open(self.path / name, "ab")
-            if file.tell() < end:
-                raise ValueError(f"{self.path / name} is damaged: expected {end} bytes, found {file.tell()}")
-            file.truncate(end)
-        self._begin()
+        lines = (self.path / SHARDS).read_bytes().split(b"\n")[: len(found.shards) + 1]
+        self._log.truncate(sum(len(line) + 1 for line in lines))
+        return found
 
-    def _begin(self):
+    def _begin(self) -> None:
         self._hashes = {name: hashlib.sha256() for name in self._types}
-        self._entries, self.pending = [], 0
+        self._entries: list[tuple[np.ndarray, ...]] = []
+        self.pending = 0
 
     def __enter__(self) -> ShardWriter:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def _close(self) -> None:
         for file in self._files.values():
             with suppress(OSError):  # what could not be written is behind the last finished shard
                 file.close()
-        self._log.close()
 
     @property
     def room(self) -> int:
@@ -126,9 +108,8 @@ class ShardWriter:
 
     def append(self, block: Block) -> None:
         """Adds at most ``room`` documents; a full shard is finished."""
-        n, codes = len(block.docnos), block.codes
-        names = [d.encode() for d in block.docnos]
-        records = np.empty(n, DOCUMENT)
+        codes, names = block.codes, [d.encode() for d in block.docnos]
+        records = np.empty(len(names), DOCUMENT)
         for field, name, counts in (
             ("docno_end", "docnos.u1", list(map(len, names))),
             ("ids_end", "ids.u1", codes.ids_counts),
@@ -139,16 +120,18 @@ class ShardWriter:
         document, feature, levels = codes.strongest()
         activations = decode_levels(levels, codes.low[document], codes.high[document])
         self._entries.append((feature.astype(np.int32), (document + self.pending).astype(np.int32), levels, activations))
-        for folder, matrix in ((VECTORS, block.vectors), (FOLDED, block.folded)):
-            name = f"{folder}/{self._matrix}"
-            self._write(name, matrix.astype(self._types[name], copy=False))
-        self._write("docnos.u1", np.frombuffer(b"".join(names), np.uint8))
-        self._write("documents.bin", records)
-        self._write("ids.u1", codes.ids)
-        self._write("views.u1", codes.views)
-        self._write("coefficients.f2", codes.coefficients.astype("<f2", copy=False))
-        self._write("activations.u1", codes.activations)
-        self.pending += n
+        for name, array in {
+            matrix_file(VECTORS, self.settings["dtype"]): block.vectors,
+            matrix_file(FOLDED, self.settings["dtype"]): block.folded,
+            "docnos.u1": np.frombuffer(b"".join(names), np.uint8),
+            "documents.bin": records,
+            "ids.u1": codes.ids,
+            "views.u1": codes.views,
+            "coefficients.f2": codes.coefficients,
+            "activations.u1": codes.activations,
+        }.items():
+            self._write(name, array)
+        self.pending += len(names)
         if not self.room:
             self.commit()
 
@@ -157,15 +140,14 @@ class ShardWriter:
         if not self.pending:
             return
         feature, document, levels, activations = map(np.concatenate, zip(*self._entries))
-        dict_size = self.settings["dict_size"]
         order = np.argsort(feature, kind="stable")  # documents came in order
         feature, document, levels = feature[order], document[order], levels[order]
         gaps, at = encode_gaps(document, np.diff(feature, prepend=-1) > 0)
-        records = np.zeros(dict_size, FEATURE)
-        records["entries_end"] = np.cumsum(np.bincount(feature, minlength=dict_size))
-        bytes_each = np.bincount(feature, np.diff(at, prepend=-1), minlength=dict_size)
-        records["gaps_end"] = np.cumsum(bytes_each)
-        records["sum"] = np.bincount(feature, activations[order], minlength=dict_size)
+        count = partial(np.bincount, feature, minlength=self.settings["dict_size"])
+        records = np.zeros(self.settings["dict_size"], FEATURE)
+        records["entries_end"] = np.cumsum(count())
+        records["gaps_end"] = np.cumsum(count(np.diff(at, prepend=-1)))
+        records["sum"] = count(activations[order])
         np.maximum.at(records["max"], feature, activations[order])
         self._write("postings_gaps.u1", gaps)
         self._write("postings_activations.u1", levels)
@@ -179,35 +161,42 @@ class ShardWriter:
         self.documents += self.pending
         self._begin()
 
-    def finish(self, meta: dict) -> None:
+    def finish(self, meta: dict[str, Any]) -> None:
         """Finishes the last shard and makes the index loadable: docno lookups, and ``pt_meta.json`` as the last step."""
         self.commit()
+        folders = [self.path / VECTORS, self.path / FOLDED]
         before = json.loads((self.path / META).read_text())["documents"] if (self.path / META).exists() else None
-        first, second = self.path / VECTORS, self.path / FOLDED
         if before != self.documents:
-            for folder in (first, second):  # search structures that pyterrier_dr built over fewer documents
-                for derived in folder.iterdir():
-                    if derived.name not in (self._matrix, "docnos.npids", META):
-                        shutil.rmtree(derived) if derived.is_dir() else derived.unlink()
-        write_lookup(Layout(self.path), first / "docnos.npids")
-        shutil.copyfile(first / "docnos.npids", second / ".docnos.npids.tmp")
-        os.replace(second / ".docnos.npids.tmp", second / "docnos.npids")
-        flex = {"type": "dense_index", "format": "flex", "package_hint": "pyterrier_dr", "vec_size": self.settings["dim"]}
-        for folder in (first, second):
-            if self.settings["dtype"] == "float32":  # a FlexIndex of its own knows no other
-                write_json(folder / META, {**flex, "doc_count": self.documents})
+            own = {Path(name).name for name in self._types} | {LOOKUP, META}
+            for derived in (f for folder in folders for f in folder.iterdir() if f.name not in own):
+                # a search structure that pyterrier_dr built over fewer documents
+                shutil.rmtree(derived) if derived.is_dir() else derived.unlink()
+        write_lookup(folders[0] / LOOKUP, self.documents, partial(docno_blocks, Layout(self.path)))
+        with open(folders[0] / LOOKUP, "rb") as made, replacing(folders[1] / LOOKUP, "wb") as file:
+            shutil.copyfileobj(made, file)
+        if self.settings["dtype"] == "float32":  # a FlexIndex of pyterrier_dr's own knows no other
+            flex = {"type": "dense_index", "format": "flex", "package_hint": "pyterrier_dr", "vec_size": self.settings["dim"]}
+            for folder in folders:
+                _write_json(folder / META, {**flex, "doc_count": self.documents})
         lines = (self.path / SHARDS).stat().st_size
-        sums = {SHARDS: sha256(self.path / SHARDS, 0, lines), "docnos.npids": sha256(first / "docnos.npids")}
+        sums = {SHARDS: sha256(self.path / SHARDS, 0, lines), LOOKUP: sha256(folders[0] / LOOKUP)}
         counts = {"documents": self.documents, "shards": self.shards, "shards_bytes": lines, "sha256": sums}
-        write_json(self.path / META, {**meta, **self.settings, **counts})
+        _write_json(self.path / META, {**meta, **self.settings, **counts})
 
-    def _record(self, line: dict) -> None:
+    def _record(self, line: dict[str, Any]) -> None:
         self._log.write(json.dumps(line).encode() + b"\n")
         self._log.flush()
         os.fsync(self._log.fileno())
 
     def _write(self, name: str, array: np.ndarray) -> None:
-        data = np.ascontiguousarray(array).view(np.uint8).reshape(-1).data
+        array = np.ascontiguousarray(array, dtype=self._types[name])
+        data = array.view(np.uint8).reshape(-1).data
         self._files[name].write(data)
         self._hashes[name].update(data)
         self.ends[name] += len(data)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with replacing(path) as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")

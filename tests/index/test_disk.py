@@ -10,20 +10,9 @@ import pandas as pd
 import pytest
 
 from pyterrier_xetrieval import XetrievalIndex
-from pyterrier_xetrieval.index import merging as merge
-from tests.helpers.builders import make_model
+from pyterrier_xetrieval.index import merge
 from tests.helpers.children import OPTIONS, in_child
 from tests.helpers.index import content, corpus, topics
-
-
-@pytest.fixture(scope="module")
-def model():
-    return make_model()
-
-
-@pytest.fixture(scope="module")
-def whole(model, tmp_path_factory):
-    return model.indexer(tmp_path_factory.mktemp("whole") / "index", **OPTIONS).index(corpus())
 
 
 def test_a_flipped_bit_anywhere_in_the_facts(whole, tmp_path):

@@ -9,21 +9,10 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_xetrieval import XetrievalIndex
-from pyterrier_xetrieval.index import merging as merge
+from pyterrier_xetrieval.index import merge
 from tests.helpers.builders import make_model, random_sae
 from tests.helpers.children import OPTIONS, in_child
 from tests.helpers.index import assert_same, content, corpus, topics
-
-
-@pytest.fixture(scope="module")
-def model():
-    return make_model()
-
-
-@pytest.fixture(scope="module")
-def whole(model, tmp_path_factory):
-    """One pass over the corpus: what every other way has to end in."""
-    return model.indexer(tmp_path_factory.mktemp("whole") / "index", **OPTIONS).index(corpus())
 
 
 def killed_at(step: int):
@@ -56,7 +45,7 @@ def test_killed_at_any_step_it_goes_on_to_the_same_bytes(model, whole, tmp_path)
         with pytest.raises(FileNotFoundError, match="no finished XetrievalIndex"):
             XetrievalIndex(tmp_path / str(step))
         index = model.indexer(tmp_path / str(step), **OPTIONS).index(corpus())
-        assert content(index.path) == content(whole.path)
+        assert content(index.path) == content(whole.path) and not list(index.path.rglob(".*"))
     assert step > 42  # three shards, lookups, metadata
 
 
@@ -82,7 +71,7 @@ def test_killed_while_adding_it_stays_what_it_was(model, tmp_path):
         assert len(found) == 40
         with pytest.raises(ValueError, match="'d30'"):
             index.explainer()(found.assign(docno="d30"))
-        assert content(index.indexer(batch_size=4).index(corpus()[20:]).path) == expected
+        assert content(index.indexer(batch_size=4).index(corpus()[20:]).path) == expected and not list(path.rglob(".*"))
     assert step > 28
 
 
@@ -188,6 +177,23 @@ def test_an_addition_that_was_cut_off_can_be_dropped(model, tmp_path):
     index = index.indexer(resume=False).index(corpus()[30:])
     index.verify()
     assert index.docids(["d9", "d30"]).tolist() == [9, 10] and len(index) == 20
+
+
+def test_what_a_killed_run_left_blocks_nobody(model, whole, tmp_path):
+    """It was killed before it wrote anything, or as it copied the model or finished."""
+    for name in (
+        ".shards.jsonl.lock",
+        ".model.1.unfinished/sae",
+        ".pt_meta.json.1.unfinished",
+        "vectors/.docnos.npids.1.unfinished",
+    ):
+        left = tmp_path / name.split("/")[0] / "index" / name
+        left.parent.mkdir(parents=True)
+        left.touch()
+        if name.startswith("vectors"):
+            (left.parents[1] / "shards.jsonl").touch()
+        index = model.indexer(tmp_path / name.split("/")[0] / "index", **OPTIONS).index(corpus())
+        assert content(index.path) == content(whole.path) and not list(index.path.rglob(".*"))
 
 
 def test_two_writers(model, tmp_path):

@@ -9,8 +9,8 @@ import torch
 
 from pyterrier_xetrieval import XetrievalIndex
 from pyterrier_xetrieval.core.views import fold_views
-from pyterrier_xetrieval.index import merging as merge
-from tests.helpers.builders import make_model, unit
+from pyterrier_xetrieval.index import merge
+from tests.helpers.builders import unit
 from tests.helpers.index import DIM, content, corpus, topics
 
 OPTIONS = {"shard_size": 15, "batch_size": 4}
@@ -18,11 +18,6 @@ OPTIONS = {"shard_size": 15, "batch_size": 4}
 
 def rounded(x) -> np.ndarray:
     return np.asarray(x).astype(np.float16).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def model():
-    return make_model()
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +78,7 @@ def test_every_stage_hands_out_float32(index):
     np.testing.assert_allclose(vectors @ expected[0], expected @ expected[0], rtol=1e-6)
     with pytest.raises(ValueError, match="a copy"):
         np.asarray(vectors, copy=False)
-    assert index.explainer(aspects=())(results).explanation[0].score == pytest.approx(
+    assert index.with_views(()).explainer()(results).explanation[0].score == pytest.approx(
         float(results.query_vec[0] @ expected[order[0]]), abs=1e-6
     )
 
@@ -182,7 +177,7 @@ def test_what_it_cannot_hold(model, tmp_path):
     with pytest.raises(ValueError, match=r"up to 65504.* found 70000.* in doc_vec of document 'large'"):
         model.indexer(tmp_path / "i", dtype="float16").index(large)
     near = [{"docno": "near", "doc_vec": np.full(DIM, 65504, np.float32)}]
-    heavy = model.indexer(tmp_path / "j", dtype="float16", weights=[9e4, 0, 0])
+    heavy = model.with_views(weights=[9e4, 0, 0]).indexer(tmp_path / "j", dtype="float16")
     with pytest.raises(ValueError, match="in the folded vector of document 'near'"):
         heavy.index(near)
     assert len(model.indexer(tmp_path / "k", dtype="float16").index(corpus(1)).retriever()(topics(1))) == 1

@@ -24,10 +24,11 @@ def index(model, tmp_path):
     "weights, refit, aspects", [(None, True, None), ([0.5, 2.0, -1.0], False, None), (None, True, ["qa"]), (None, True, [])]
 )
 def test_equal_to_the_stages_without_an_index(model, tmp_path, weights, refit, aspects):
-    index = model.indexer(tmp_path / "i", shard_size=15, weights=weights, refit=refit, aspects=aspects).index(corpus())
+    model = model.with_views(aspects, weights)
+    index = model.indexer(tmp_path / "i", shard_size=15, refit=refit).index(corpus())
     found = (index.retriever(num_results=10) >> index.explainer())(topics())
-    views = index.vec_loader() >> model.internalizer(aspects=aspects) >> model.scorer(aspects=aspects, weights=weights)
-    explain = model.explainer(aspects=aspects, weights=weights, refit=refit)
+    views = index.vec_loader() >> model.internalizer() >> model.scorer()
+    explain = model.explainer(refit=refit)
     everything = topics().merge(pd.DataFrame({"docno": [d["docno"] for d in corpus()]}), how="cross")
     expected = ((views >> explain)(everything.assign(score=0.0, rank=0))).query("rank < 10").sort_values(["qid", "rank"])
     assert found.docno.tolist() == expected.docno.tolist()
@@ -36,7 +37,7 @@ def test_equal_to_the_stages_without_an_index(model, tmp_path, weights, refit, a
 
 
 def test_the_weights_of_the_model(model, tmp_path):
-    model.meta["weights"] = {"summary": 0.5, "purpose": 0.25, "qa": 2.0}
+    model = model.with_views(weights={"summary": 0.5, "purpose": 0.25, "qa": 2.0})
     index = model.indexer(tmp_path / "i").index(corpus())
     assert index.settings["weights"] == [0.5, 0.25, 2.0]
     found = (index.retriever(num_results=10) >> index.explainer())(topics())
@@ -45,8 +46,8 @@ def test_the_weights_of_the_model(model, tmp_path):
 
 def test_the_plain_score_and_a_threshold(index, model):
     results = index.retriever(num_results=10)(topics())
-    found = index.explainer(aspects=(), threshold=0.3)(results)
-    expected = (index.vec_loader() >> model.explainer(aspects=(), threshold=0.3))(results)
+    found = index.with_views(()).explainer(threshold=0.3)(results)
+    expected = (index.vec_loader() >> model.explainer(threshold=0.3))(results)  # the frame has no views
     assert any(len(e) for e in found.explanation)
     assert_same(found.explanation, expected.explanation)
 
@@ -129,8 +130,8 @@ def test_stages_behave(index):
     assert explain(foreign).explanation[1].score == pytest.approx(explain(results).explanation[1].score)
     with pytest.raises(ValueError, match="'nobody'"):
         explain(results.assign(docno="nobody"))
-    with pytest.raises(ValueError, match="IndexExplainer expects aspects"):
-        index.explainer(aspects=["qa"])
+    with pytest.raises(ValueError, match="index the corpus again with model.with_views"):
+        index.with_views(["qa"])
     with pytest.raises(ValueError, match="16-dimensional"):
         index.retriever()(topics(dim=4))
     with pytest.raises(ValueError, match="NaN"):
@@ -154,6 +155,10 @@ def test_features_counted_in_explanations(index, model):
     assert index.feature_retriever(counts) == index.feature_retriever({int(j): int(n) for j, n in counts.items()})
     assert model.intervention(features=counts) == model.intervention(features=counts.index.tolist())
     assert model.intervention(features=pd.Series([1, 2])) == model.intervention(features=[1, 2])
+    by_words = index.feature_retriever({"word3": 2.0, 7: 1})
+    assert by_words == index.feature_retriever({3: 2.0, 7: 1.0}) and index.feature_retriever("word3") == index.feature_retriever(
+        [3]
+    )
     with pytest.raises(ValueError, match="documents_of expects num_results"):
         index.documents_of(3, num_results=-5)
 

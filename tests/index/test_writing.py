@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pyterrier_xetrieval import SparseAutoencoder, Xetrieval, XetrievalIndex
-from pyterrier_xetrieval.index import merging as merge
+from pyterrier_xetrieval.index import merge
 from pyterrier_xetrieval.index.packing import decode_gaps, encode_gaps
 from tests.helpers.builders import make_model, random_sae, unit
 from tests.helpers.index import DIM, assert_same, content, corpus, topics
@@ -51,8 +51,8 @@ def test_large_vectors_do_not_overflow(tmp_path):
     model = make_model()
     documents = [{**d, "doc_vec": 1e6 * d["doc_vec"]} for d in corpus(5)]
     index = model.indexer(tmp_path / "i").index(documents)
-    found = index.explainer(aspects=())(index.retriever(num_results=5)(topics(3)))
-    assert_same(found.explanation, (index.vec_loader() >> model.explainer(aspects=()))(found).explanation, tolerance=1e3)
+    found = index.with_views(()).explainer()(index.retriever(num_results=5)(topics(3)))
+    assert_same(found.explanation, (index.vec_loader() >> model.explainer())(found).explanation, tolerance=1e3)
     assert max(abs(e.contributions).max(initial=0) for e in found.explanation) > 65_504  # the largest float16
 
 
@@ -168,7 +168,7 @@ def test_a_run_that_finished_nothing_binds_nobody(model, tmp_path):
     twice = [corpus(2)[0], corpus(2)[0]]
     with pytest.raises(ValueError, match="each docno once"):
         model.indexer(tmp_path / "i").index(twice)
-    assert len(model.indexer(tmp_path / "i", weights=1).index(corpus(3))) == 3
+    assert len(model.with_views(weights=2).indexer(tmp_path / "i").index(corpus(3))) == 3
     with pytest.raises(FileExistsError):
         model.indexer(tmp_path / "i").index(corpus(3))
 
