@@ -126,7 +126,7 @@ def reading(label: str, words: Sequence[str]) -> str:
 
 
 def supports(label: str, words: Sequence[str]) -> bool:
-    """Whether the words that carry a feature say what its label says: they share the beginning of a content word.
+    """Whether the words that carry a feature say what its label says: one of them is, or begins as, a content word of the label.
 
     A label about how words are written is never supported: the words are written so, but that is no reason.
 
@@ -138,10 +138,8 @@ def supports(label: str, words: Sequence[str]) -> bool:
     said = reading(label, words)
     if said.startswith("spelling: "):
         return False
-    beginnings = [
-        {token[:5] for token in _tokens(text) if len(token) > 2 and token not in FUNCTION_WORDS} for text in (said, *words)
-    ]
-    return not beginnings[0].isdisjoint(set().union(*beginnings[1:]))
+    asked = {token for word in words for token in _tokens(word) if token not in FUNCTION_WORDS}
+    return any(_alike(token, asked) for token in _tokens(said) if token not in FUNCTION_WORDS)
 
 
 def _supported(label: str, asked: set[str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from pyterrier_xetrieval import FeatureLabels
 from pyterrier_xetrieval.core.confidence import Confidence
-from pyterrier_xetrieval.feature_names import reading
+from pyterrier_xetrieval.feature_names import reading, supports
 from pyterrier_xetrieval.labels import feature_ids
 
 
@@ -129,6 +129,19 @@ def test_confidence_needs_a_measured_label_and_a_known_maximum():
     labels = FeatureLabels(table(**columns), 6, Confidence(intercept=-2, activation=3, clarity=1, detection=4))
     features, activations = np.array([4, 1, 0]), np.array([1.0, 1.0, 1.0])
     expected = [float(labels.confidence(0.5, 0.5, 2, 0.9)), float(labels.confidence(0.25, 0.25, 1, 0.5)), 0.0]
-    np.testing.assert_allclose(labels.confidence_of(features, activations, activations), expected, atol=1e-9)
-    np.testing.assert_allclose(labels.only([4]).confidence_of(features[:1], activations[:1], activations[:1]), expected[:1])
-    assert np.isnan(FeatureLabels(table(), 6).confidence_of(features, activations, activations)).all()
+    np.testing.assert_allclose(labels.confidence_of(features, activations, activations, activations), expected, atol=1e-9)
+    one = features[:1], activations[:1], activations[:1], activations[:1]
+    np.testing.assert_allclose(labels.only([4]).confidence_of(*one), expected[:1])
+    assert np.isnan(FeatureLabels(table(), 6).confidence_of(features, activations, activations, activations)).all()
+
+
+def test_words_that_say_what_the_label_says_make_it_more_certain():
+    labels = FeatureLabels(table(max_activation=1.0), 6, Confidence(intercept=0, activation=1, clarity=0, detection=0, support=2))
+    one = np.array([4]), np.array([0.5]), np.array([0.5]), np.array([0.1])
+    said, unknown, unsaid = (float(labels.confidence_of(*one, words)[0]) for words in ([["sort a list"]], None, [["rivers"]]))
+    assert said > unknown > unsaid
+    assert (
+        supports("sorting, order", ["sort"])
+        and not supports("words beginning with so-", ["sort"])
+        and not supports("of the", ["the"])
+    )

@@ -53,7 +53,7 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     click.echo(f"\n{query}\n")
     for row, after in zip(results.itertuples(), erased.itertuples()):
         click.echo(
-            f"{row.rank + 1}. {row.explanation}\n"
+            f"{row.rank + 1}. {row.docno}: {row.explanation.sentence()}\n   {row.explanation}\n"
             f"  without these {len(row.explanation)} features: score {after.score:.4f} -> {after.erased_score:.4f}, "
             f"rank {after.rank + 1} -> {after.erased_rank + 1} of {documents}\n"
             f"  without as many of its other features: score {after.control_score:.4f}, rank {after.control_rank + 1}\n"
@@ -68,13 +68,12 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
         "versions": f"pyterrier_xetrieval {__version__}, pyterrier {pt.__version__}",
         "repeat with": f"pyterrier-xetrieval demo --query {shlex.quote(query)} --top {top}",
     }
-    examples = job.examples({j for e in results["explanation"] for j in e.features[: e.top].tolist()})
+    examples = job.examples({row.feature for e in results["explanation"] for row in e.rows[: e.top]})
     render_report(
         report,
         query=query,
         results=results,
         erased=erased,
-        weights=model.weights,
         examples=examples,
         documents=documents,
         experiment=experiment,

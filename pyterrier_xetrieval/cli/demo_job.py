@@ -97,11 +97,11 @@ class Demo:
         return pt.Experiment(systems, topics, qrels, [nDCG @ 10], baseline=0, correction="holm")
 
     def explain(self, query: str, *, top: int) -> pd.DataFrame:
-        """The first ``top`` results of multi-view retrieval, each with its explanation and the text of the document."""
+        """The first ``top`` results of multi-view retrieval, each with its text, its explanation and the words behind it."""
         model = self.model
         retrieve = self.encoder >> self.folded.np_retriever(num_results=DEPTH) % top
         explain = VectorLoader(self.original) >> model.internalizer() >> model.scorer() >> model.explainer()
-        return (retrieve >> explain >> self.dataset.text_loader()).search(query)
+        return (retrieve >> explain >> self.dataset.text_loader() >> model.evidence(self.encoder)).search(query)
 
     def erase(self, explained: pd.DataFrame) -> pd.DataFrame:
         """What happens to each result when features are taken out of all views of that document alone.

@@ -1,13 +1,31 @@
-"""The jobs over a whole corpus on many machines, with Ray Data: indexing, encoding, samples of features, teacher texts.
+"""The jobs over a whole corpus on many machines, with Ray: indexing, samples of features, teacher texts.
 
 A corpus is cut into consecutive parts, workers do a part each, and the parts are joined to what one process would have
-made. Everything is kept on a folder that all machines share, so that any process may die and be started again.
+made. Everything is kept in a folder that all machines share, so that any process may die and be started again.
 Needs ``pip install "pyterrier-xetrieval[ray]"``.
 """
 
-from .cluster import OnWorker
-from .indexing import index_corpus
-from .samples import feature_samples
-from .teacher_texts import write_texts
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-__all__ = ["OnWorker", "feature_samples", "index_corpus", "write_texts"]
+from .._lazy import attach
+
+for _needed in ("ray", "cloudpickle", "pyarrow"):
+    if find_spec(_needed) is None:
+        raise ImportError(f"{__name__} needs Ray (no {_needed}): pip install 'pyterrier-xetrieval[ray]'", name=_needed)
+
+if TYPE_CHECKING:
+    from .indexing import index_corpus
+    from .on_worker import OnWorker
+    from .samples import feature_samples
+    from .teacher_texts import write_texts
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".indexing": ["index_corpus"],
+        ".on_worker": ["OnWorker"],
+        ".samples": ["feature_samples"],
+        ".teacher_texts": ["write_texts"],
+    },
+)

@@ -1,216 +1,182 @@
-"""Parts of a job done by Ray's workers: what is shared between them, what happens when one dies."""
+"""Parts of a job done by Ray's workers, and what happens when one dies; the one module that uses Ray."""
 
 from __future__ import annotations
 
-import logging
 import pickle
-import shutil
 import socket
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any
 
 import pyterrier as pt
 
 from ..core.checks import positive_int
-from .shared_folder import PATIENCE, TOKEN, shared_token
+from .corpus_parts import Part
+from .shared_folder import PATIENCE, TOKEN, came_true, token_of, wait_for_files
 
-RETRIES = 3  # of a part whose worker died; one that kills every worker would go round for ever in Ray Data
-TRIES = "tries"  # in a job's folder: how often each part was begun
+RETRIES = 3  # of a part whose worker died: a part that kills every worker would go round for ever
 
 
-class Job(Protocol):
-    """One kind of work on parts: pickled once, ``start`` in every worker process, then ``run`` for each part.
+class PartJob:
+    """Work on the parts of a corpus: pickled once, ``start`` in every worker process, then ``run`` for each part.
 
-    ``run`` leaves its result on the shared folder, all or nothing or so that it can go on, because a part is done again
-    when its worker dies. What it returns is small.
+    ``run`` leaves its result in a file, all or nothing or so that it can go on, because a part is done again when its
+    worker dies. What it returns is small.
     """
 
-    def start(self) -> None: ...
+    def file(self, part: Part) -> Path:
+        """The file on the shared folder that is there when a part is done."""
+        raise NotImplementedError
 
-    def run(self, part): ...
+    def is_done(self, part: Part) -> bool:
+        return self.file(part).exists()
+
+    def start(self) -> None:
+        """Loads what all parts need."""
+
+    def run(self, part: Part) -> Any:
+        raise NotImplementedError
 
 
-class Workforce(NamedTuple):
-    """Who works: at most ``number`` workers (None: as many as the cluster has room for), each with these resources.
+@dataclass(frozen=True)
+class Workers:
+    """Processes of the Ray cluster that do the parts of a job.
 
-    Ray reserves the GPUs where there are some, the CPUs otherwise; ``cpus`` is also a worker's number of threads.
+    Ray reserves the GPUs for each where there are some, the CPUs otherwise.
+
+    Args:
+        number: how many at once; None for as many as the cluster has room for.
+        cpus: of each; also its number of threads.
+        gpus: of each.
+        stage: whose job it is; named in errors.
+
+    Raises:
+        ValueError: numbers that Ray would refuse in words of its own, after the corpus was read.
     """
 
     number: int | None
     cpus: float
     gpus: float
+    stage: str
 
-    @classmethod
-    def checked(cls, number, cpus, gpus, *, stage: str) -> Workforce:
-        """ValueError for what Ray would refuse in words of its own, after the corpus was read."""
-        if number is not None:
-            positive_int(number, "workers", stage=stage)
-        if not (cpus > 0 or gpus > 0) or cpus < 0 or gpus < 0:
-            raise ValueError(f"{stage} expects num_cpus or num_gpus above 0, found {cpus} and {gpus}")
-        return cls(number, float(cpus), float(gpus))
+    def __post_init__(self) -> None:
+        if self.number is not None:
+            positive_int(self.number, "workers", stage=self.stage)
+        if not (self.cpus > 0 or self.gpus > 0) or self.cpus < 0 or self.gpus < 0:
+            raise ValueError(f"{self.stage} expects num_cpus or num_gpus above 0, found {self.cpus} and {self.gpus}")
 
+    def do(self, job: PartJob, parts: Sequence[Part], folder: Path, *, verbose: bool = False) -> list[Any]:
+        """Does the parts that are not done yet, and waits until their files are seen here.
 
-class OnWorker(pt.Transformer):
-    """A stage that is made where it works: in each worker, when it is used first.
+        Returns:
+            what ``run`` returned for each of them, as they were finished.
 
-    For encoders that belong on a GPU that the starting machine lacks, or that cannot be pickled. A job that is gone on
-    with compares the function's name and what is named in it, not variables of its surroundings.
+        Raises:
+            FileNotFoundError: a worker does not see ``folder``; a file is not seen here.
+            ValueError: a job that cannot be pickled.
+            RuntimeError: the workers of one part died too often, or Ray failed.
+            Exception: what the job raises. Parts that were finished stay finished in any case.
+        """
+        missing, answers = [part for part in parts if not job.is_done(part)], []
+        done = sum(map(len, parts)) - sum(map(len, missing))
+        with pt.tqdm(total=sum(map(len, parts)), initial=done, desc=self.stage, unit="d", disable=not verbose) as bar:
+            for part, answer in self._answers(job, missing, folder) if missing else ():
+                answers.append(answer)
+                bar.update(len(part))
+        wait_for_files(map(job.file, parts), stage=self.stage)
+        return answers
 
-    Args:
-        make: a function without arguments that returns the stage; called once in each process.
-        batch_size: of the stage, where it has one: an indexing pipeline reads it before the stage is made.
-
-    Example::
-
-        encoder = OnWorker(lambda: MiniLM(device="cuda"), batch_size=32)
-        index_corpus(encoder >> model.indexer("/shared/corpus.xetrieval"), "/shared/corpus", num_gpus=1)
-    """
-
-    def __init__(self, make: Callable[[], pt.Transformer], *, batch_size: int | None = None):
-        self.make, self.batch_size, self._stage = make, batch_size, None
-
-    def transform(self, inp):
-        if self._stage is None:
-            self._stage = self.make()
-        return self._stage(inp)
-
-    def __getstate__(self) -> dict:
-        return {**self.__dict__, "_stage": None}
-
-    def __repr__(self) -> str:
-        # a job that is gone on with knows its stages by this: the function's name, and the names and constants in it
-        name, code = getattr(self.make, "__qualname__", type(self.make).__qualname__), getattr(self.make, "__code__", None)
-        constants = () if code is None else [c for c in code.co_consts if isinstance(c, (str, int, float, tuple))]
-        used = [] if code is None else [*code.co_names, *map(repr, constants)]
-        return f"OnWorker({', '.join([name, *used])})"
-
-
-def require_ray(stage: str):
-    """The module ``ray``, with ``ray.data``; ImportError says how to get it."""
-    try:
+    def _answers(self, job: PartJob, parts: Sequence[Part], folder: Path) -> Iterator[tuple[Part, Any]]:
         import ray
-        import ray.data
-    except ImportError:
-        raise ImportError(f"{stage} needs Ray: pip install 'pyterrier-xetrieval[ray]'") from None
-    return ray
 
-
-def run_parts(job: Job, parts: Sequence, folder: Path, workers: Workforce, *, stage: str) -> Iterator[tuple[int, object]]:
-    """Gives each part to a worker; yields (index among ``parts``, what ``run`` returned) as they are finished.
-
-    A part whose worker dies is done again by another, :data:`RETRIES` times at most. What a job raises ends the whole
-    run; parts that were finished stay finished.
-
-    Raises:
-        ImportError: no Ray.
-        ValueError: a job that cannot be pickled.
-        FileNotFoundError: a worker does not see ``folder``.
-        RuntimeError: the workers of one part died too often, or Ray failed.
-    """
-    ray = require_ray(stage)
-    if not parts:
-        return
-    try:
-        packed = ray.cloudpickle.dumps(job)
-    except Exception as error:
-        raise ValueError(f"{stage} cannot send {job!r} to workers ({error}); make what is in it there: OnWorker(…)") from error
-    reference, token = ray.put(packed), shared_token(folder)
-    shutil.rmtree(folder / TRIES, ignore_errors=True)
-    (folder / TRIES).mkdir(exist_ok=True)  # a worker of a run that was killed may just have written there
-    run = partial(_run, reference, _Place(str(folder), token, stage, workers.cpus, RETRIES))
-    # a worker with a GPU would end with each part: keep it, and what it has loaded
-    resources = {"num_gpus": workers.gpus, "max_calls": 0} if workers.gpus else {"num_cpus": workers.cpus}
-    rows = [{"index": i, "part": pickle.dumps(part)} for i, part in enumerate(parts)]
-    try:
-        with _quiet(ray):
-            pool = ray.data.TaskPoolStrategy(workers.number)
-            answers = ray.data.from_items(rows, override_num_blocks=len(rows)).map(run, compute=pool, **resources)
-            for row in answers.iter_rows():
-                answer = pickle.loads(row["answer"])
+        died = ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError
+        # max_calls=0: a process with a GPU would end with each part, and lose what it has loaded
+        options = ray.remote(num_cpus=0 if self.gpus else self.cpus, num_gpus=self.gpus, max_retries=0, max_calls=0)
+        task = options(_run)
+        work = [ray.put(self._pickled(job, folder))]  # in a list: Ray would send its content to every task otherwise
+        waiting, deaths, running = deque(parts), Counter[Part](), dict[Any, Part]()
+        try:
+            while waiting or running:
+                while waiting and (self.number is None or len(running) < self.number):
+                    part = waiting.popleft()
+                    running[task.remote(work, part)] = part
+                (reference,), _ = ray.wait(list(running))
+                part = running.pop(reference)
+                try:
+                    answer = pickle.loads(ray.get(reference))
+                except died as error:
+                    deaths[part] += 1
+                    if deaths[part] > RETRIES:
+                        raise RuntimeError(
+                            f"{self.stage} was given up: {deaths[part]} workers died on part {part.number} (out of memory?); "
+                            "finished parts are kept, start it again to go on"
+                        ) from error
+                    waiting.append(part)
+                    continue
                 if isinstance(answer, Exception):
                     raise answer
-                yield row["index"], answer
-    except ray.exceptions.RayError as error:
-        raise RuntimeError(
-            f"{stage} was given up, the cluster failed ({type(error).__name__}); finished parts are kept, start it again to go on"
-        ) from error
+                yield part, answer
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(
+                f"{self.stage} was given up, the cluster failed ({type(error).__name__}); finished parts are kept, start it "
+                "again to go on"
+            ) from error
+        finally:
+            with suppress(ray.exceptions.RayError):  # a cluster that is gone has nothing to cancel
+                for reference in running:
+                    ray.cancel(reference)
+
+    def _pickled(self, job: PartJob, folder: Path) -> bytes:
+        import cloudpickle  # pickles lambdas, and what the main program defines
+
+        try:
+            return cloudpickle.dumps((self, job, folder, token_of(folder)))
+        except Exception as error:
+            raise ValueError(
+                f"{self.stage} cannot send {job!r} to workers ({error}); make what is in it there: OnWorker(…)"
+            ) from error
 
 
-class _Place(NamedTuple):
-    """Where and how workers work."""
-
-    folder: str
-    token: str
-    stage: str
-    cpus: float
-    retries: int
+_loaded: list[Any] = []  # in a worker: the last work and its job, since Ray keeps processes for further parts
 
 
-_loaded: list = []  # in a worker: (the reference of the last job, the job), for Ray keeps processes for further parts
-
-
-def _run(reference, place: _Place, row: dict) -> dict:
-    """In a worker: one part. What is raised is handed over as it is; Ray would wrap it and retry."""
-    tries = Path(place.folder) / TRIES / str(row["index"])
+def _run(work: list[Any], part: Part) -> bytes:
+    """In a worker: one part. What the job raises is an answer too, since Ray would raise another error in its place."""
     try:
-        job = _job(reference, place)
-        with open(tries, "ab") as file:
-            if file.tell() > place.retries:
-                raise RuntimeError(
-                    f"{place.stage} was given up: {1 + place.retries} workers died on part {row['index']} of those that were missing "
-                    "(out of memory?); finished parts are kept, start it again to go on"
-                )
-            file.write(b".")
-        answer = job.run(pickle.loads(row["part"]))
+        job = _job(work)
+        answer = None if job.is_done(part) else job.run(part)  # a worker may have died just after it had finished it
     except Exception as error:
         answer = error
     try:
         packed = pickle.dumps(answer)
         pickle.loads(packed)
-    except Exception:
+    except Exception:  # an exception that cannot be pickled
         packed = pickle.dumps(RuntimeError(f"{type(answer).__name__}: {answer}"))
-    return {"index": row["index"], "answer": packed}
+    return packed
 
 
-def _job(reference, place: _Place) -> Job:
-    if not _loaded or _loaded[0] != reference:
+def _job(work: list[Any]) -> PartJob:
+    if not _loaded or _loaded[0] != work:
         import ray
         import torch
 
         _loaded.clear()  # the job before may hold a GPU's memory
-        torch.set_num_threads(max(1, round(place.cpus)))
-        _see(place)
-        job = ray.cloudpickle.loads(ray.get(reference))
+        workers, job, folder, token = pickle.loads(ray.get(work[0]))
+        torch.set_num_threads(max(1, round(workers.cpus)))
+        wait_for_folder(folder, token, stage=workers.stage)
         job.start()
-        _loaded[:] = reference, job
+        _loaded[:] = work, job
     return _loaded[1]
 
 
-def _see(place: _Place, *, patience: float = PATIENCE) -> None:
-    """Waits until this machine sees the folder that the driver means; FileNotFoundError if it does not."""
-    token, end = Path(place.folder) / TOKEN, time.monotonic() + patience
-    while not (token.is_file() and token.read_text() == place.token):
-        if time.monotonic() > end:
-            raise FileNotFoundError(
-                f"{place.stage} expects {place.folder} to be on a file system that all machines share; the worker on "
-                f"{socket.gethostname()} does not see it"
-            )
-        time.sleep(0.5)
-
-
-@contextmanager
-def _quiet(ray):
-    """One progress line is enough: the caller's."""
-    context, log = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
-    before = context.enable_progress_bars, context.print_on_execution_start, log.level
-    context.enable_progress_bars, context.print_on_execution_start = False, False
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        context.enable_progress_bars, context.print_on_execution_start = before[:2]
-        log.setLevel(before[2])
+def wait_for_folder(folder: Path, token: str, *, stage: str, patience: float = PATIENCE) -> None:
+    """Waits until this machine sees the folder that the starting one means; FileNotFoundError if it does not."""
+    file = folder / TOKEN
+    if not came_true(lambda: file.is_file() and file.read_text() == token, patience):
+        raise FileNotFoundError(
+            f"{stage} expects {folder} to be on a file system that all machines share; the worker on {socket.gethostname()} "
+            "does not see it"
+        )

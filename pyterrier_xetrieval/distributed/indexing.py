@@ -9,30 +9,35 @@ from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyterrier as pt
-from pyterrier_dr import FlexIndex
 
 from ..core.checks import positive_int
-from ..index import XetrievalIndexer
+from ..index import XetrievalIndex, XetrievalIndexer
 from ..index.docnos import SeenDocnos, check_docno
-from ..index.storage import META
 from ..store.files import replacing, same_as_kept
-from ..store.jsonl import appending
-from .cluster import Workforce, require_ray, run_parts
-from .corpus_parts import ROWS, Part, cut, digest_of
-from .part_jobs import STAGE, FlexKind, XetrievalKind
-from .shared_folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
+from .cluster import Workers
+from .corpus_parts import ROWS, Corpus, Part, cut, digest_of
+from .part_jobs import STAGE, FlexPartJob, IndexingJob, XetrievalPartJob
+from .shared_folder import JOB, job_folder
 
-JOINED = "joined.json"  # in a job's folder: what the index at its path will be known by
+if TYPE_CHECKING:
+    from pyterrier_dr import FlexIndex
 
 
 def index_corpus(
-    pipeline, corpus, *, part_size: int = 100_000, workers: int | None = None, num_cpus: float = 1, num_gpus: float = 0,
+    pipeline: pt.Transformer | pt.Indexer,
+    corpus: Corpus,
+    *,
+    part_size: int = 100_000,
+    workers: int | None = None,
+    num_cpus: float = 1,
+    num_gpus: float = 0,
     verbose: bool = False,
-):  # fmt: skip
+) -> XetrievalIndex | FlexIndex:
     """``pipeline.index(corpus)`` on a Ray cluster: the same files, byte for byte, whatever the number of workers
-    (:func:`pyterrier_xetrieval.index.merging` names the exception).
+    (:func:`pyterrier_xetrieval.index.merge` names the exception).
 
     The corpus is cut into consecutive parts, a worker indexes each with the pipeline's own stages, and this process
     joins them. Parts and what is known of the job are in ``PATH.parts`` beside the index until it is finished: started
@@ -40,8 +45,8 @@ def index_corpus(
     All machines must see that folder and the corpus's Parquet files at the same paths. Ray's cluster is the one that
     ``ray.init(…)`` was called for, or this machine.
 
-    A text's vector depends in its last bits on the processor and on the number of threads (Ray gives a worker
-    ``num_cpus`` of them); "the same" is meant for the same of both.
+    A text's vector depends in its last bits on the processor and on the number of threads (a worker has ``num_cpus`` of
+    them); "the same" is meant for the same of both.
 
     Args:
         pipeline: stages that end in ``model.indexer(path)`` or in a :class:`pyterrier_dr.FlexIndex` (vectors alone).
@@ -59,7 +64,6 @@ def index_corpus(
         the finished index.
 
     Raises:
-        ImportError: no Ray.
         ValueError: another pipeline; no documents, or a docno twice; what the pipeline itself raises; parts begun with
             another corpus or settings.
         FileExistsError: something at the path.
@@ -70,25 +74,25 @@ def index_corpus(
 
         index_corpus(model.encoder() >> model.indexer("/shared/msmarco.xetrieval"), "/shared/msmarco", verbose=True)
     """
-    require_ray(STAGE)
-    cluster = Workforce.checked(workers, num_cpus, num_gpus, stage=STAGE)
+    from pyterrier_dr import FlexIndex  # slow to import
+
+    crew = Workers(workers, num_cpus, num_gpus, STAGE)
     *stages, target = pipeline if isinstance(pipeline, pt.Compose) else [pipeline]
-    if not isinstance(target, (XetrievalIndexer, FlexIndex)) or getattr(target, "_add", False):
+    job: XetrievalPartJob | FlexPartJob
+    if isinstance(target, XetrievalIndexer) and not target.adds:
+        job, shard_size = XetrievalPartJob(target.path, tuple(stages), target), target.shard_size
+    elif isinstance(target, FlexIndex):
+        path, options = Path(target.index_path).expanduser().absolute(), {"sim_fn": target.sim_fn, "verbose": target.verbose}
+        job, shard_size = FlexPartJob(path, tuple(stages), options), 1
+    else:
         raise ValueError(f"{STAGE} expects a pipeline that ends in model.indexer(path) or a FlexIndex, found {target!r}")
-    kind = XetrievalKind if isinstance(target, XetrievalIndexer) else FlexKind
-    path = Path(target.path if kind is XetrievalKind else target.index_path).expanduser().absolute()
-    folder = path.with_name(f"{path.name}.parts")
-    size = positive_int(part_size, "part_size", stage=STAGE)
-    unit = math.lcm(_batch(stages), target.shard_size if kind is XetrievalKind else 1)
-    size = -(-size // unit) * unit  # no batch and no shard across parts
-    check_free(folder, path, stage=STAGE)
-    with appending(folder / LOCK):
-        check_free(folder, path, stage=STAGE)  # another run may just have finished
-        shared_token(folder)
-        job = kind(folder / "done", tuple(stages), target)
+    path, folder, unit = job.path, job.folder, math.lcm(_batch_size(stages), shard_size)  # no batch and no shard across parts
+    size = math.ceil(positive_int(part_size, "part_size", stage=STAGE) / unit) * unit
+    joined, moved = folder / "joined", folder / "joined.json"
+    with job_folder(folder, stage=STAGE, result=path) as finish:
         same_as_kept(folder / JOB, {**job.facts(), "part_size": size}, stage=STAGE)
-        if (path / META).exists():  # the last run was cut off as it ended, or somebody else was here
-            if not (folder / JOINED).exists() or not job.is_at(path, json.loads((folder / JOINED).read_text())):
+        if path.exists():  # the last run was cut off as it ended, or somebody else was here
+            if not moved.exists() or json.loads(moved.read_text()) != {"inode": path.stat().st_ino}:
                 raise FileExistsError(
                     f"{STAGE} expects nothing at {path}, found another index; move it away to go on with the parts in {folder}"
                 )
@@ -96,33 +100,24 @@ def index_corpus(
             parts = cut(corpus, size, folder / "corpus", stage=STAGE, renew=job.renew)
             _check_parts(parts, folder / "parts.json", job)
             job.prepare()
-            missing = [part for part in parts if not job.file(part).exists()]
-            n = parts[-1].stop
-            with pt.tqdm(total=n, initial=n - sum(map(len, missing)), desc="index", unit="d", disable=not verbose) as bar:
-                for i, _ in run_parts(job, missing, folder, cluster, stage=STAGE):
-                    bar.update(len(missing[i]))
-            wait_for_files(map(job.file, parts), stage=STAGE)
-            with replacing(folder / JOINED) as file:
-                json.dump(_ends(parts), file)
-            job.join(parts, path)
-        gone = put_away(folder)
-    shutil.rmtree(gone)
-    return job.open(path)
+            crew.do(job, parts, folder, verbose=verbose)
+            shutil.rmtree(joined, ignore_errors=True)  # of a run that was cut off here
+            job.join(parts, joined)
+            with replacing(moved) as file:  # a renamed folder keeps its inode: the result is known again by it
+                json.dump({"inode": joined.stat().st_ino}, file)
+            joined.rename(path)
+        finish()
+    return job.open()
 
 
-def _batch(stages: Sequence) -> int:
+def _batch_size(stages: Sequence[pt.Transformer]) -> int:
     """How many documents go through the stages at once: as PyTerrier's own ``Compose.index`` says."""
-    sizes = [stage.batch_size for stage in stages if isinstance(getattr(stage, "batch_size", None), int)]
-    return max([100, *sizes]) if stages else 1
+    sizes = [getattr(stage, "batch_size", None) for stage in stages]
+    return max([100, *(size for size in sizes if isinstance(size, int))]) if stages else 1
 
 
-def _ends(parts: Sequence[Part]) -> dict:
-    *_, last = parts[-1].docnos()
-    return {"documents": parts[-1].stop, "first": next(parts[0].docnos()), "last": last}
-
-
-def _check_parts(parts: Sequence[Part], kept: Path, job) -> None:
-    """ValueError for parts that are not those the job was begun with, but for corrected ones that nothing was made of yet."""
+def _check_parts(parts: Sequence[Part], kept: Path, job: IndexingJob) -> None:
+    """ValueError unless the parts are those that the job was begun with; unfinished ones may have been corrected."""
     found = {part.name: digest_of([part]) for part in parts}
     known = json.loads(kept.read_text()) if kept.exists() else {}
     if known == found:
@@ -135,14 +130,10 @@ def _check_parts(parts: Sequence[Part], kept: Path, job) -> None:
             )
     if len(known) > len(found):
         raise ValueError(f"{STAGE}: {kept.parent} was begun with {len(known)} parts, not {len(found)}; remove that folder")
-    _check_docnos(parts)
-    with replacing(kept) as file:
-        json.dump(found, file, indent=1)
-
-
-def _check_docnos(parts: Sequence[Part]) -> None:
-    """ValueError for a docno that cannot be indexed or that two documents have: it would be found too late, after much work."""
+    # a docno that cannot be indexed, or that two documents have, would be found too late, after much work
     docnos = (check_docno(docno, stage=STAGE) for part in parts for docno in part.docnos())
     with closing(SeenDocnos(stage=STAGE)) as seen:
         while batch := list(islice(docnos, ROWS)):
             seen.add(batch)
+    with replacing(kept) as file:
+        json.dump(found, file, indent=1)

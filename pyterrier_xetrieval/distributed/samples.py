@@ -1,44 +1,57 @@
-"""Samples of features over a cluster: each part's best documents, and the random ones that a single pass would draw."""
+"""Samples of features over a cluster: workers compute the activations of each part, this process chooses from them."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
+import math
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyterrier as pt
-import torch
 
 from ..core.checks import positive_int, threshold_of
 from ..index.blocks import fingerprint
 from ..index.storage import MODEL
-from ..labelling import samples as single
+from ..labelling.samples import BLOCK, BestDocuments, DocumentPool, FeatureSamples, blocks, max_over_views
 from ..model import Xetrieval
 from ..store.files import replacing, same_as_kept
-from ..store.jsonl import appending
-from .cluster import Workforce, require_ray, run_parts
-from .part_jobs import shared_model
-from .shared_folder import JOB, LOCK, check_free, put_away, shared_token, wait_for_files
+from .cluster import PartJob, Workers
+from .corpus_parts import Part
+from .part_jobs import save_model
+from .shared_folder import JOB, job_folder
 
 STAGE = "feature_samples"
+PAIRS = 1 << 16  # of a document and a feature, drawn from at once
 
 
 def feature_samples(
-    model, vectors: np.memmap, work, *, docnos=None, aspects=None, top: int = 20, random: int = 50, pool: int = 1000,
-    threshold: float = 0.0, seed: int = 0, part_size: int = 100_000, workers: int | None = None, num_cpus: float = 1,
-    num_gpus: float = 0, verbose: bool = False,
-) -> single.FeatureSamples:  # fmt: skip
-    """:func:`pyterrier_xetrieval.training.feature_samples` on a Ray cluster: the same samples, bit for bit.
+    model: Xetrieval,
+    vectors: np.memmap,
+    work: str | os.PathLike[str],
+    *,
+    docnos: Iterable[str] | None = None,
+    top: int = 20,
+    random: int = 50,
+    pool: int = 1000,
+    threshold: float = 0.0,
+    seed: int = 0,
+    part_size: int = 100_000,
+    workers: int | None = None,
+    num_cpus: float = 1,
+    num_gpus: float = 0,
+    verbose: bool = False,
+) -> FeatureSamples:
+    """:func:`pyterrier_xetrieval.labelling.feature_samples` on a Ray cluster: the same samples, bit for bit.
 
-    Each part's activations are computed once and kept as feature ids (two bytes each where the dictionary has at most
-    65,536 features). How many there were before a part is where the part's random numbers begin in the sequence that one
-    process would draw, so that a second, cheap round makes the same random choice.
+    Workers compute the activations of each part and keep its best documents, and the ids of all active features (two
+    bytes each where the dictionary has at most 65,536 features). This process then reads the ids, part after part, and
+    makes the random choices that a single pass would make.
 
     Args:
-        model, docnos, aspects, top, random, pool, threshold, seed, verbose: as there.
+        model, docnos, top, random, pool, threshold, seed, verbose: as there.
         vectors: a memory-mapped matrix in a file that all machines see, e.g. ``index.np_vecs()`` of a FlexIndex or
             ``np.load(path, mmap_mode="r")``.
         work: a folder that all machines see, for this job alone; one that was cut off goes on there, a finished one
@@ -47,7 +60,6 @@ def feature_samples(
         workers, num_cpus, num_gpus: as in :func:`index_corpus`.
 
     Raises:
-        ImportError: no Ray.
         ValueError: as there; vectors that are no memory-mapped file; a folder begun with other arguments.
         FileExistsError: other files in ``work``.
         FileNotFoundError, RuntimeError: as in :func:`index_corpus`.
@@ -57,159 +69,102 @@ def feature_samples(
         vectors = XetrievalIndex("/shared/corpus.xetrieval").vectors.np_vecs()
         samples = feature_samples(model, vectors, "/shared/samples.work", docnos=docnos)
     """
-    require_ray(STAGE)
+    crew = Workers(workers, num_cpus, num_gpus, STAGE)
     mapped = _mapped(vectors, model.dim)
-    cluster = Workforce.checked(workers, num_cpus, num_gpus, stage=STAGE)
-    sizes = {"top": top, "random": random, "pool": pool, "part_size": part_size}
-    top, random, pool, part_size = (positive_int(value, name, stage=STAGE) for name, value in sizes.items())
+    numbers = {"top": top, "random": random, "pool": pool, "part_size": part_size}
+    numbers = {name: positive_int(number, name, stage=STAGE) for name, number in numbers.items()}
     threshold, seed = threshold_of(threshold, stage=STAGE), int(seed)
-    aspects = list(model.check_aspects(aspects, stage=STAGE))
-    n, size = len(vectors), -(-part_size // single.BLOCK) * single.BLOCK
-    docnos = [str(docno) for docno in (range(n) if docnos is None else docnos)]
-    if len(docnos) != n or len(set(docnos)) != n:
-        raise ValueError(f"{STAGE} expects a docno of its own for each of {n} vectors, found {len(set(docnos))}")
+    n, size = len(vectors), math.ceil(part_size / BLOCK) * BLOCK
+    names = [str(docno) for docno in (range(n) if docnos is None else docnos)]
+    if len(names) != n or len(set(names)) != n:
+        raise ValueError(f"{STAGE} expects a docno of its own for each of {n} vectors, found {len(set(names))}")
     folder = Path(work).expanduser().absolute()
-    job = _Count(folder, mapped, aspects, top, random, pool, threshold, seed, str(model.device))
-    check_free(folder, stage=STAGE)
-    with appending(folder / LOCK):
-        shared_token(folder)
-        facts = {k: v for k, v in vars(job).items() if k not in ("folder", "device")}
+    job = ActivationsJob(folder, str(model.device), mapped, top, threshold)
+    parts = [Part(i, start, min(n, start + size)) for i, start in enumerate(range(0, n, size))]
+    with job_folder(folder, stage=STAGE) as finish:
         spread = np.ascontiguousarray(vectors[np.linspace(0, n - 1, min(n, 256)).astype(np.int64)])
-        digest = hashlib.sha256(spread.tobytes()).hexdigest()
-        facts |= {"model_sha256": fingerprint(model, aspects), "vectors_sha256": digest, "part_size": size}
+        facts = {**numbers, "part_size": size, "threshold": threshold, "seed": seed, "mapped": mapped, "aspects": model.aspects}
+        facts |= {
+            "model_sha256": fingerprint(model),
+            "vectors_sha256": hashlib.sha256(spread.tobytes()).hexdigest(),
+        }
         same_as_kept(folder / JOB, facts, stage=STAGE)
-        shared_model(model, folder / MODEL)
-        spans = [(start, min(n, start + size)) for start in range(0, n, size)]
-        with pt.tqdm(total=n, desc="samples", unit="d", disable=not verbose) as bar:
-            missing = [span for span in spans if not job.file(span).exists()]
-            bar.update(n - sum(stop - start for start, stop in missing))
-            for i, _ in run_parts(job, missing, folder, cluster, stage=STAGE):
-                bar.update(missing[i][1] - missing[i][0])
-        wait_for_files(map(job.file, spans), stage=STAGE)
-        drawing = _Draw(folder, random, seed, model.sae.dict_size)
-        drawn = list(zip(spans, accumulate((int(_load(job.file(span), "rows").sum()) for span in spans), initial=0)))
-        missing = [part for part in drawn if not drawing.file(part[0]).exists()]
-        for _ in run_parts(drawing, missing, folder, cluster, stage=STAGE):
-            pass
-        wait_for_files(map(drawing.file, spans), stage=STAGE)
-        samples = _joined(job, drawing, spans, model.sae.dict_size, docnos)
-        gone = put_away(folder)
-    shutil.rmtree(gone)
+        save_model(model, folder / MODEL)
+        crew.do(job, parts, folder, verbose=verbose)
+        samples = _joined(job, parts, model.sae.dict_size, names, random=random, pool=pool, seed=seed)
+        finish()
     return samples
 
 
 @dataclass
-class _Count:
-    """First round: the best documents of a part, its share of the pool, and which features each document activates."""
+class ActivationsJob(PartJob):
+    """Which features each document of a part activates, and the part's best documents for each feature."""
 
     folder: Path
-    mapped: tuple
-    aspects: list
-    top: int
-    random: int
-    pool: int
-    threshold: float
-    seed: int
     device: str
+    mapped: tuple[str, str, int, list[int]]
+    top: int
+    threshold: float
 
-    def file(self, span) -> Path:
-        return self.folder / f"{span[0]:012d}.npz"
+    def file(self, part: Part) -> Path:
+        return self.folder / f"{part.name}.npz"
 
     def start(self) -> None:
         self.model = Xetrieval(self.folder / MODEL, device=self.device)
 
-    @torch.no_grad()
-    def run(self, span) -> None:
-        if self.file(span).exists():
-            return
-        (start, stop), dict_size = span, self.model.sae.dict_size
+    def run(self, part: Part) -> None:
         filename, dtype, offset, shape = self.mapped
-        matrix = np.memmap(filename, dtype, "r", offset, tuple(shape))[start:stop]
-        internalizers = [self.model.internalizers[aspect] for aspect in self.aspects]
-        best, others = single._Best(dict_size, self.top), single._Pool(dict_size, self.pool, self.seed)
-        others.rng.bit_generator.advance(start)  # a number for each document before
-        rows, features = [], []
+        matrix = np.memmap(filename, dtype, "r", offset, tuple(shape))[part.start : part.stop]
+        dict_size, start = self.model.sae.dict_size, part.start
         narrow = np.uint16 if dict_size <= 1 << 16 else np.uint32
+        best, counts, features = BestDocuments(dict_size, self.top), [], []
         try:
-            for block in single._blocks(matrix, self.model.dim):
-                dense = single._activations(self.model.sae, internalizers, block)
+            for block in blocks(matrix, self.model.dim):
+                dense = max_over_views(self.model, block)
                 activating = dense > self.threshold
                 row, feature = np.nonzero(activating)
                 best.add(feature, start + row, dense[activating])
-                others.add(start, activating)
-                rows.append(activating.sum(1).astype(np.uint32))
+                counts.append(activating.sum(1).astype(np.uint32))
                 features.append(feature.astype(narrow))
                 start += len(block)
         except ValueError as error:
-            raise ValueError(f"{error} (counted from vector {span[0]})") from None
-        _save(
-            self.file(span), docs=best.docs, scores=best.scores, rows=np.concatenate(rows), features=np.concatenate(features),
-            pool_docs=others.docs, pool_keys=others.keys, pool_activating=np.packbits(others.activating, axis=1),
-        )  # fmt: skip
+            raise ValueError(f"{error} (counted from vector {part.start})") from None
+        active, ids = np.concatenate(counts), np.concatenate(features)
+        with replacing(self.file(part), "wb") as file:
+            np.savez(file, docs=best.docs, scores=best.scores, counts=active, features=ids)
 
 
-@dataclass
-class _Draw:
-    """Second round: the activating documents that get the highest of the random numbers which one pass would draw."""
-
-    folder: Path
-    random: int
-    seed: int
-    dict_size: int
-
-    def file(self, span) -> Path:
-        return self.folder / f"{span[0]:012d}.random.npz"
-
-    def start(self) -> None:
-        pass
-
-    def run(self, part) -> None:
-        span, offset = part
-        if self.file(span).exists():
-            return
-        with np.load(self.folder / f"{span[0]:012d}.npz") as counted:
-            rows, features = counted["rows"], counted["features"]
-        rng = np.random.default_rng([self.seed, 1])
-        rng.bit_generator.advance(offset)
-        drawn, ends = single._Best(self.dict_size, self.random), np.concatenate([[0], np.cumsum(rows, dtype=np.int64)])
-        for first in range(0, len(rows), single.BLOCK):
-            own = slice(ends[first], ends[min(len(rows), first + single.BLOCK)])
-            counts = rows[first : first + single.BLOCK]
-            docs = span[0] + first + np.repeat(np.arange(len(counts)), counts)
-            drawn.add(features[own].astype(np.int64), docs, rng.random(len(docs)))
-        _save(self.file(span), docs=drawn.docs, scores=drawn.scores)
-
-
-def _joined(job: _Count, drawing: _Draw, spans, dict_size: int, docnos) -> single.FeatureSamples:
-    best, drawn = single._Best(dict_size, job.top), single._Best(dict_size, job.random)
-    others, counts = single._Pool(dict_size, job.pool, job.seed), np.zeros(dict_size, np.int64)
-    for span in spans:
-        with np.load(job.file(span)) as part:
-            best.add(*_pairs(part))
-            counts += np.bincount(part["features"], minlength=dict_size)
-            keys = np.concatenate([others.keys, part["pool_keys"]])
-            kept = np.sort(np.argsort(keys, kind="stable")[: job.pool])
-            activating = np.unpackbits(part["pool_activating"], axis=1, count=dict_size).astype(bool)
-            others.docs = np.concatenate([others.docs, part["pool_docs"]])[kept]
-            others.activating = np.concatenate([others.activating, activating])[kept]
-            others.keys = keys[kept]
-        with np.load(drawing.file(span)) as part:
-            drawn.add(*_pairs(part))
-    others.rng.bit_generator.advance(len(docnos))
+def _joined(
+    job: ActivationsJob, parts: Sequence[Part], dict_size: int, docnos: list[str], *, random: int, pool: int, seed: int
+) -> FeatureSamples:
+    """The samples of all parts, with the random numbers of a single pass over the corpus."""
+    best, drawn = BestDocuments(dict_size, job.top), BestDocuments(dict_size, random)
+    others, counts = DocumentPool(dict_size, pool, seed), np.zeros(dict_size, np.int64)
+    rng = np.random.default_rng([seed, 1])
+    for part in parts:
+        with np.load(job.file(part)) as arrays:
+            features, rows = arrays["features"].astype(np.int64), np.repeat(np.arange(len(part)), arrays["counts"])
+            docs, scores = arrays["docs"], arrays["scores"]
+        feature, place = np.nonzero(docs >= 0)
+        best.add(feature, docs[feature, place], scores[feature, place])
+        counts += np.bincount(features, minlength=dict_size)
+        for i in range(0, len(features), PAIRS):
+            own = slice(i, i + PAIRS)
+            drawn.add(features[own], part.start + rows[own], rng.random(len(features[own])))
+        keys = others.rng.random(len(part))
+        near = np.sort(np.argsort(keys, kind="stable")[:pool])  # no other document of the part can get into the pool
+        places = np.full(len(part), -1)
+        places[near] = np.arange(len(near))
+        inside, activating = places[rows] >= 0, np.zeros((len(near), dict_size), bool)
+        activating[places[rows[inside]], features[inside]] = True
+        others.keep(part.start + near, keys[near], activating)
     values = np.where(best.docs >= 0, best.scores, 0).astype(np.float32)
-    return single.FeatureSamples(best.docs, values, drawn.docs, others.without(job.random), counts, docnos)
+    return FeatureSamples(best.docs, values, drawn.docs, others.without(random), counts, docnos)
 
 
-def _pairs(part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features, documents and scores of what a part kept."""
-    docs = part["docs"]
-    features, at = np.nonzero(docs >= 0)
-    return features, docs[features, at], part["scores"][features, at]
-
-
-def _mapped(vectors, dim: int) -> tuple:
-    """File, type, offset and shape of a memory-mapped matrix, for another process to map it."""
-    root = vectors
+def _mapped(vectors: np.memmap, dim: int) -> tuple[str, str, int, list[int]]:
+    """File, dtype, offset and shape of a memory-mapped matrix, for another process to map it; ValueError for others."""
+    root: Any = vectors
     while isinstance(getattr(root, "base", None), np.ndarray):  # a slice says the file's own offset all the same
         root = root.base
     whole = isinstance(vectors, np.memmap) and vectors.ndim == 2 and (root.size, root.dtype) == (vectors.size, vectors.dtype)
@@ -219,13 +174,3 @@ def _mapped(vectors, dim: int) -> tuple:
     if not len(vectors):
         raise ValueError(f"{STAGE} expects vectors, found none in {vectors.filename}")
     return str(vectors.filename), vectors.dtype.str, int(vectors.offset), list(map(int, vectors.shape))
-
-
-def _load(path: Path, name: str) -> np.ndarray:
-    with np.load(path) as part:
-        return part[name]
-
-
-def _save(path: Path, **arrays: np.ndarray) -> None:
-    with replacing(path, "wb") as file:
-        np.savez(file, **arrays)

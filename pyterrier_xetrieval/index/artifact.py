@@ -148,9 +148,9 @@ class XetrievalIndex(pt.Artifact):
         """Adds the original ``doc_vec`` by docno: :class:`~pyterrier_xetrieval.VectorLoader`."""
         return VectorLoader(self.vectors)
 
-    def explainer(self, *, threshold: float = 0.0, top: int = 10) -> IndexExplainer:
+    def explainer(self, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10) -> IndexExplainer:
         """Explains results from the stored codes: :class:`IndexExplainer`."""
-        return IndexExplainer(self, threshold=threshold, top=top)
+        return IndexExplainer(self, threshold=threshold, min_confidence=min_confidence, top=top)
 
     def feature_retriever(self, features: Features | None = None, *, num_results: int = 1000) -> FeatureRetriever:
         """Retrieves by features instead of vectors: :class:`FeatureRetriever`."""

@@ -14,7 +14,7 @@ from ..model import Xetrieval
 from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
 from ..stages.columns import VectorColumns
-from ..stages.explain import explanations
+from ..stages.explain import checked_floor, explanations
 from ..stages.load import distinct_docnos
 from .packing import DamagedCodes, PackedCodes, unpack
 from .storage import FOLDED, VECTORS
@@ -42,13 +42,14 @@ class StoredExplainer(RowWiseStage):
 
     Args:
         index: explained are the views that its model has: all, or the original one alone.
-        threshold, top: as in :class:`~pyterrier_xetrieval.SAEExplainer`.
+        threshold, min_confidence, top: as in :class:`~pyterrier_xetrieval.SAEExplainer`.
     """
 
     remedy = ""  # what to do about damaged codes
 
-    def __init__(self, index: Explainable, *, threshold: float = 0.0, top: int = 10):
+    def __init__(self, index: Explainable, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10):
         self.index = index
+        self.min_confidence = checked_floor(min_confidence, stage=type(self).__name__)
         self.threshold = threshold_of(threshold, stage=type(self).__name__)
         self.top = positive_int(top, "top", stage=type(self).__name__)
 
@@ -81,7 +82,9 @@ class StoredExplainer(RowWiseStage):
             weights=weights, threshold=self.threshold,
         )  # fmt: skip
         named = inp["qid"].tolist(), inp["docno"].tolist()
-        return explanations(*named, parts, views=("original", *model.aspects), labels=model.labels, top=self.top)
+        return explanations(
+            *named, parts, model, views=("original", *model.aspects), top=self.top, min_confidence=self.min_confidence
+        )
 
     def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
         """The stored vectors of documents and their codes.
@@ -123,8 +126,8 @@ class IndexExplainer(StoredExplainer):
     index: XetrievalIndex
     remedy = "index.verify() says where"
 
-    def __init__(self, index: XetrievalIndex, *, threshold: float = 0.0, top: int = 10):
-        super().__init__(index, threshold=threshold, top=top)
+    def __init__(self, index: XetrievalIndex, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10):
+        super().__init__(index, threshold=threshold, min_confidence=min_confidence, top=top)
 
     def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
         first = np.unique(rows, return_index=True)[1]

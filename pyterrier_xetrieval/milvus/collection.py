@@ -1,15 +1,20 @@
-"""How an index lies in Milvus: one entity per document, and one property of the collection that describes all of them."""
+"""How an index lies in Milvus: one entity per document, and one property of the collection that describes them."""
 
 from __future__ import annotations
 
 import json
+import os
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..index.packing import DamagedCodes, PackedCodes
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
 
 FACTS, VERSION = "pyterrier_xetrieval", 1  # the property, JSON
 DOCNO, FOLDED, VECTOR, CODES = "docno", "folded", "vector", "codes"  # fields of an entity
@@ -19,22 +24,20 @@ MAX_BYTES = 65_535  # of a VARCHAR, Milvus's limit
 _HEADER = np.dtype([("ids", "<u4"), ("pairs", "<u4"), ("low", "<f4"), ("high", "<f4")])
 
 
-def absolute(uri):
+def absolute(uri: Any) -> Any:
     """The address with a local file's whole path; servers and clients as they are."""
     return str(Path(uri).expanduser().absolute()) if str(uri).endswith(".db") else uri
 
 
-def connect(uri, stage: str):
-    """The client for a server, a local file, or itself; ImportError says what to install."""
-    try:
-        from pymilvus import MilvusClient
-    except ImportError:
-        raise ImportError(f"{stage} needs pymilvus: pip install 'pyterrier-xetrieval[milvus]'") from None
+def connect(uri: str | os.PathLike[str] | MilvusClient) -> MilvusClient:
+    """The client for a server or a local file; a client is its own."""
+    from pymilvus import MilvusClient  # slow to import
+
     return uri if isinstance(uri, MilvusClient) else MilvusClient(str(absolute(uri)))
 
 
-def create(client, collection: str, facts: dict) -> None:
-    """An empty collection with an exact index on both vectors."""
+def create(client: MilvusClient, collection: str, facts: Mapping[str, Any]) -> None:
+    """Makes an empty collection, with an exact index on both vectors."""
     from pymilvus import DataType
 
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -50,19 +53,25 @@ def create(client, collection: str, facts: dict) -> None:
     )
 
 
-def facts_of(client, collection: str) -> dict | None:
+def facts_of(client: MilvusClient, collection: str) -> dict[str, Any] | None:
     """What :func:`create` wrote about a collection; None for one that it did not make."""
     text = client.describe_collection(collection).get("properties", {}).get(FACTS)
     return None if text is None else json.loads(text)
 
 
-def count(client, collection: str) -> int:
-    """Entities of a loaded collection."""
+def count(client: MilvusClient, collection: str) -> int:
+    """How many entities a loaded collection has."""
     return client.query(collection, "", output_fields=["count(*)"])[0]["count(*)"]
 
 
 def one_of(docnos: Sequence[str]) -> str:
-    """Milvus's filter for these documents; ``client.get`` does not escape what is special in a string."""
+    r"""Milvus's filter for these documents; ``client.get`` does not escape what is special in a string.
+
+    Example::
+
+        >>> one_of(["d1", 'a "b"'])
+        'docno in ["d1", "a \\"b\\""]'
+    """
     escapes = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
     quoted = (f'"{docno.translate(escapes)}"' for docno in docnos)
     return f"{DOCNO} in [{', '.join(quoted)}]"
@@ -73,10 +82,9 @@ def to_text(codes: PackedCodes) -> list[str]:
     header = np.empty(len(codes.low), _HEADER)
     header["ids"], header["pairs"], header["low"], header["high"] = codes.ids_counts, codes.pairs_counts, codes.low, codes.high
     ids, pairs = (np.cumsum(counts)[:-1] for counts in (codes.ids_counts, codes.pairs_counts))
-    pieces = (
-        header, np.split(codes.ids, ids), np.split(codes.views, ids),
-        np.split(codes.coefficients.astype("<f2"), pairs), np.split(codes.activations, pairs),
-    )  # fmt: skip
+    of_ids = (np.split(array, ids) for array in (codes.ids, codes.views))
+    of_pairs = (np.split(array, pairs) for array in (codes.coefficients.astype("<f2"), codes.activations))
+    pieces = (header, *of_ids, *of_pairs)
     return [b64encode(b"".join(piece.tobytes() for piece in document)).decode() for document in zip(*pieces)]
 
 

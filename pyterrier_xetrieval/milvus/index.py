@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..core.checks import distinct_aspects
 from ..index.blocks import fingerprint
+from ..model import Xetrieval
 from .collection import BATCH, DOCNO, FOLDED, UNFINISHED, VECTOR, VERSION, absolute, connect, facts_of, one_of
 from .stages import MilvusExplainer, MilvusRetriever, MilvusVectorLoader
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
 
 
 class MilvusIndex:
@@ -21,8 +28,12 @@ class MilvusIndex:
             ``pymilvus.MilvusClient``; with a client the stages cannot be pickled.
         collection: its name.
 
+    Attributes:
+        aspects: the views beside the original one that are in use; all of the collection unless :meth:`with_views` says
+            otherwise.
+        settings: what the upload wrote about the collection.
+
     Raises:
-        ImportError: no pymilvus.
         FileNotFoundError: no complete collection of this name.
         ValueError: a collection of something else, or of another model.
 
@@ -33,31 +44,51 @@ class MilvusIndex:
         explain = model.encoder() >> served.retriever(num_results=10) >> served.explainer()
     """
 
-    def __init__(self, model, uri, collection: str):
-        self.model, self.uri, self.collection = model, absolute(uri), collection
-        self.client = connect(uri, "MilvusIndex")
+    def __init__(self, model: Xetrieval, uri: str | os.PathLike[str] | MilvusClient, collection: str):
+        self.uri, self.collection, self.client = absolute(uri), collection, connect(uri)
+        self._model, self.aspects = model, model.aspects
         if not self.client.has_collection(collection):
             cut_off = self.client.has_collection(f"{collection}{UNFINISHED}")
             state = "an upload that was cut off; start it again" if cut_off else "nothing"
             raise FileNotFoundError(f"no collection {collection!r} in {self!r} (found {state})")
-        self.settings = facts_of(self.client, collection)
-        if self.settings is None:
+        facts = facts_of(self.client, collection)
+        if facts is None:
             raise ValueError(f"collection {collection!r} is not one that pyterrier_xetrieval.milvus.upload has made")
-        if self.settings["version"] != VERSION:
-            found = self.settings["version"]
+        if facts["version"] != VERSION:
+            found = facts["version"]
             raise ValueError(f"collection {collection!r} has layout {found}, this version of the package reads layout {VERSION}")
-        model.check_aspects(self.aspects, stage=f"collection {collection!r}")
-        found = fingerprint(model, self.aspects)
-        if found != self.settings["model_sha256"]:
+        self.settings: dict[str, Any] = facts
+        self.aspects = tuple(facts["aspects"])
+        if missing := set(self.aspects) - set(model.aspects):
+            raise ValueError(f"collection {collection!r} expects a model with the aspects {sorted(missing)}, found {model!r}")
+        self._model = model.with_views(self.aspects, facts["weights"])
+        if (sha256 := fingerprint(self._model)) != facts["model_sha256"]:
             raise ValueError(
-                f"collection {collection!r} expects the model with sha256 {self.settings['model_sha256']}, found {model!r} with {found}"
+                f"collection {collection!r} expects the model with sha256 {facts['model_sha256']}, found {model!r} with {sha256}"
             )
         self.client.load_collection(collection)
 
     @property
-    def aspects(self) -> tuple[str, ...]:
-        """The views beside the original one."""
-        return tuple(self.settings["aspects"])
+    def model(self) -> Xetrieval:
+        """The model, with the views that are in use."""
+        return self._model.with_views(self.aspects)
+
+    def with_views(self, aspects: Sequence[str] | None = None) -> MilvusIndex:
+        """The same collection seen without its views, or with all again: as ``XetrievalIndex.with_views``.
+
+        Args:
+            aspects: ``()`` for none, None for all.
+
+        Raises:
+            ValueError: some of the views. A folded vector is the sum of all, which cannot be taken apart.
+        """
+        views = self._model.aspects
+        chosen = views if aspects is None else distinct_aspects(aspects, stage="MilvusIndex.with_views")
+        if chosen and set(chosen) != set(views):
+            raise ValueError(f"MilvusIndex.with_views expects all of {list(views)} or (), found {list(chosen)}")
+        index = object.__new__(MilvusIndex)  # copy.copy would connect again
+        vars(index).update(vars(self), aspects=views if chosen else ())
+        return index
 
     def __len__(self) -> int:
         return self.settings["documents"]
@@ -70,37 +101,41 @@ class MilvusIndex:
         """Adds the original ``doc_vec`` by docno: :class:`MilvusVectorLoader`."""
         return MilvusVectorLoader(self)
 
-    def explainer(self, *, aspects: Sequence[str] | None = None, threshold: float = 0.0, top: int = 10) -> MilvusExplainer:
+    def explainer(self, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10) -> MilvusExplainer:
         """Explains results from the stored codes: :class:`MilvusExplainer`."""
-        return MilvusExplainer(self, aspects=aspects, threshold=threshold, top=top)
+        return MilvusExplainer(self, threshold=threshold, min_confidence=min_confidence, top=top)
 
-    def fetch(self, docnos: list[str], fields: Sequence[str], *, stage) -> tuple[list[dict], np.ndarray]:
-        """The distinct ones of these documents, with these fields, and which one each row has, int64 ``[n]``.
+    def fetch(self, docnos: Sequence[str], *fields: str, stage: object) -> list[Any]:
+        """What is stored of documents: for each of these fields its values, vectors as float32 ``[u, m]``.
+
+        Args:
+            docnos: ``u`` distinct ones.
+            fields: names of what to fetch.
+            stage: who asks; named in errors.
 
         Raises:
-            ValueError: a docno that the collection does not hold; the message names ``stage``.
+            ValueError: a docno that the collection does not hold.
         """
-        distinct = {docno: i for i, docno in enumerate(dict.fromkeys(docnos))}
-        asked = list(distinct)
-        found = {}  # Milvus answers in an order of its own
-        for start in range(0, len(asked), BATCH):
-            these = one_of(asked[start : start + BATCH])
+        vectors = {FOLDED, VECTOR}.intersection(fields)
+        found: dict[str, dict[str, Any]] = {}  # Milvus answers in an order of its own
+        for start in range(0, len(docnos), BATCH):
+            these = one_of(docnos[start : start + BATCH])
             for entity in self.client.query(self.collection, these, output_fields=[DOCNO, *fields]):
-                for field in {FOLDED, VECTOR}.intersection(fields):  # a list of Python's numbers is ten times as large
+                for field in vectors:  # a list of Python's numbers is ten times as large
                     entity[field] = np.array(entity[field], np.float32)
                 found[entity[DOCNO]] = entity
-        unknown = [docno for docno in distinct if docno not in found]
-        if unknown:
+        if unknown := [docno for docno in docnos if docno not in found]:
             raise ValueError(f"{stage!r} does not find {len(unknown)} of the documents asked for, the first is {unknown[0]!r}")
-        return [found[docno] for docno in distinct], np.array([distinct[docno] for docno in docnos], np.int64)
+        columns = {field: [found[docno][field] for docno in docnos] for field in fields}
+        return [np.array(column, np.float32) if field in vectors else column for field, column in columns.items()]
 
-    def __reduce__(self):  # connects again
-        return MilvusIndex, (self.model, self.uri, self.collection)
+    def _identity(self) -> tuple[Any, ...]:
+        return self._model, self.uri, self.collection, self.aspects
 
-    def _identity(self) -> tuple:
-        return self.model, self.uri, self.collection
+    def __reduce__(self) -> tuple[Any, ...]:  # connects again
+        return _open, self._identity()
 
-    def __eq__(self, other) -> bool:
+    def __eq__(self, other: object) -> bool:
         return self._identity() == other._identity() if isinstance(other, MilvusIndex) else NotImplemented
 
     def __hash__(self) -> int:
@@ -109,4 +144,9 @@ class MilvusIndex:
     def __repr__(self) -> str:
         # an address may hold a password, and a client's own repr holds a place in memory
         uri = repr(re.sub("//[^/@]*@", "//…@", self.uri)) if isinstance(self.uri, str) else type(self.uri).__name__
-        return f"MilvusIndex({self.model!r}, {uri}, {self.collection!r})"
+        name = f"MilvusIndex({self._model!r}, {uri}, {self.collection!r})"
+        return name if self.aspects or not self._model.aspects else f"{name}.with_views(())"
+
+
+def _open(model: Xetrieval, uri: Any, collection: str, aspects: tuple[str, ...]) -> MilvusIndex:
+    return MilvusIndex(model, uri, collection).with_views(aspects)

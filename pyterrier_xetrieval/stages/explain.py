@@ -10,7 +10,6 @@ import pandas as pd
 from ..core.attribution import Attribution, explain_vectors
 from ..core.checks import positive_int, share_of_one, threshold_of
 from ..explanation import Explanation, OtherRanking
-from ..feature_names import FeatureNames
 from .base import RowWiseStage
 from .columns import VectorColumns
 from .score import ranks, views_of
@@ -53,9 +52,7 @@ class SAEExplainer(RowWiseStage):
         batch_size: int = 512,
     ):  # fmt: skip
         self.model, self.refit = model, refit
-        self.min_confidence = (
-            None if min_confidence is None else share_of_one(min_confidence, "min_confidence", stage="SAEExplainer")
-        )
+        self.min_confidence = checked_floor(min_confidence, stage="SAEExplainer")
         self.threshold = threshold_of(threshold, stage="SAEExplainer")
         self.top = positive_int(top, "top", stage="SAEExplainer")
         self.batch_size = positive_int(batch_size, "batch_size", stage="SAEExplainer")
@@ -73,8 +70,8 @@ class SAEExplainer(RowWiseStage):
             threshold=self.threshold, refit=self.refit, batch_size=self.batch_size,
         )  # fmt: skip
         found = explanations(
-            inp["qid"].tolist(), inp["docno"].tolist(), parts, views=("original", *weights), labels=self.model.labels,
-            top=self.top, min_confidence=self.model.min_confidence if self.min_confidence is None else self.min_confidence,
+            inp["qid"].tolist(), inp["docno"].tolist(), parts, self.model, views=("original", *weights), top=self.top,
+            min_confidence=self.min_confidence,
         )  # fmt: skip
         self._say_which_score(inp, parts.score, found)
         return columns.assign(explanation=found)
@@ -89,12 +86,18 @@ class SAEExplainer(RowWiseStage):
             e.ranking = OtherRanking(score, place, n)
 
 
+def checked_floor(min_confidence: float | None, *, stage: str) -> float | None:
+    """The confidence from which on features are shown, if it is None (the model's own) or a number from 0 to 1."""
+    return None if min_confidence is None else share_of_one(min_confidence, "min_confidence", stage=stage)
+
+
 def explanations(
-    qids: list[str], docnos: list[str], parts: Attribution, *, views: tuple[str, ...], labels: FeatureNames, top: int,
-    min_confidence: float = 0.0,
+    qids: list[str], docnos: list[str], parts: Attribution, model: Xetrieval, *, views: tuple[str, ...], top: int,
+    min_confidence: float | None,
 ) -> np.ndarray:  # fmt: skip
     """One :class:`~pyterrier_xetrieval.Explanation` for each pair, object ``[n]``."""
+    floor, labels = model.min_confidence if min_confidence is None else min_confidence, model.labels
     column = np.empty(len(qids), dtype=object)
     pairs = enumerate(zip(qids, docnos))
-    column[:] = [Explanation(qid, docno, parts, row, views, labels, top, min_confidence) for row, (qid, docno) in pairs]
+    column[:] = [Explanation(qid, docno, parts, row, views, labels, top, floor) for row, (qid, docno) in pairs]
     return column

@@ -1,5 +1,10 @@
 """Pictures of explanations: the self-contained report page."""
 
-from .report import render_report
+from typing import TYPE_CHECKING
 
-__all__ = ["render_report"]
+from .._lazy import attach
+
+if TYPE_CHECKING:  # what editors and type checkers read
+    from .report import render_report
+
+__getattr__, __dir__, __all__ = attach(__name__, {".report": ["render_report"]})

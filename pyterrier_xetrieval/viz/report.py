@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
 
+from ..explanation import Explanation
 from ..explanation_tables import BIAS, OTHER, RESIDUAL
 from ..store.files import replacing
+from .marks import marked_text
 
 MEASURE = "nDCG@10"
 _HEADS = {
@@ -22,17 +26,16 @@ _PAGE = jinja2.Environment(
 
 
 def render_report(
-    path, *, query: str, results: pd.DataFrame, erased: pd.DataFrame, weights: Mapping[str, float], examples: Mapping[int, str],
-    documents: int, experiment: pd.DataFrame, facts: dict,
+    path: str | os.PathLike[str], *, query: str, results: pd.DataFrame, erased: pd.DataFrame, examples: Mapping[int, str],
+    documents: int, experiment: pd.DataFrame, facts: Mapping[str, str],
 ) -> Path:  # fmt: skip
     """Writes the page; replaces an older one in one step.
 
     Args:
         path: the HTML file.
         query: what was asked.
-        results: rows with ``docno``, ``text``, ``score`` and ``explanation``, best first.
+        results: rows with ``docno``, ``score`` and ``explanation`` (with its words), best first.
         erased: one row per result, as :meth:`pyterrier_xetrieval.cli.demo_job.Demo.erase` gives them.
-        weights: aspect to the weight of its view in the score.
         examples: feature to a line about the documents that have it, as ``Demo.examples`` gives it.
         documents: how many the collection has.
         experiment: a ``pt.Experiment`` table, baseline first.
@@ -41,15 +44,12 @@ def render_report(
     Returns:
         The path.
     """
-    cards = [
-        {"docno": row.docno, "text": row.text, "e": row.explanation, "parts": _parts(row.explanation), "after": after}
-        for row, after in zip(results.itertuples(), erased.to_dict("records"))
-    ]
-    widest = max((abs(value) for card in cards for value in card["e"].contributions.tolist()), default=1.0)  # one scale for all
+    cards = [_card(row.docno, row.explanation, after) for row, after in zip(results.itertuples(), erased.to_dict("records"))]
+    widest = max((abs(row.contribution) for card in cards for row in card["rows"]), default=1.0)  # one scale for all
     html = _PAGE.get_template("report.html.j2").render(
-        query=query, cards=cards, widest=widest, weights=weights, examples=examples, documents=documents, facts=facts,
+        query=query, cards=cards, widest=widest, examples=examples, documents=documents, facts=facts,
         heads=[_HEADS.get(name.removeprefix(MEASURE).strip(), name) for name in experiment.columns],
-        rows=[[_cell(name, value) for name, value in row.items()] for row in experiment.to_dict("records")],
+        rows=[[_cell(str(name), value) for name, value in row.items()] for row in experiment.to_dict("records")],
     )  # fmt: skip
     path = Path(path)
     with replacing(path) as file:
@@ -57,7 +57,15 @@ def render_report(
     return path
 
 
-def _cell(name: str, value) -> str:
+def _card(docno: str, e: Explanation, after: dict) -> dict:
+    """What the page says of one result."""
+    return {
+        "docno": docno, "e": e, "sentence": e.sentence().replace("*", ""), "rows": e.rows[: e.top], "weak": e.weakly_shared,
+        "parts": _parts(e), "after": after, "query": marked_text(e, "query"), "text": marked_text(e, "document"),
+    }  # fmt: skip
+
+
+def _cell(name: str, value: Any) -> str:
     """A number of a ``pt.Experiment`` table as a person writes it."""
     if value is None or value != value:
         return "–"
@@ -68,7 +76,7 @@ def _cell(name: str, value) -> str:
     return str(int(value)) if name.endswith((" +", " -")) else f"{value:.3f}"
 
 
-def _parts(e) -> list[dict]:
+def _parts(e: Explanation) -> list[dict]:
     """The four parts of a score, for the stacked bar: width is the share of the sum of absolute values."""
     parts = [
         ("shared features", e.shared, "shared"),

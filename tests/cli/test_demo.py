@@ -43,7 +43,9 @@ def test_demo_explains_and_evaluates(first, home):
 
 
 def test_printed_parts_add_up(first):
-    for block in re.split(r"\n\d+\. score ", first.stdout)[1:]:
+    blocks = re.split(r"\n   score ", first.stdout)[1:]
+    assert len(blocks) == 3
+    for block in blocks:
         score = float(block.split()[0])
         parts = [float(value) for value in re.findall(r"^  ([+-]\d\.\d+)  ", block, re.M)]
         assert len(parts) > 4 and sum(parts) == pytest.approx(score, abs=1e-3)
@@ -52,6 +54,7 @@ def test_printed_parts_add_up(first):
 def test_report_is_self_contained(first, home):
     html = (home / "xetrieval-report.html").read_text()
     assert "Over all queries" in html and "not explained by the dictionary" in html
+    assert html.count("<mark title=") > 10 and "Retrieved mainly for" in html and "weakly shared" in html
     assert not re.findall(r"(?:src|href)=|@import|url\(", html)
 
 
@@ -60,7 +63,7 @@ def test_second_run_reuses_the_vectors_and_asks_something_else(first, home):
     assert len(vectors) == 3
     done, seconds = run(home, "demo", "--query", "wait for a <thread> to finish", "--top", "1", "--report", "other.html")
     assert done.returncode == 0, done.stderr
-    assert "\n1. score " in done.stdout and "\n2. score " not in done.stdout
+    assert re.search(r"^1\. \S+: Retrieved mainly for \*", done.stdout, re.M) and "\n2. " not in done.stdout
     assert {path: path.stat().st_mtime_ns for path in home.rglob("vecs.f4")} == vectors
     assert "wait for a &lt;thread&gt; to finish" in (home / "other.html").read_text()
     assert seconds < 60  # about ten on an idle machine

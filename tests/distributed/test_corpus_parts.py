@@ -4,11 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-ray = pytest.importorskip("ray")
-
-from pyterrier_xetrieval.distributed import OnWorker  # noqa: E402
-from pyterrier_xetrieval.distributed.corpus_parts import cut, digest_of, documents_of, parquet_rows  # noqa: E402
-from tests.helpers.cluster import Hashes, texts  # noqa: E402
+from pyterrier_xetrieval.distributed import OnWorker
+from pyterrier_xetrieval.distributed.corpus_parts import ROWS, cut, digest_of, documents_of, parquet_rows
+from tests.helpers.cluster import Hashes, texts
 
 
 def test_stages_made_on_workers_are_told_apart():
@@ -33,7 +31,7 @@ def test_corpora_are_cut_alike(tmp_path):
         assert [docno for part in parts for docno in part.docnos()] == frame.docno.to_list()
     assert (tmp_path / "1" / "000002.parquet").exists() and not (tmp_path / "0").exists()  # Parquet stays where it is
     assert [row["docno"] for row in parquet_rows(tmp_path / "parquet" / "b.parquet", 5, 9)] == ["d8", "d9", "d10", "d11"]
-    assert len(list(documents_of(tmp_path / "parquet"))) == 25
+    assert len(list(documents_of(frame))) == 25
     before = digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test"))
     frame[3:22].assign(text="another").to_parquet(tmp_path / "parquet" / "b.parquet")
     assert digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test")) != before
@@ -48,3 +46,18 @@ def test_corpora_are_cut_alike(tmp_path):
     for wrong, told in (([], "found none"), ([{"text": "x"}], "string as docno"), (documents[:1] + texts(1), "the fields")):
         with pytest.raises(ValueError, match=told):
             cut(wrong, 10, tmp_path / f"wrong {told}", stage="test")
+
+
+def test_parts_deep_in_a_row_group(tmp_path):
+    """A row group is read in batches; a part may begin behind the first of them."""
+    docnos = [f"d{i}" for i in range(2 * ROWS + 100)]
+    for name, own in {"a": docnos[:10], "b": [], "c": docnos[10:]}.items():
+        frame = pd.DataFrame({"docno": pd.Series(own, dtype="str"), "tags": [["x", "y"]] * len(own), "n": [[1, 2]] * len(own)})
+        frame.to_parquet(tmp_path / f"{name}.parquet", row_group_size=len(docnos))
+    for size in (ROWS - 5, ROWS, 3000):
+        parts = cut(tmp_path, size, tmp_path, stage="test")
+        assert [docno for part in parts for docno in part.docnos()] == docnos
+        assert [document["docno"] for part in parts for document in part.documents()] == docnos
+    assert len(cut(tmp_path, 10, tmp_path, stage="test")[0].pieces) == 1  # files without rows have no share
+    (document,) = parquet_rows(tmp_path / "c.parquet", ROWS + 7, ROWS + 8)
+    assert document["tags"] == ["x", "y"] and document["n"].tolist() == [1, 2]

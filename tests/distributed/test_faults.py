@@ -5,12 +5,10 @@ import pandas as pd
 import pytest
 from pyterrier_dr import FlexIndex
 
-ray = pytest.importorskip("ray")
+from pyterrier_xetrieval.distributed import index_corpus
+from tests.helpers.cluster import DIM, SHARD, files, vectors
 
-from pyterrier_xetrieval.distributed import index_corpus  # noqa: E402
-from tests.helpers.cluster import DIM, SHARD, cluster, files, vectors  # noqa: E402, F401  (the cluster is started for this file too)
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "cluster")
 
 
 def broken(n, at):
@@ -29,37 +27,30 @@ def test_another_index_at_the_path_is_not_taken_for_the_result(model, tmp_path, 
     def cut_off(*_, **__):
         raise InterruptedError
 
-    with monkeypatch.context() as patch:
-        patch.setattr(f"pyterrier_xetrieval.distributed.part_jobs.{kind.capitalize()}Kind.join", cut_off)
-        with pytest.raises(InterruptedError):
+    def cut_off_in(name):
+        with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+            patch.setattr(f"pyterrier_xetrieval.distributed.{name}", cut_off)
             index_corpus(target(), corpus, part_size=100)
-    for other in (corpus[:200], [*corpus[:299], {**corpus[299], "docno": "other"}]):
-        target().index(other)
-        with pytest.raises(FileExistsError, match="found another index; move it away to go on with the parts in .*i.parts"):
-            index_corpus(target(), corpus, part_size=100)
-        assert len(list((tmp_path / "i.parts" / "done").iterdir())) == 3
-        (tmp_path / "i.parts" / "joined.json").rename(tmp_path / "joined.json")  # as before the joining began
-        with pytest.raises(FileExistsError, match="found another index"):
-            index_corpus(target(), corpus, part_size=100)
-        (tmp_path / "joined.json").rename(tmp_path / "i.parts" / "joined.json")
-        path.rename(tmp_path / f"other of {len(other)}")
-    with monkeypatch.context() as patch:  # when all is done but the parts are still there
-        patch.setattr("pyterrier_xetrieval.distributed.indexing.put_away", cut_off)
-        with pytest.raises(InterruptedError):
-            index_corpus(target(), corpus, part_size=100)
+
+    # before the parts are joined, and when all is done but they are still there
+    for name in (f"part_jobs.{kind.capitalize()}PartJob.join", "shared_folder.remove"):
+        cut_off_in(name)
+        joined = path.exists()
+        if joined:
+            path.rename(tmp_path / "result")
+        for other in (corpus[:200], [*corpus[:299], {**corpus[299], "docno": "other"}], corpus):
+            target().index(other)
+            with pytest.raises(FileExistsError, match="found another index; move it away to go on with the parts in .*i.parts"):
+                index_corpus(target(), corpus, part_size=100)
+            assert len(list((tmp_path / "i.parts" / "done").iterdir())) == 3
+            path.rename(tmp_path / f"other of {len(list(tmp_path.iterdir()))}")
+    (tmp_path / "result").rename(path)
     before = files(path)
     assert len(index_corpus(target(), corpus, part_size=100)) == 300
     assert files(path) == before and not (tmp_path / "i.parts").exists()
-    if kind == "flex":
-        return
-    with monkeypatch.context() as patch:
-        patch.setattr("pyterrier_xetrieval.distributed.indexing.put_away", cut_off)
-        with pytest.raises(InterruptedError):
-            index_corpus(model.indexer(tmp_path / "j"), corpus, part_size=100)
-    (tmp_path / "j").rename(tmp_path / "moved")
-    model.indexer(tmp_path / "j", refit=False).index(corpus)  # other settings
-    with pytest.raises(FileExistsError, match="found another index"):
-        index_corpus(model.indexer(tmp_path / "j"), corpus, part_size=100)
+    path.rename(tmp_path / "finished")
+    cut_off_in("shared_folder.remove")  # and then the same call, with nothing moved
+    assert len(index_corpus(target(), corpus, part_size=100)) == 300 and files(path) == before
 
 
 @pytest.mark.parametrize("parquet", [False, True])

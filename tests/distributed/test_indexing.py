@@ -1,6 +1,5 @@
 """Jobs on a real local Ray cluster of two workers against the same jobs in one process, byte for byte."""
 
-import importlib
 import json
 import os
 import signal
@@ -14,17 +13,19 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 import pytest
+import ray
 from pyterrier_dr import FlexIndex
 
-import pyterrier_xetrieval
 from pyterrier_xetrieval import MiniLM, Xetrieval, XetrievalIndex
 from pyterrier_xetrieval.distributed import OnWorker, index_corpus
-from pyterrier_xetrieval.distributed.cluster import Workforce, _Place, _see, run_parts
-from pyterrier_xetrieval.distributed.shared_folder import shared_token
+from pyterrier_xetrieval.distributed.cluster import PartJob, Workers, wait_for_folder
+from pyterrier_xetrieval.distributed.corpus_parts import Part
+from pyterrier_xetrieval.distributed.shared_folder import token_of
 from tests.helpers.builders import make_model, random_sae
-from tests.helpers.cluster import DIM, SHARD, Hashes, files, ray, texts, vectors
+from tests.helpers.cluster import DIM, SHARD, Hashes, files, texts, vectors
+from tests.helpers.extras import import_without, loaded_with
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "cluster")
 
 
 def batches(log) -> list[list[str]]:
@@ -142,10 +143,10 @@ def test_a_killed_driver(tmp_path):
 
 
 def test_minilm(tmp_path):
-    model = Xetrieval.default()
+    model = Xetrieval.default().with_views(["qa"])
     corpus = texts(45)
-    expected = model.indexer(tmp_path / "one", encoder=MiniLM(), shard_size=20, aspects=["qa"]).index(corpus)
-    made = model.indexer(tmp_path / "many", encoder=OnWorker(MiniLM), shard_size=20, aspects=["qa"])
+    expected = model.indexer(tmp_path / "one", encoder=MiniLM(), shard_size=20).index(corpus)
+    made = model.indexer(tmp_path / "many", encoder=OnWorker(MiniLM), shard_size=20)
     assert files(expected.path) == files(index_corpus(made, corpus, part_size=20, workers=1).path)
 
 
@@ -182,36 +183,64 @@ class Unpicklable(Hashes):
         raise TypeError("a socket")
 
 
-class Deadly:
-    def start(self):
-        pass
+class Deadly(PartJob):
+    def __init__(self, folder):
+        self.folder = folder
+
+    def file(self, part):
+        return self.folder / f"{part.name}.done"
 
     def run(self, part):
-        with open(part, "a") as file:
+        with open(self.folder / part.name, "a") as file:
             file.write("x")
-        os.kill(os.getpid(), signal.SIGKILL)
+        if part.number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.file(part).touch()
+        return "an answer"
 
 
 def test_a_part_that_kills_every_worker(tmp_path, monkeypatch):
-    monkeypatch.setattr("pyterrier_xetrieval.distributed.cluster.RETRIES", 0)  # each costs an import
-    with pytest.raises(RuntimeError, match="1 workers died on part 0 .* finished parts are kept"):
-        list(run_parts(Deadly(), [str(tmp_path / "tries.log")], tmp_path, Workforce(1, 1, 0), stage="job"))
-    assert (tmp_path / "tries.log").read_text() == "x"
+    monkeypatch.setattr("pyterrier_xetrieval.distributed.cluster.RETRIES", 1)  # each costs an import
+    workers, parts = Workers(1, 1, 0, "job"), [Part(0, 0, 5), Part(1, 5, 7)]
+    with pytest.raises(RuntimeError, match="2 workers died on part 1 .* finished parts are kept"):
+        workers.do(Deadly(tmp_path), parts, tmp_path)
+    assert (tmp_path / "000000").read_text() == "x" and (tmp_path / "000001").read_text() == "xx"
+    assert workers.do(Deadly(tmp_path), parts[:1], tmp_path) == []  # it is done
+
+
+class WhoWorks(PartJob):
+    def __init__(self, folder):
+        self.folder = folder
+
+    def file(self, part):
+        return self.folder / part.name
+
+    def start(self):
+        self.started = time.monotonic()
+
+    def run(self, part):
+        self.file(part).touch()
+        return os.getpid(), self.started
+
+
+def test_a_worker_with_a_gpu_keeps_what_it_has_loaded(tmp_path):
+    parts = [Part(i, i, i + 1) for i in range(3)]
+    answers = Workers(1, 1, 1, "job").do(WhoWorks(tmp_path), parts, tmp_path)
+    assert len(answers) == 3 and len(set(answers)) == 1
 
 
 def test_a_folder_that_workers_do_not_see(tmp_path):
     """As on another machine, where the path is there and the folder another one."""
-    shared_token(tmp_path)
-    place = _Place(str(tmp_path), "of the folder that the driver has", "job", 1, 3)
+    token_of(tmp_path)
     with pytest.raises(FileNotFoundError, match="file system that all machines share; the worker on"):
-        _see(place, patience=0)
+        wait_for_folder(tmp_path, "of the folder that the driver has", stage="job", patience=0)
 
 
-def test_ray_is_imported_only_where_it_is_used(monkeypatch):
-    monkeypatch.delattr(pyterrier_xetrieval, "distributed")
-    for name in [name for name in sys.modules if name.startswith("pyterrier_xetrieval.distributed")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "ray", None)  # importing it fails
-    distributed = importlib.import_module("pyterrier_xetrieval.distributed")
-    with pytest.raises(ImportError, match=r"index_corpus needs Ray: pip install 'pyterrier-xetrieval\[ray\]'"):
-        distributed.index_corpus(None, [])
+def test_without_the_extra(monkeypatch):
+    with pytest.raises(ImportError, match=r"distributed needs Ray.*: pip install 'pyterrier-xetrieval\[ray\]'"):
+        import_without("ray", "distributed", monkeypatch)
+
+
+def test_ray_is_imported_only_where_it_is_used():
+    loaded = loaded_with("distributed")
+    assert "pyterrier_xetrieval.distributed.indexing" in loaded and not loaded & {"ray", "pyterrier_dr"}

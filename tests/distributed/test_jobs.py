@@ -3,17 +3,14 @@
 import numpy as np
 import pytest
 
+from pyterrier_xetrieval.distributed import feature_samples, write_texts
 from pyterrier_xetrieval.labelling import feature_samples as samples_in_one_process
 from pyterrier_xetrieval.llm import FunctionLLM
 from pyterrier_xetrieval.training import Teacher
 from tests.helpers.builders import make_model, random_sae, unit
+from tests.helpers.cluster import DIM, texts
 
-ray = pytest.importorskip("ray")
-
-from pyterrier_xetrieval.distributed import feature_samples, write_texts  # noqa: E402
-from tests.helpers.cluster import DIM, cluster, texts  # noqa: E402, F401  (the cluster is started for this file too)
-
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "cluster")
 
 
 def test_samples_are_those_of_one_pass(model, tmp_path):

@@ -9,7 +9,6 @@ import torch
 
 from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder, Xetrieval
 from pyterrier_xetrieval.core.internalizer import Internalizer
-from pyterrier_xetrieval.evaluation import EmbeddedCollection
 
 DIM = 6
 
@@ -88,8 +87,10 @@ def result_frame(n_queries=3, n_docs=4, dim=16, seed=0) -> pd.DataFrame:
 WORDS = "oak elm ash yew fir pine beech birch maple cedar larch alder".split()
 
 
-def toy(name="toy", seed=0, n=200, queries=12, dim=16) -> EmbeddedCollection:
+def toy(name="toy", seed=0, n=200, queries=12, dim=16):
     """A collection of random vectors; each query is near one document, and another one is relevant too."""
+    from pyterrier_xetrieval.evaluation import EmbeddedCollection  # late: models and frames are built without it
+
     rng = np.random.default_rng(seed)
     docs = unit(rng, n, dim)
     texts = [" ".join(rng.choice(WORDS, 6)) for _ in range(n)]

@@ -6,6 +6,9 @@ import torch
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
 from tests.helpers.builders import unit
 
+QUERY = np.array([0.8, 0.4, 0.2, 0, 0, 0])
+DOCUMENT = np.array([0.5, 0.6, 0.4, 0, 0, 0])  # contributions by coordinate .40, .24, .08; activations .5, .6, .4
+
 
 def make_collection(docs, queries, judged, excluded=None, **options) -> EmbeddedCollection:
     docs, queries = np.asarray(docs, np.float32), np.asarray(queries, np.float32)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 
 from pyterrier_xetrieval.datasets import Collection
 
@@ -49,8 +48,7 @@ class LetterCounts:
         self.encoded.append(text)
         return np.array([text.count(c) for c in "abc"], np.float32)
 
-    def doc_encoder(self):
-        return pt.apply.generic(lambda frame: frame.assign(doc_vec=[self.vector(t) for t in frame[self.text_field]]))
+    def encode_docs(self, texts):
+        return np.stack([self.vector(text) for text in texts])
 
-    def query_encoder(self):
-        return pt.apply.generic(lambda frame: frame.assign(query_vec=[self.vector(t) for t in frame["query"]]))
+    encode_queries = encode_docs

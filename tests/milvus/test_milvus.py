@@ -3,7 +3,6 @@
 import itertools
 import json
 import pickle
-import sys
 
 import numpy as np
 import pandas as pd
@@ -13,6 +12,7 @@ import pytest
 from pyterrier_xetrieval import Xetrieval, pydocs
 from pyterrier_xetrieval.index.packing import PackedCodes
 from tests.helpers.builders import make_model, random_sae, unit
+from tests.helpers.extras import import_without, loaded_with
 
 pymilvus = pytest.importorskip("pymilvus")
 
@@ -62,9 +62,7 @@ def client(folder):
 
 @pytest.fixture(scope="module")
 def model():
-    model = make_model()
-    model.meta["weights"] = {"summary": 0.5, "purpose": -0.25, "qa": 2.0}
-    return model
+    return make_model().with_views(weights={"summary": 0.5, "purpose": -0.25, "qa": 2.0})
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +103,12 @@ def assert_identical(found, expected):
 @pytest.mark.parametrize("aspects, threshold", [(None, 0.0), ((), 0.3)])
 def test_equal_to_the_index(index, served, aspects, threshold):
     questions = pd.concat([topics(), topics(2).assign(qid=["again1", "again0"])], ignore_index=True)  # of equal vectors
+    served, index = served.with_views(aspects), index.with_views(aspects)
     found, expected = (stage.retriever(num_results=600)(questions) for stage in (served, index))
     assert len(found) == 7 * len(DOCNOS) == 7 * len(served)
     assert_same_ranking(found, expected, tolerance=1e-6)
     page = found.sample(200, random_state=0)
-    explained, same = (stage.explainer(aspects=aspects, threshold=threshold)(page) for stage in (served, index))
+    explained, same = (stage.explainer(threshold=threshold)(page) for stage in (served, index))
     assert explained.index.equals(page.index) and any(len(e) for e in explained.explanation)
     assert_identical(explained.explanation, same.explanation)
 
@@ -166,6 +165,15 @@ def test_codes_as_text(index):
     assert again.ids_counts.tolist() == again.pairs_counts.tolist() == [2, 0, 1] and again.coefficients.tolist() == [1, 1, 1]
 
 
+def test_views_are_those_of_the_index(index, served):
+    plain = served.with_views(())
+    assert plain.model.aspects == () and served.model.weights == {"summary": 0.5, "purpose": -0.25, "qa": 2.0}
+    assert plain.with_views() == served != plain and repr(plain).endswith("'corpus').with_views(())")
+    again = pickle.loads(pickle.dumps(plain.explainer()))
+    assert again == plain.explainer() and again.index.aspects == ()
+    assert upload(index.with_views(()), served.uri, "corpus") == plain
+
+
 def test_stages_behave(served, folder):
     results = served.retriever(num_results=3)(topics())
     for stage, inp in (
@@ -188,7 +196,7 @@ def test_stages_behave(served, folder):
         served.retriever(),
         served.retriever(num_results=3),
         served.explainer(),
-        served.explainer(aspects=()),
+        served.with_views(()).explainer(),
         served.explainer(top=3),
     ]
     assert len(set(variants)) == len(variants)
@@ -211,14 +219,14 @@ def test_what_is_refused_is_named(served, model):
             stage(inp)
     with pytest.raises(ValueError, match="at most 16384, found 16385"):
         served.retriever(num_results=16_385)
-    with pytest.raises(ValueError, match="MilvusExplainer expects aspects"):
-        served.explainer(aspects=["qa"])
+    with pytest.raises(ValueError, match=r"expects all of \['summary', 'purpose', 'qa'\] or \(\), found \['qa'\]"):
+        served.with_views(["qa"])
     with pytest.raises(ValueError, match="threshold >= 0"):
         served.explainer(threshold=-1)
     other = make_model(random_sae(seed=5))
     with pytest.raises(ValueError, match=f"{served.settings['model_sha256']}, found .* with [0-9a-f]{{64}}"):
         MilvusIndex(other, served.uri, "corpus")
-    with pytest.raises(ValueError, match="'corpus' expects aspects among"):
+    with pytest.raises(ValueError, match="'corpus' expects a model with the aspects .*'purpose', 'summary'"):
         MilvusIndex(make_model(aspects=["qa"]), served.uri, "corpus")
     with pytest.raises(FileNotFoundError, match=r"no collection 'else' in .* \(found nothing\)"):
         MilvusIndex(model, served.uri, "else")
@@ -304,8 +312,11 @@ def test_an_address_with_a_password_is_not_shown(served):
     assert "Milvus@" not in repr(served) and "https://…@example.org:19530/db" in repr(served)
 
 
-def test_without_the_extra(index, model, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pymilvus", None)
-    for call in (lambda: upload(index, "corpus.db", "corpus"), lambda: MilvusIndex(model, "corpus.db", "corpus")):
-        with pytest.raises(ImportError, match=r"needs pymilvus: pip install 'pyterrier-xetrieval\[milvus\]'"):
-            call()
+def test_without_the_extra(monkeypatch):
+    with pytest.raises(ImportError, match=r"milvus needs pymilvus: pip install 'pyterrier-xetrieval\[milvus\]'"):
+        import_without("pymilvus", "milvus", monkeypatch)
+
+
+def test_pymilvus_is_imported_only_where_it_is_used():
+    loaded = loaded_with("milvus")
+    assert "pyterrier_xetrieval.milvus.uploading" in loaded and not loaded & {"pymilvus", "pyterrier_dr"}

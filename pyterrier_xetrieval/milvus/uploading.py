@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyterrier as pt
 
-from ..index.storage import SHARDS, Block
-from .collection import (
-    BATCH,
-    CODES,
-    DOCNO,
-    FOLDED,
-    MAX_BYTES,
-    UNFINISHED,
-    VECTOR,
-    VERSION,
-    connect,
-    count,
-    create,
-    facts_of,
-    to_text,
-)
+from ..index import XetrievalIndex
+from ..index.storage import SHARDS
+from . import collection as stored
+from .collection import BATCH, MAX_BYTES, UNFINISHED
 from .index import MilvusIndex
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
 
 _OF_THE_INDEX = ("dim", "dict_size", "aspects", "weights", "dtype", "model_sha256")
 
 
-def upload(index, uri, collection: str, *, verbose: bool = False) -> MilvusIndex:
+def upload(
+    index: XetrievalIndex, uri: str | os.PathLike[str] | MilvusClient, collection: str, *, verbose: bool = False
+) -> MilvusIndex:
     """Copies a finished index into a new Milvus collection: docnos, folded and original vectors, codes.
 
     The collection has its name once all documents are there; until then it is called ``<collection>_unfinished``, and
@@ -42,7 +38,6 @@ def upload(index, uri, collection: str, *, verbose: bool = False) -> MilvusIndex
         verbose: show a progress bar.
 
     Raises:
-        ImportError: no pymilvus.
         FileExistsError: the collection, or an unfinished one, belongs to something else.
         ValueError: a name that Milvus does not take; a docno or codes of more than 65,535 bytes.
         RuntimeError: the collection does not hold as many documents as the index in the end.
@@ -55,26 +50,24 @@ def upload(index, uri, collection: str, *, verbose: bool = False) -> MilvusIndex
     unfinished = f"{collection}{UNFINISHED}"
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,254}", unfinished):
         raise ValueError(f"upload expects a collection name of at most 244 letters, digits and underscores, found {collection!r}")
-    client = connect(uri, "upload")
-    facts = {
-        "version": VERSION, "documents": len(index), "index_sha256": index.meta["sha256"][SHARDS],
-        **{name: index.settings[name] for name in _OF_THE_INDEX},
-    }  # fmt: skip
-    state = [name for name in (collection, unfinished) if _is_there(client, name, facts)]
-    if collection not in state:
-        if unfinished not in state:
-            create(client, unfinished, facts)
+    client = stored.connect(uri)
+    facts = {name: index.settings[name] for name in _OF_THE_INDEX}
+    facts |= {"version": stored.VERSION, "documents": len(index), "index_sha256": index.meta["sha256"][SHARDS]}
+    there = [name for name in (collection, unfinished) if _is_there(client, name, facts)]
+    if collection not in there:
+        if unfinished not in there:
+            stored.create(client, unfinished, facts)
         _fill(client, unfinished, index, verbose)
         client.rename_collection(unfinished, collection)
-    return MilvusIndex(index.model, uri, collection)
+    return MilvusIndex(index.with_views().model, uri, collection).with_views(index.aspects)
 
 
-def _is_there(client, collection: str, facts: dict) -> bool:
+def _is_there(client: MilvusClient, collection: str, facts: Mapping[str, Any]) -> bool:
+    """Whether the collection is there; FileExistsError for one of another index."""
     if not client.has_collection(collection):
         return False
-    found = facts_of(client, collection) or {}
-    differs = [name for name in facts if found.get(name) != facts[name]]
-    if differs:
+    found = stored.facts_of(client, collection) or {}
+    if differs := [name for name in facts if found.get(name) != facts[name]]:
         expected, found = ({name: of.get(name) for name in differs} for of in (facts, found))
         raise FileExistsError(
             f"collection {collection!r} is there already and holds something else: expected {expected}, found {found}; "
@@ -83,28 +76,36 @@ def _is_there(client, collection: str, facts: dict) -> bool:
     return True
 
 
-def _fill(client, collection: str, index, verbose: bool) -> None:
+def _fill(client: MilvusClient, collection: str, index: XetrievalIndex, verbose: bool) -> None:
     client.load_collection(collection)  # only a loaded one is counted
     total = len(index)
-    start = max(0, count(client, collection) - BATCH)  # the last request before a cut-off may be there in part
+    start = max(0, stored.count(client, collection) - BATCH)  # the last request before a cut-off may be there in part
     with pt.tqdm(total=total, initial=start, desc="upload", unit="doc", disable=not verbose) as bar:
         for begin in range(start, total, BATCH):
-            entities = _entities(index.layout.block(begin, min(begin + BATCH, total)))
+            entities = _entities(index, begin, min(begin + BATCH, total))
             client.upsert(collection, entities)  # not insert: a request that is sent again adds nothing
             bar.update(len(entities))
     client.flush(collection)
-    found = count(client, collection)
+    found = stored.count(client, collection)
     if found != total:
         raise RuntimeError(
             f"upload expects {total} documents in collection {collection!r}, found {found}; drop it and start again"
         )
 
 
-def _entities(block: Block) -> list[dict]:
-    codes = to_text(block.codes)
-    for docno, text in zip(block.docnos, codes):
-        for name, length in ("docno", len(docno.encode())), ("codes", len(text)):
-            if length > MAX_BYTES:
-                raise ValueError(f"upload expects {name} of at most {MAX_BYTES} bytes, found {length} in document {docno[:80]!r}")
-    folded, vectors = block.folded.astype(np.float32), block.vectors.astype(np.float32)
-    return [{DOCNO: d, FOLDED: f, VECTOR: v, CODES: c} for d, f, v, c in zip(block.docnos, folded, vectors, codes)]
+def _entities(index: XetrievalIndex, start: int, stop: int) -> list[dict[str, Any]]:
+    """Documents ``start … stop-1`` as Milvus takes them; ValueError for a text that is too long for a field."""
+    block = index.layout.block(start, stop)
+    columns = {
+        stored.DOCNO: block.docnos,
+        stored.CODES: stored.to_text(block.codes),
+        stored.FOLDED: block.folded.astype(np.float32),
+        stored.VECTOR: block.vectors.astype(np.float32),
+    }
+    entities = [dict(zip(columns, row)) for row in zip(*columns.values())]
+    for entity in entities:
+        for name in (stored.DOCNO, stored.CODES):
+            if (size := len(entity[name].encode())) > MAX_BYTES:
+                docno = entity[stored.DOCNO][:80]
+                raise ValueError(f"upload expects {name} of at most {MAX_BYTES} bytes, found {size} in document {docno!r}")
+    return entities
