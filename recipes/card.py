@@ -68,6 +68,7 @@ Shared features: active in the query and in the relevant document's original vec
         f"{100 * trained['dead_share']:.2f}% of the features are dead (never active on the training vectors). "
         "Whether these passages were held out of the dictionary's training depends on who trained it: a dictionary that was given "
         "to the recipe may have seen them, and the collections above are the figures to trust.",
+        *_agreement(facts),
         "## Internalizers",
         _internalizer_table(facts["internalizers"]["figures"]),
         """E‖R(z) − z_t‖² and cosine on the 15% of the teacher documents held out (the split that also chose the epoch and, by hand, the
@@ -93,7 +94,7 @@ Internalizers: {_inline({k: v for k, v in facts["internalizers"].items() if k !=
   the same source: a quarter of them share a passage of 25 words or more with the training text, so LiveQA-Med is no unseen collection.
   Of NQ's passages 10 of 3,805 do; of SciFact's none.
 - Training text without a stated licence or with a non-commercial one is listed above; the weights and labels were derived from it. See each source before commercial use.
-- One training seed. A label describes what activates a feature strongly; below a third of the maximum it is more often wrong than right.""",
+- A label describes what activates a feature strongly; below a third of the maximum it is more often wrong than right.""",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -101,6 +102,21 @@ Internalizers: {_inline({k: v for k, v in facts["internalizers"].items() if k !=
 def _label_table(groups: Mapping[str, Mapping[str, float]]) -> str:
     rows = [[n, f"{g['features']:,}", *(f"{g[c]:.3f}" for c in ("detection", "hits", "false"))] for n, g in groups.items()]
     return _table(["", "features", "detection", "hits", "false alarms"], rows)
+
+
+def _agreement(facts: Mapping) -> list[str]:
+    """The section on a second training with another seed; nothing if there was none."""
+    if "agreement" not in facts:
+        return []
+    a = facts["agreement"]
+    return [
+        "### Two trainings",
+        f"""A second training with another seed finds other features: the nearest direction has a cosine of {a["mean_best_cosine"]:.2f} on average
+({a["random"]:.2f} for random directions), and {100 * a["above_0.7"]:.0f}% have one above .7. Explanations agree better: on {a["pairs"]:,} pairs of ten
+collections, {100 * a["largest_found"]:.0f}% of the five largest shared features have their nearest counterpart among the other dictionary's shared features, with
+{100 * a["contribution_found"]:.0f}% of the shared contribution (median), and the sums of shared contributions correlate by {a["correlation_of_shared"]:.2f}. Unexplained share of the score
+(absolute, mean): {a["unexplained"][0]:.3f} and {a["unexplained"][1]:.3f} (`python -m recipes.seed_agreement`).""",
+    ]
 
 
 def _fitted(facts: Mapping) -> str:
@@ -113,7 +129,13 @@ def _fitted(facts: Mapping) -> str:
 
 
 def _logit(confidence: Mapping[str, float]) -> str:
-    names = {"activation": "ln a", "clarity": "clarity", "detection": "detection", "contribution": "contribution", "support": "support"}
+    names = {
+        "activation": "ln a",
+        "clarity": "clarity",
+        "detection": "detection",
+        "contribution": "contribution",
+        "support": "support",
+    }
     terms = [f"{confidence[key]:.3f} {name}" for key, name in names.items() if confidence[key]]
     return f"{confidence['intercept']:.3f} + {' + '.join(terms)}"
 

@@ -135,9 +135,10 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--min-confidence", default=0.4, show_default=True, help="From which confidence on a feature is shown.")
 @click.option("--internalizers", "given", type=click.Path(exists=True, path_type=Path), help="Take them from this artifact.")
 @click.option("--dictionary", type=_FILE, help="Take these weights instead of training some.")
+@click.option("--agreement", type=_FILE, help="What seed_agreement.py found of a second training.")
 @click.option("--evaluate", "names", multiple=True, default=EVALUATE, help="Collections for the model card.")
 @click.option("--seed", default=0, show_default=True)
-def main(folder, out, hypotheses, verdicts, rows, min_confidence, given, dictionary, names, seed) -> None:
+def main(folder, out, hypotheses, verdicts, rows, min_confidence, given, dictionary, agreement, names, seed) -> None:
     """Make the bundled model."""
     if out.exists():
         raise FileExistsError(f"{out} already exists; choose another path or remove it first")
@@ -151,6 +152,8 @@ def main(folder, out, hypotheses, verdicts, rows, min_confidence, given, diction
         earlier = Xetrieval(given)
         internalizers = earlier.internalizers
         facts |= {k: earlier.meta["training"][k] for k in ("internalizers", "view_weights_tried")}
+    if agreement is not None:
+        facts["agreement"] = json.loads(agreement.read_text(encoding="utf-8"))
     training = collect(folder, internalizers, seed=seed)
     click.echo(f"{len(training.vectors)} training vectors")
     if dictionary is None:
