@@ -310,7 +310,10 @@ class Explanation:
         """The phrases of both texts that carry the i-th shared feature; nothing without evidence."""
         if self.evidence is None:
             return {}
-        return {f"{side}_words": [phrase.text for phrase in self.evidence.phrases(side, i)] for side in ("query", "document")}
+        return {
+            f"{side}_words": [" ".join(phrase.text.split()) for phrase in self.evidence.phrases(side, i)]
+            for side in ("query", "document")
+        }
 
     def __repr__(self) -> str:
         named = [f"{row.label} {row.contribution:+.3f}" for row in self.rows[: self.top]]
