@@ -1,9 +1,10 @@
-"""What the words behind an explanation cost: one page of ten results, warm, on the Python documentation, in milliseconds.
+"""What the words behind an explanation cost: one page of ten results of the Python documentation, warm, in milliseconds.
 
 python benchmarks/evidence_cost.py [--repeat 30] [--threads 1]
 
-The encoder has to read the texts once more; "encode 11 texts" is what that costs without evidence. The rest of "evidence" is
-splitting each feature's contribution over the words. Documents are read up to 30 and 100 words, and whole.
+The encoder has to read the texts once more; "encode 11 texts" is what that costs without evidence. The rest of
+"evidence" is splitting each feature's contribution over the words. Documents are read up to 30 and 100 words, and
+whole.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The reading test on a folder of collections: sheets for blind readers, and what their verdicts come to.
 
-``python -m recipes.reading sheets …``, then have the sheets judged, then ``python -m recipes.reading score …``; see ``--help``.
+``python -m recipes.reading sheets …``, have the sheets judged, then ``python -m recipes.reading score …``; see ``--help``.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pyterrier_xetrieval.evaluation.reading_rows import Form, ModelForm
 from pyterrier_xetrieval.evaluation.reading_sheets import sections_of, write_sheets
 from pyterrier_xetrieval.store.files import replacing
 from recipes.command import Command
-from recipes.measuring import weights_of
-from recipes.reading_report import read_run, rows_for_confidence, show, write_report
+from recipes.reading_report import RUN, read_run, rows_for_confidence, show, write_report
+from recipes.result_files import weights_of
 
-MODULE, RUN, DEFAULT = "recipes.reading", "run.json", "default"
+MODULE, DEFAULT = "recipes.reading", "default"
 KINDS = ("words-and-label", "words", "label", "untrained", "overlap")
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -66,11 +66,11 @@ def on_collections(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--original", multiple=True, metavar="NAME", help="A form that explains ⟨q,z⟩ alone, without the model's views.")
 @click.option("--fewer", type=(str, int), multiple=True, metavar="NAME N", help="Only N of the pairs in this form.")
 @click.option("--identify", multiple=True, metavar="NAME", help="Also write sheets: which pair are the rows of this form of?")
-@click.option("--min-confidence", default=0.0, show_default=True, help="From which on a row is shown there.")
+@click.option("--min-confidence", type=float, help="Judge the rows shown from it on.  [default: the ten of largest contribution]")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the sheets and the key.")
 def sheets(
     collections: list[EmbeddedCollection], seed: int, n: int, forms: list[tuple[str, str, str]], original: tuple[str, ...],
-    fewer: list[tuple[str, int]], identify: tuple[str, ...], min_confidence: float, out: Path,
+    fewer: list[tuple[str, int]], identify: tuple[str, ...], min_confidence: float | None, out: Path,
 ) -> None:  # fmt: skip
     """Write sheets for blind readers, sheet_NN.md.
 
@@ -86,16 +86,16 @@ def sheets(
         form, model = _form(kind, folder, name in original, collections, seed)
         own = spread(pairs, dict(fewer).get(name, n), seed=seed)
         explained = form.explain(own)
-        sections += sections_of(name, own, explained, seed=seed + place)
+        sections += sections_of(name, own, explained, min_confidence=min_confidence, seed=seed + place)
         if name in identify:
-            choices += choices_of(name, own, explained, min_confidence=min_confidence, seed=seed + place)
+            choices += choices_of(name, own, explained, min_confidence=min_confidence or 0.0, seed=seed + place)
         models[name] = {"kind": kind, "original": name in original, "model": None if model is None else weights_of(model)}
         click.echo(f"{name}: {len(own)} pairs")
     paths = write_sheets(out, sections, seed=seed)
     paths += write_choices(out, choices, seed=seed) if choices else []
-    facts = {"seed": seed, "pairs": n, "collections": [c.name for c in collections], "forms": models}
+    asked = {"seed": seed, "pairs": n, "min_confidence": min_confidence, "collections": [c.name for c in collections]}
     with replacing(out / RUN) as file:
-        json.dump(facts, file, indent=1)
+        json.dump({**asked, "forms": models}, file, indent=1)
     click.echo(f"{len(paths)} sheets with {len(sections)} sections and {len(choices)} choices in {out}")
 
 
@@ -137,7 +137,7 @@ def judge(folder: Path, judge: str, llm, device: str | None) -> None:
 @click.option("--seed", default=0, show_default=True, help="Of the resampling.")
 @click.option("--rows", type=click.Path(dir_okay=False, path_type=Path), help="Table for recipes.confidence --pairs.")
 @click.option("--rows-of", metavar="NAME", help="The form of that table.  [default: the first with a confidence]")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Ids, verdicts and figures, JSON.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Ids, verdicts and figures: reading.NAME.json.")
 def score(folder: Path, min_confidence: float, seed: int, rows: Path | None, rows_of: str | None, out: Path | None) -> None:
     """Report what the judges said: shares, decoys, agreement, and what each least confidence shows."""
     run = read_run(folder)
@@ -148,8 +148,7 @@ def score(folder: Path, min_confidence: float, seed: int, rows: Path | None, row
             table.to_csv(file, sep="\t", index=False)
         click.echo(f"{rows}: {len(table)} verdicts on rows of explanations")
     if out is not None:
-        facts = json.loads((folder / RUN).read_text(encoding="utf-8")) if (folder / RUN).is_file() else {}
-        write_report(out, facts, run, tables, min_confidence=min_confidence)
+        write_report(out, run, tables, min_confidence=min_confidence)
 
 
 @main.command(cls=Command, interrupted="Nothing was written.")
@@ -176,7 +175,7 @@ def erase(
 @on_collections
 @click.option("--model", "folder", default=DEFAULT, show_default=True, help="A model's folder.")
 def labels(collections: list[EmbeddedCollection], seed: int, folder: str) -> None:
-    """Let the encoder judge the labels: cosine with texts that have the feature or lack it. Circular: it ranks labels."""
+    """Let the encoder judge labels: cosine with texts that have or lack the feature. Circular: it ranks labels."""
     model = _model(folder).with_views(())
     for collection in collections:
         found: pd.DataFrame = label_similarity(model, collection, seed=seed)

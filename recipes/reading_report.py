@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import click
@@ -18,6 +19,9 @@ from pyterrier_xetrieval.evaluation.reading_verdicts import NUMBERS, read_explai
 from pyterrier_xetrieval.store.files import replacing
 from recipes.calibration import calibration_error, reliability
 from recipes.confidence import ROW
+from recipes.result_files import machine
+
+RUN = "run.json"  # what was asked, beside the sheets
 
 
 @dataclass(frozen=True)
@@ -45,16 +49,20 @@ def show(run: Judged, *, min_confidence: float, seed: int) -> dict[str, pd.DataF
     tables = {
         "scores": scores, "agreement": reading_agreement(run.verdicts), "levels": reading_levels(run.verdicts, run.explained, seed=seed),
         "reliability": confidence_table(run.verdicts),
+        "judges": by_judge(run.verdicts, min_confidence=min_confidence, seed=seed),
     }  # fmt: skip
     sheets = run.verdicts.groupby("judge")["sheet"].nunique()
     click.echo("sheets by judge: " + ", ".join(f"{name} {count}" for name, count in sheets.items()))
     click.echo(f"\nverdicts, rows of confidence {min_confidence:g} and more [95 % interval over pairs]")
     whole = scores[scores["collection"] == ALL].copy()
     whole["told"] = [f"{v:.3f} [{low:.3f}, {high:.3f}]" for v, low, high in whole[["value", "low", "high"]].to_numpy()]
-    click.echo(whole.pivot(index="measure", columns="form", values="told").reindex(whole["measure"].unique()).to_string())
-    click.echo("\nby collection")
+    measures = whole["measure"].unique()
+    click.echo(whole.pivot(index="measure", columns="form", values="told").reindex(measures).to_string())
     by_collection = scores[(scores["collection"] != ALL) & scores["measure"].isin(["clear", "nonsense"])]
-    click.echo(by_collection.pivot(index="collection", columns=["form", "measure"], values="value").round(3).to_string())
+    by_collection = by_collection.pivot(index="collection", columns=["form", "measure"], values="value")
+    click.echo(f"\nby collection\n{by_collection.round(3).to_string()}")
+    judges = tables["judges"].pivot(index="measure", columns=["form", "judge"], values="value").reindex(measures)
+    click.echo(f"\nby judge\n{judges.round(3).to_string()}")
     click.echo(f"\ntwo judges\n{tables['agreement'].round(3).to_string(index=False)}")
     if len(tables["levels"]):
         click.echo(f"\nby the least confidence\n{tables['levels'].round(3).to_string(index=False)}")
@@ -65,12 +73,21 @@ def show(run: Judged, *, min_confidence: float, seed: int) -> dict[str, pd.DataF
     return tables
 
 
+def by_judge(verdicts: pd.DataFrame, *, min_confidence: float, seed: int) -> pd.DataFrame:
+    """:func:`reading_scores` of each judge alone, over all collections: one may be stricter than another."""
+    own = [
+        reading_scores(part, min_confidence=min_confidence, seed=seed).query("collection == @ALL").assign(judge=judge)
+        for judge, part in verdicts.groupby("judge")
+    ]
+    return pd.concat(own, ignore_index=True)
+
+
 def confidence_table(verdicts: pd.DataFrame) -> pd.DataFrame:
     """What the confidence of rows says and what judges say (2 or less), for forms that have one.
 
     Returns:
-        ``form``, ``from`` (the lower end of a bin; NaN: all), ``cases``, ``predicted``, ``observed``, ``error`` (the expected
-        calibration error, in the line of all).
+        ``form``, ``from`` (the lower end of a bin; NaN: all), ``cases``, ``predicted``, ``observed``, ``error`` (the
+        expected calibration error, in the line of all).
     """
     parts = []
     for form, own in verdicts[~verdicts["decoy"] & verdicts["confidence"].notna()].groupby("form", sort=False):
@@ -101,14 +118,27 @@ def rows_for_confidence(verdicts: pd.DataFrame, form: str | None = None) -> pd.D
     return rows.loc[rows["form"] == form, list(ROW)]
 
 
-def write_report(path: Path, facts: Mapping, run: Judged, tables: Mapping[str, pd.DataFrame], *, min_confidence: float) -> None:
-    """What is kept of a run: ids, numbers and verdicts, and no text of any collection."""
-    own = run.verdicts
-    judges = own.groupby(["section", "row"])["verdict"].agg(list).rename("verdicts")
+def write_report(path: Path, run: Judged, tables: Mapping[str, pd.DataFrame], *, min_confidence: float) -> None:
+    """What is kept of a run: ids, numbers and verdicts, and no text of any collection.
+
+    The file is one of those that :mod:`.results` makes its page of: what was asked, where and when, and in ``rows``
+    each judged row; beside them the tables of :func:`show`.
+
+    Raises:
+        FileNotFoundError: the run does not say what was asked.
+    """
+    asked = json.loads((run.folder / RUN).read_text(encoding="utf-8"))
+    models = [form["model"] for form in asked["forms"].values() if form["model"]]
+    key = {
+        "model": models[0] if models else None, "seed": asked["seed"], "collection": path.stem.partition(".")[2] or path.stem,
+        "question": "reading", "options": {**asked, "shown_from": min_confidence},
+    }  # fmt: skip
+    facts = {**machine(), "date": date.today().isoformat(), "seconds": 0.0, "command": "python -m recipes.reading score"}
     columns = ["sheet", "section", "row", "collection", "qid", "docno", "form", "feature", "decoy", *NUMBERS]
-    rows = own[columns].drop_duplicates(["section", "row"]).merge(judges, on=["section", "row"])
-    content = {"facts": {**facts, "min_confidence": min_confidence}}
-    content |= {name: _records(table) for name, table in tables.items()}
+    judges = run.verdicts.groupby(["section", "row"])["verdict"].agg(list).rename("verdicts")
+    rows = run.verdicts[columns].drop_duplicates(["section", "row"]).merge(judges, on=["section", "row"])
+    rows["feature"] = [np.nan if isinstance(feature, str) else feature for feature in rows["feature"]]  # a word of the texts
+    content = {"key": key, "facts": facts, **{name: _records(table) for name, table in tables.items()}}
     lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in _records(rows))
     head = json.dumps(content, indent=1, ensure_ascii=False).removesuffix("\n}")
     path.parent.mkdir(parents=True, exist_ok=True)

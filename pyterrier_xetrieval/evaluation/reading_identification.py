@@ -1,0 +1,136 @@
+"""Does an explanation say which pair it explains? From its rows alone, a reader chooses among five pairs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..store.files import replacing
+from ..store.jsonl import json_lines
+from .reading_pairs import ReadingPair
+from .reading_rows import ExplainedPair, ReadingRow
+from .reading_scores import ALL, MEASURES, resampled
+from .reading_sheets import section_text
+
+SHEET, KEY = "identify", "identify_key.jsonl"
+CHOICES, SECTIONS = 5, 8
+QUESTION = f"""\
+A judge reads nothing else than this sheet. Each section has the rows of one explanation and {CHOICES} pairs of a query
+and a document. The rows say why the document of one of these pairs was found for its query. Which pair is it?
+"""
+ANSWER = """
+Write one line for each section into a text file: section and number of the pair, with a space between them, for example
+`7 3`. Give your best guess where you cannot tell.
+"""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The rows of one pair, and the pairs to choose from."""
+
+    form: str
+    pair: ReadingPair
+    rows: Sequence[ReadingRow]
+    pairs: Sequence[ReadingPair]
+
+
+def choices_of(
+    form: str, pairs: Sequence[ReadingPair], explained: Sequence[ExplainedPair], *, min_confidence: float = 0.0, most: int = 10,
+    seed: int = 0,
+) -> list[Choice]:  # fmt: skip
+    """For each pair with a shown row, its rows and four other pairs, of the same collection where it has as many.
+
+    Args:
+        form: its name, kept in the key; pairs: five at least; explained: what the form makes of them.
+        min_confidence: from which on a row is shown; most: how many are at most, largest contribution first.
+        seed: of the draw.
+
+    Raises:
+        ValueError: too few pairs.
+    """
+    if len(pairs) < CHOICES:
+        raise ValueError(f"choices_of expects {CHOICES} pairs at least, found {len(pairs)}")
+    rng, out = np.random.default_rng(seed), []
+    for i, (pair, own) in enumerate(zip(pairs, explained)):
+        rows = [row for row in own.rows if not row.confidence < min_confidence][:most]
+        if not rows:
+            continue
+        others = rng.permutation([j for j in range(len(pairs)) if j != i])
+        foreign = [pairs[j].collection != pair.collection for j in others]
+        drawn = [i, *others[np.argsort(foreign, kind="stable")][: CHOICES - 1].tolist()]
+        out.append(Choice(form, pair, rows, [pairs[drawn[j]] for j in rng.permutation(CHOICES)]))
+    return out
+
+
+def write_choices(
+    folder: str | os.PathLike[str], choices: Sequence[Choice], *, seed: int = 0, per_sheet: int = SECTIONS
+) -> list[Path]:
+    """Writes ``identify_NN.md`` and what judges do not see, ``identify_key.jsonl``; forms are mixed.
+
+    Args:
+        folder: made where there is none; seed: of the order; per_sheet: sections of a sheet.
+
+    Returns:
+        The paths of the sheets.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    order = [choices[i] for i in np.random.default_rng(seed).permutation(len(choices))]
+    paths, key = [], []
+    for first in range(0, len(order), per_sheet):
+        s = first // per_sheet + 1
+        parts = [f"# Sheet {s}\n\n{QUESTION}{ANSWER}"]
+        for number, choice in enumerate(order[first : first + per_sheet], start=first + 1):
+            rows = [f"- {' '.join(row.text.split())}" for row in choice.rows]
+            pairs = [f"### Pair {i}\n\n{section_text(pair)}" for i, pair in enumerate(choice.pairs, start=1)]
+            parts.append("\n".join([f"\n## Section {number}\n", *rows, "", *pairs]))
+            ids = {"pair": choice.pair.id, "collection": choice.pair.collection, "form": choice.form}
+            key.append({"sheet": s, "section": number, **ids, "answer": 1 + choice.pairs.index(choice.pair)})
+        paths.append(folder / f"{SHEET}_{s:02}.md")
+        with replacing(paths[-1]) as file:
+            file.write("\n".join(parts))
+    with replacing(folder / KEY) as file:
+        file.writelines(json.dumps(row) + "\n" for row in key)
+    return paths
+
+
+def identification_scores(folder: str | os.PathLike[str], *, seed: int = 0) -> pd.DataFrame:
+    """How often the right pair was chosen; chance is one in five.
+
+    A judge's file of ``identify_03.md`` is ``identify_03.JUDGE.txt``; its lines are ``section pair``.
+
+    Returns:
+        ``form``, ``collection`` (``all`` for all of them), ``value``, ``low``, ``high``, ``n`` (pairs); all judges.
+
+    Raises:
+        ValueError: no answers; a line of another form, or a section without an answer or with a number that is no pair.
+    """
+    folder = Path(folder)
+    key, found = pd.DataFrame([row for _, row in json_lines(folder / KEY)]), []
+    for path in sorted(folder.glob(f"{SHEET}_*.*.txt")):
+        own = key[key["sheet"] == int(path.name.split(".")[0].removeprefix(f"{SHEET}_"))]
+        lines = [re.findall(r"\d+", line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if any(len(line) != 2 or not 1 <= int(line[1]) <= CHOICES for line in lines):
+            raise ValueError(f"{path} expects lines of a section and a pair from 1 to {CHOICES}, found others")
+        chosen = {int(section): int(choice) for section, choice in lines}
+        if set(chosen) != set(own["section"]) or len(lines) != len(own):
+            raise ValueError(
+                f"{path} expects one answer for each of the sections {own['section'].tolist()}, found {sorted(chosen)}"
+            )
+        found.append(own.assign(right=own["section"].map(chosen) == own["answer"]))
+    if not found:
+        raise ValueError(f"identification_scores expects files such as {SHEET}_01.JUDGE.txt in {folder}, found none")
+    answers, rows = pd.concat(found), []
+    for form, own in answers.groupby("form", sort=False):
+        for collection in [ALL, *dict.fromkeys(own["collection"])]:
+            part = own if collection == ALL else own[own["collection"] == collection]
+            numbers = resampled(part["right"].to_numpy(np.float64), np.ones(len(part)), part["pair"], seed=seed)
+            rows.append([form, collection, *numbers])
+    return pd.DataFrame(rows, columns=["form", "collection", *MEASURES])

@@ -1,0 +1,111 @@
+"""The pairs that readers judge: queries drawn by seed, each with the document that ranks first for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .collection import EmbeddedCollection, rank
+
+QUERY_WORDS, DOCUMENT_WORDS = 80, 170  # as much as a reader takes in; an encoder of 256 tokens reads little more
+
+
+@dataclass(frozen=True)
+class ReadingPair:
+    """A query and the document that ranks first for it, as a reader sees them.
+
+    Attributes:
+        collection: its name; qid, docno: the pair's ids there.
+        query, document: the texts, cut after :data:`QUERY_WORDS` and :data:`DOCUMENT_WORDS` words. These texts are
+            what is explained, so that a row never points at words that the reader does not see.
+        query_row, document_row: the pair's rows in the collection.
+        query_cut, document_cut: whether words were cut.
+    """
+
+    collection: str
+    qid: str
+    docno: str
+    query: str
+    document: str
+    query_row: int
+    document_row: int
+    query_cut: bool = False
+    document_cut: bool = False
+
+    @property
+    def id(self) -> str:
+        """``collection/qid``: no query is drawn twice."""
+        return f"{self.collection}/{self.qid}"
+
+
+def draw_pairs(collections: Sequence[EmbeddedCollection], n: int, *, seed: int = 0) -> list[ReadingPair]:
+    """``n`` pairs, as many of each collection as of any other, or one more.
+
+    Args:
+        collections: with texts; each must have enough queries.
+        n: how many pairs.
+        seed: of the draw of queries, and of which collections give one more.
+
+    Returns:
+        The pairs, those of a collection together, in the order in which they were drawn.
+
+    Raises:
+        ValueError: a collection without texts, one name twice, or too few queries with a document that may be
+        retrieved.
+
+    Example::
+
+        pairs = draw_pairs([read_embedded("data", name, vectors="vectors") for name in ("nq", "scifact")], 100)
+    """
+    names = [collection.name for collection in collections]
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"draw_pairs expects collections of different names, found {names}")
+    for collection in collections:
+        texts_of(collection)  # what lacks them is noticed before anything is ranked
+    rng = np.random.default_rng(seed)
+    counts = np.full(len(collections), n // len(collections))
+    counts[rng.permutation(len(collections))[: n % len(collections)]] += 1
+    return [pair for collection, count in zip(collections, counts.tolist()) for pair in _drawn(collection, count, rng)]
+
+
+def _drawn(collection: EmbeddedCollection, count: int, rng: np.random.Generator) -> list[ReadingPair]:
+    texts, query_texts = texts_of(collection)
+    order = rng.permutation(len(collection.qids))
+    excluded = [collection.excluded[i] for i in order]
+    best = rank(np.asarray(collection.queries)[order], collection.docs, 1, excluded=excluded)[0][:, 0]
+    found: list[ReadingPair] = []
+    seen: set[str] = set()
+    for query_row, document_row in zip(order.tolist(), best.tolist()):
+        text = str(query_texts[query_row])
+        query, query_cut = cut(text, QUERY_WORDS)
+        if document_row < 0 or query in seen or len(found) == count:
+            continue
+        seen.add(query)
+        document, document_cut = cut(texts([document_row])[0], DOCUMENT_WORDS)
+        qid, docno = str(collection.qids[query_row]), str(collection.docnos[document_row])
+        rows = query_row, document_row
+        found.append(ReadingPair(collection.name, qid, docno, query, document, *rows, query_cut, document_cut))
+    if len(found) < count:
+        raise ValueError(f"draw_pairs expects {count} different queries of {collection.name!r}, found {len(found)}")
+    return found
+
+
+def texts_of(collection: EmbeddedCollection) -> tuple[Callable[[Sequence[int]], list[str]], np.ndarray]:
+    """The texts of a collection's documents and queries; ValueError where there are none."""
+    if collection.texts is None or collection.query_texts is None:
+        raise ValueError(f"the reading test expects collections with texts, found none in {collection.name!r}")
+    return collection.texts, collection.query_texts
+
+
+def cut(text: str, words: int) -> tuple[str, bool]:
+    """The first ``words`` words of a text, single spaces between them; and whether there are more.
+
+    Example::
+
+        >>> cut("how to  sort a list", 3)
+        ('how to sort', True)
+    """
+    all_words = text.split()
+    return " ".join(all_words[:words]), len(all_words) > words
