@@ -1,10 +1,11 @@
-"""What indexing a corpus costs beside encoding its texts: internalizers, codes and writing, as a share of the encoder's time.
+"""What indexing costs beside encoding texts: internalizers, codes and writing, as a share of the encoder's time.
 
     OMP_NUM_THREADS=1 python benchmarks/corpus_build.py [--texts 128] [--documents 5120] [--words 200]
 
-Texts of 200 words of pydocs; the embedded encoder as ``model.encoder()`` runs it (float32) and with ``dtype="bfloat16"``.
-The rest is ``model.indexer(path)`` over vectors, float32: all of it, and its parts called on the same batches. The index
-and the encoders take turns, so that a slow moment of the machine meets all. Processor time in milliseconds per document.
+Texts of 200 words of pydocs; the bundled encoder as ``model.encoder()`` runs it (float32) and with
+``dtype="bfloat16"``. The rest is ``model.indexer(path)`` over vectors, float32: all of it, and its parts called on the
+same batches. The index and the encoders take turns, so that a slow moment of the machine meets all. Processor time in
+milliseconds per document.
 """
 
 import argparse
@@ -40,14 +41,14 @@ def timed(call, *args, **options) -> tuple:
     return out, time.process_time() - started
 
 
-def packed(codes, n: int, dict_size: int):
-    return pack(join_views(codes, [np.arange(n)] * len(codes), dict_size))
+def packed(codes, dict_size: int):
+    return pack(join_views(codes, dict_size))
 
 
 def parts_of(model, batches) -> dict[str, float]:
     """Seconds of each step of encoding a batch of documents; what is left of indexing is writing."""
     seconds = dict.fromkeys(("internalizers", "folding", "codes", "least squares", "packing"), 0.0)
-    weights, sae = list(model.meta["weights"].values()), model.sae
+    weights, sae = list(model.weights.values()), model.sae
     for z in batches:
         views = [z]
         for module in model.internalizers.values():
@@ -62,7 +63,7 @@ def parts_of(model, batches) -> dict[str, float]:
             codes.append(code)
             seconds["codes"] += plain
             seconds["least squares"] += refitted - plain
-        seconds["packing"] += timed(packed, codes, len(z), sae.dict_size)[1]
+        seconds["packing"] += timed(packed, codes, sae.dict_size)[1]
     return seconds
 
 

@@ -47,14 +47,14 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100)
     parser.add_argument("--depth", type=int, default=100)
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--model", default=None, help="an artifact's folder; the embedded model by default")
+    parser.add_argument("--model", default=None, help="an artifact's folder; the bundled model by default")
     args = parser.parse_args()
 
     model = Xetrieval(args.model) if args.model else Xetrieval.default()
     job = Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval")
     topics = job.encoder(job.dataset.get_topics().head(args.queries))
     retrieve = job.original.np_retriever(num_results=args.depth) >> VectorLoader(job.original) >> model.internalizer()
-    frame = (retrieve >> MultiViewScorer(aspects=model.aspects))(topics)
+    frame = (retrieve >> MultiViewScorer())(topics)
     folder = tempfile.TemporaryDirectory()
     index = model.indexer(Path(folder.name) / "index").index(job.original.get_corpus_iter(verbose=False))
     columns = {"original": "doc_vec", **{a: f"doc_vec_{a}" for a in model.aspects}}

@@ -1,6 +1,6 @@
 """Indexing synthetic vectors, and explaining one page of ten results from the index and without it.
 
-python benchmarks/index_page.py --documents 100000                            the embedded model
+python benchmarks/index_page.py --documents 100000                            the bundled model
 python benchmarks/index_page.py --documents 1000000 --dict-size 512 --k 16    a random dictionary of this size
 
 Prints documents per second (vectors given: internalizers, codes and writing), the peak memory of the building process,
@@ -54,7 +54,7 @@ def median_ms(stage, pages) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=100_000)
-    parser.add_argument("--dict-size", type=int, help="of a random dictionary; the embedded model if not given")
+    parser.add_argument("--dict-size", type=int, help="of a random dictionary; the bundled model if not given")
     parser.add_argument("--k", type=int, default=16)
     parser.add_argument("--pages", type=int, default=50)
     parser.add_argument("--path", type=Path, help="where the index stays; an unfinished one is resumed")

@@ -3,10 +3,9 @@
     python benchmarks/pipeline_overhead.py [--queries 100] [--depth 100] [--repeat 7]
 
 Frames: ``model.internalizer() >> model.scorer() >> model.explainer()`` over results with vectors, and
-``index.explainer()`` over results of the index. Arrays: ``internalize``, ``fold_views``, ``row_dots``, ``encode_views``,
-``attribute`` (the index: ``unpack`` and ``explain_vectors``) on distinct vectors, and which of them each pair has; they end in arrays of
-contributions where the frames end in one ``Explanation`` per row. Medians of processor time of alternated runs on one
-thread, and what the frames cost on top.
+``index.explainer()`` over results of the index. Arrays: ``internalize`` (the index: ``unpack``) and ``explain_vectors``
+on distinct vectors, and which of them each pair has; they end in arrays of contributions where the frames end in one
+``Explanation`` per row. Medians of processor time of alternated runs on one thread, and what the frames cost on top.
 """
 
 import argparse
@@ -22,10 +21,9 @@ from threadpoolctl import threadpool_limits
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
 from pyterrier_xetrieval.cli.demo_job import Demo
-from pyterrier_xetrieval.core.attribution import attribute, explain_vectors
-from pyterrier_xetrieval.core.codes import encode_views, join_views
+from pyterrier_xetrieval.core.attribution import explain_vectors
 from pyterrier_xetrieval.core.internalizer import internalize
-from pyterrier_xetrieval.core.views import fold_views, row_dots
+from pyterrier_xetrieval.core.views import row_dots
 from pyterrier_xetrieval.index.packing import unpack
 from pyterrier_xetrieval.index.storage import FOLDED
 
@@ -43,13 +41,8 @@ class Arrays:
     def direct(self):
         model = self.model
         views = [self.docs, *(internalize(module, self.docs, batch_size=4096) for module in model.internalizers.values())]
-        weights = tuple(model.weights.values())
-        scores = row_dots(self.queries, self.query_rows, fold_views(views, weights), self.doc_rows)
-        q, *codes = encode_views(model.sae, [self.queries, *views], refit=True, batch_size=512)
-        documents = join_views(codes, model.sae.dict_size)
-        return attribute(
-            model.sae, self.queries, q, self.query_rows, documents, self.doc_rows, scores, weights=(1.0, *weights), threshold=0.0
-        )
+        weights = (1.0, *model.weights.values())
+        return explain_vectors(model.sae, self.queries, self.query_rows, views, self.doc_rows, weights=weights)
 
     def stored(self):
         index, layout = self.index, self.index.layout

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/retrieval_latency.py [--documents 50000] [--queries 50]
 
-Synthetic unit vectors of 384 dimensions, the embedded model's views and weights. Both sides of each backend: FlexIndexes
+Synthetic unit vectors of 384 dimensions, the bundled model's views and weights. Both sides of each backend: FlexIndexes
 of as many float32 vectors, the same queries one at a time, alternated, the same number of results. Then, on arrays
 without a data frame, one product with the folded vectors against four products and their weighted sum, best 1,000 kept;
 and the folded vectors stored as float16. Medians in milliseconds per query.
@@ -82,7 +82,7 @@ def main() -> None:
     model = Xetrieval.default()
     documents = np.stack(list(vectors(args.documents, seed=1)))
     views = [documents, *(internalize(module, documents, batch_size=4096) for module in model.internalizers.values())]
-    weights = [1.0, *model.meta["weights"].values()]
+    weights = [1.0, *model.weights.values()]
     matrix = fold_views(views, weights[1:])
     queries = np.stack(list(vectors(args.queries, seed=2)))
     topics = pd.DataFrame({"qid": [str(i) for i in range(len(queries))], "query_vec": list(queries)})

@@ -1,4 +1,4 @@
-"""The sparse autoencoder against its bounds: encoding against its matrix product alone, a training step against dense decoding.
+"""Encoding against its matrix product alone, and a training step against dense decoding.
 
 python benchmarks/sae_speed.py    processor time, one thread, random vectors; the best of nine rounds in turn
 """

@@ -3,7 +3,7 @@
     python benchmarks/scale.py            measures (some minutes of one core), writes docs/scale.json and docs/scale.md
     python benchmarks/scale.py --render   only the page, from docs/scale.json
 
-Everything is measured on one thread, in this process, in processor time, with the embedded model and encoder: what else
+Everything is measured on one thread, in this process, in processor time, with the bundled model and encoder: what else
 runs on the machine counts as far as it takes memory bandwidth and caches, waits for disks do not. The page is scale_page.py.
 """
 

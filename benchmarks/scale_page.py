@@ -171,9 +171,10 @@ def render(m: dict) -> str:
     ]).replace("| --- | ---: | ---: |", "| --- | --- | --- |")  # fmt: skip
     return f"""# Scale
 
-What an index of 10 million, 100 million and a billion documents costs with the embedded model ({m["dim"]} dimensions, four
-views), computed from rates measured by `python benchmarks/scale.py` on one core of {m["processor"]}
-({m["date"]}; the figures are in [scale.json](scale.json)). Nothing of these sizes was built here: below are products of
+What an index of 10 million, 100 million and a billion documents costs with the bundled model ({m["dim"]} dimensions, four
+views, {m["bytes_per_shard"]["features.bin"] / FEATURE.itemsize:,.0f} features when this was measured), computed from rates measured by
+`python benchmarks/scale.py` on one core of {m["processor"]} ({m["date"]}; the figures are in
+[scale.json](scale.json)). Nothing of these sizes was built here: below are products of
 measured rates, in processor time, with no allowance for waits on disks and networks, uneven parts, the workers' start or
 failures. Load average per core meanwhile: {m["load_per_core"]:.1f}; above 1, programs share caches and memory, and rates come
 out lower than on a quiet machine. 1 GB = 10⁹ bytes.

@@ -1,3 +1,5 @@
+"""The notebooks: they run from top to bottom, and the outputs stored in them are those of such a run."""
+
 from pathlib import Path
 
 import nbformat
@@ -11,6 +13,17 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "examples").glob("*.ipynb"))
 def test_notebook_runs_from_top_to_bottom(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_stored_outputs_are_of_one_run_without_noise(path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert outputs
+    for output in outputs:
+        assert output.output_type != "error" and output.get("name") != "stderr"
+        assert not any(folder in str(output) for folder in ("/tmp", "/home", "/root", "site-packages"))
 
 
 def test_there_are_notebooks():
