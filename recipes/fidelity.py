@@ -1,4 +1,4 @@
-"""How faithful a dictionary is on a collection it was not trained on: variance explained, retrieval, shared features."""
+"""How faithful a dictionary is on a collection it has not seen: variance explained, retrieval, shared features."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ import torch
 from pyterrier_xetrieval.core.edits import reconstruct
 from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.datasets import beir_folder
-from pyterrier_xetrieval.evaluation import EmbeddedCollection, ndcg, rank, read_embedded
+from pyterrier_xetrieval.evaluation import EmbeddedCollection, read_embedded
+from pyterrier_xetrieval.evaluation.collection import retrieval_ndcg
 from pyterrier_xetrieval.training import fraction_of_variance_explained
 from recipes.data import vectors_of
 
-CUTOFF = 10
-
 
 def read_collection(folder, name: str) -> EmbeddedCollection:
-    """A collection of a data folder; each query's judgements in file order, which tells the first pairs from the others."""
+    """A collection of a data folder; each query's judgements in file order, to tell the first pairs from others."""
     found = read_embedded(folder, name, vectors=vectors_of(folder))
     row_of = {docno: row for row, docno in enumerate(found.docnos.tolist())}
     listed: dict[str, list[int]] = {}
@@ -41,10 +40,11 @@ def measure(internalizers, sae, collection: EmbeddedCollection, *, refit_rows: i
         max_pairs: the first so many (query, relevant document) pairs count shared features.
 
     Returns:
-        ``fve.<view>`` and ``fve_refit.<view>`` of the original vectors, each aspect and the queries; mean nDCG@10 as ``ndcg``
-        (original), ``ndcg_docs`` (documents reconstructed), ``ndcg_both`` (queries too), the same with ``_refit``, and with
-        ``_unit`` (documents at length 1); ``shared_raw`` and ``shared``, features that a query has in common with the relevant
-        document's original vector and with any of its views (Eq. 15); ``l0_docs``, ``l0_queries``.
+        ``fve.<view>`` and ``fve_refit.<view>`` of the original vectors, each aspect and the queries; mean nDCG@10 as
+        ``ndcg`` (original), ``ndcg_docs`` (documents reconstructed), ``ndcg_both`` (queries too), the same with
+        ``_refit``, and with ``_unit`` (documents at length 1); ``shared_raw`` and ``shared``, features that a query has
+        in common with the relevant document's original vector and with any of its views (Eq. 15); ``l0_docs``,
+        ``l0_queries``.
     """
     docs, queries = collection.docs, collection.queries
     views = {"original": docs} | {a: internalize(m, docs, batch_size=4096) for a, m in internalizers.items()}
@@ -74,8 +74,7 @@ def measure(internalizers, sae, collection: EmbeddedCollection, *, refit_rows: i
 
 def _ndcg(collection: EmbeddedCollection, queries: np.ndarray, docs: np.ndarray) -> float:
     """The mean of other vectors of the same queries and documents."""
-    rows, _ = rank(queries, docs, CUTOFF, excluded=collection.excluded)
-    return float(ndcg(collection, rows, cutoff=CUTOFF).mean())
+    return float(retrieval_ndcg(collection, docs, queries=queries).mean())
 
 
 @torch.no_grad()

@@ -15,24 +15,15 @@ import pandas as pd
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, choose_weights
-from pyterrier_xetrieval.evaluation.dictionaries import dictionaries
-from pyterrier_xetrieval.evaluation.latency import cot_seconds
+from pyterrier_xetrieval.evaluation.dictionaries import compared_dictionaries
+from pyterrier_xetrieval.evaluation.query_latency import cot_seconds
 from pyterrier_xetrieval.llm import TransformersLLM
 from pyterrier_xetrieval.llm.endpoints import LanguageModel
 from pyterrier_xetrieval.llm.prompts import digest as digest_of
-from recipes.judged import PROMPTS, SIZES, Source, judged
-from recipes.measuring import (
-    LATENCY_SIZES,
-    Sources,
-    compares_dictionaries,
-    digest,
-    explicit_views,
-    known,
-    machine,
-    measure_one,
-    question_options,
-    write_result,
-)
+from recipes.judged_labels import PROMPTS, SIZES, Source, judged
+from recipes.measured_collections import Sources, digest, explicit_views
+from recipes.page_questions import LATENCY_SIZES, compares_dictionaries, measure_one, question_options
+from recipes.result_files import known, machine, write_result
 
 COT_TEXTS, COT_TOKENS = 24, 128
 JUDGED = "judged"  # needs a language model, which the other questions do not
@@ -81,7 +72,7 @@ class Run:
         llm = TransformersLLM(str(gguf.parent), gguf_file=gguf.name, max_tokens=COT_TOKENS)
         options = {"llm": llm.name, "max_tokens": COT_TOKENS, "sizes": list(LATENCY_SIZES)}
         key = {**self.base, "collection": name, "digest": digest(collection), "question": "cot", "options": options}
-        table = partial(cot_seconds, llm, collection.texts(chosen), sizes=LATENCY_SIZES)
+        table = partial(cot_seconds, llm, collection.read_texts(chosen, stage="measure"), sizes=LATENCY_SIZES)
         self.answer(self.out / f"cot.{name}.json", key, table, more="--questions latency --cot FILE")
 
     def judged(
@@ -97,7 +88,7 @@ class Run:
 
             def table(collection=collection, folder=answers / name):
                 folder.mkdir(parents=True, exist_ok=True)
-                own = dictionaries(self.model, None, collection.docs, seed=self.base["seed"])
+                own = compared_dictionaries(self.model, None, collection.docs, seed=self.base["seed"])
                 saes = own if raw is None else {"explainer": own["explainer"], "raw": raw.sae, "random": own["random"]}
                 return judged(
                     self.model, collection, source, llm, folder, saes=saes, n_features=n_features, **SIZES,
@@ -119,8 +110,10 @@ class Run:
     def answer(
         self, path: Path, key: Mapping, table: Callable[[], pd.DataFrame], *, more: str = "", about: Mapping | None = None
     ) -> None:  # fmt: skip
-        """Writes the file unless it is there with the same key; ``more`` ends the command that repeats it, ``about`` are
-        facts beside the usual ones."""
+        """Writes the file unless it is there with the same key.
+
+        ``more`` ends the command that repeats it, ``about`` are facts beside the usual ones.
+        """
         if known(path, key):
             click.echo(f"{path.name}: kept")
             return
@@ -130,7 +123,7 @@ class Run:
         facts = {
             "documents": len(collection.docnos), "queries": len(collection.qids), **machine(),
             "date": datetime.now(UTC).date().isoformat(), "seconds": seconds,
-            "own_weights": list(self.model.check_weights(None, self.model.aspects, stage="measure")),
+            "own_weights": list(self.model.weights.values()),
             "command": f"{self.command} {more or '--questions ' + key['question']}",
             **(about or {}),
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The figures of the embedded model: measured into JSON files, and these made into a page.
+"""The figures of the bundled model: measured into JSON files, and these made into a page.
 
 ``python -m recipes.results measure --out docs/results`` and
 ``python -m recipes.results render --results docs/results --out docs``; see ``--help``.
@@ -15,9 +15,10 @@ from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import QUESTIONS
 from pyterrier_xetrieval.llm import EndpointLLM, TransformersLLM
 from recipes.command import Command
-from recipes.judged import Source
+from recipes.judged_labels import Source
 from recipes.measure_missing import JUDGED, Run
-from recipes.measuring import Sources, weights_of
+from recipes.measured_collections import Sources
+from recipes.result_files import weights_of
 
 MODULE = "recipes.results"
 JUDGE_TOKENS = 24  # of a hypothesis of eight words; verdicts are shorter
@@ -25,7 +26,7 @@ JUDGE_TOKENS = 24  # of a hypothesis of eight words; verdicts are shorter
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Measure the embedded model, and make a page of what was measured."""
+    """Measure the bundled model, and make a page of what was measured."""
 
 
 @main.command(cls=Command, interrupted="Finished questions are kept; the same command goes on.")
@@ -80,7 +81,7 @@ def measure(
     data, vectors, collections, leave_out, exclude_own_id, questions, weights, weights_from, raw_sae, cache, cot,
     judge, judge_model, base_url, api_key_env, judge_texts, judge_features, answers, seed, out,
 ) -> None:  # fmt: skip
-    """Ask every question of the embedded model on every collection.
+    """Ask every question of the bundled model on every collection.
 
     What --out holds already for the same weights, collection, seed and options is kept. Latency is measured on the
     largest collection alone, and labels without a language model. A judge is asked about every collection; its answers
@@ -102,9 +103,7 @@ def measure(
     base = {"model": weights_of(model), "seed": seed}
     run = Run(model, sources, out, base, _command(data, exclude_own_id, weights, weights_from, raw_sae, seed))
     try:
-        chosen = (
-            [float(w) for w in weights.split(",")] if weights else list(model.check_weights(None, model.aspects, stage="measure"))
-        )
+        chosen = [float(w) for w in weights.split(",")] if weights else list(model.weights.values())
     except ValueError:
         raise click.BadParameter(f"expects numbers such as 0.3,0,0.5, found {weights!r}", param_hint="--weights") from None
     if len(chosen) != len(model.aspects):

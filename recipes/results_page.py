@@ -33,7 +33,7 @@ SECTIONS = {
     "stability": sections_beyond.stability,
     "counterfactual": sections_beyond.counterfactual,
 }
-# what the embedded model has seen of a collection, from its card
+# what the bundled model has seen of a collection, from its card
 NOTES = {
     "arguana": "a part of BEIR's corpus; a query's own id is not retrieved",
     "birco_arguana": "graded judgements; a query's own id is not retrieved",
@@ -81,7 +81,7 @@ def _head(found: Results) -> str:
     rows = [[name, f"{f['documents']:,}", f"{f['queries']:,}", NOTES.get(name, "")] for name, f in sorted(sizes.items())]
     lines = [
         "# Results",
-        f"Figures of the embedded model (`Xetrieval.default()`, encoder {key['model']['encoder']}) on {found.count(len(rows))}. "
+        f"Figures of the bundled model (`Xetrieval.default()`, encoder {key['model']['encoder']}) on {found.count(len(rows))}. "
         "Table and figure numbers are those of Cai et al. (2026), [arXiv:2605.29507](https://arxiv.org/abs/2605.29507), whose "
         "encoders, collections and dictionaries are others: compare directions, not numbers. Intervals are 95% bootstrap "
         "intervals over queries unless said otherwise, in square brackets; round brackets hold the lowest and the highest collection. "

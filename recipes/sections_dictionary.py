@@ -47,7 +47,7 @@ def reconstruction(results: Results):
             f"In the paper reasoned vectors have a lower error and more distinct active features than raw ones. Here every internalised "
             f"view has a lower error than the original one on {results.count(lower, n)}, explains a larger share of its variance on "
             f"{better}, and has more distinct active features on {more}. The paper compares seven kinds of dictionaries at nine sparsities; "
-            + ("here is the embedded one, in the next section small ones of all kinds." if "sweep" in results.frames else "here is the embedded one alone."),
+            + ("here is the bundled one, in the next section small ones of all kinds." if "sweep" in results.frames else "here is the bundled one alone."),
             markdown(["collection", *ways, "variance explained, original", *aspects], rows),
             figure_link("figure3", "nDCG@10 with reconstructed vectors"),
             figure_link("figure4", "Error of each view"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pyterrier_xetrieval.evaluation.retrieval import COT, INTERNALIZER
+from pyterrier_xetrieval.evaluation.multi_view_retrieval import COT, INTERNALIZER
 from recipes import figures
 from recipes.tables import NDCG, Results, figure_link, interval, markdown, p_value, percent, pick, times
 

@@ -21,7 +21,8 @@ from pyterrier_xetrieval.evaluation import reconstruction
 from pyterrier_xetrieval.training import train_sae
 from pyterrier_xetrieval.training.vector_rows import VectorRows
 from recipes.command import Command
-from recipes.measuring import Sources, digest, known, machine, weights_of, write_result
+from recipes.measured_collections import Sources, digest
+from recipes.result_files import known, machine, weights_of, write_result
 
 MODULE = "recipes.sweep"
 QUESTION = "sweep"
@@ -50,7 +51,7 @@ def main() -> None:
 @main.command(cls=Command, interrupted="Finished dictionaries are kept; the same command goes on.")
 @click.option(
     "--vectors", "files", multiple=True, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Vectors of training documents by the embedded model's encoder, .npy [n, m]; may be repeated.",
+    help="Vectors of training documents by the bundled model's encoder, .npy [n, m]; may be repeated.",
 )  # fmt: skip
 @click.option("--variant", "variants", multiple=True, type=click.Choice(list(LEVELS)), help="Only this one; may be repeated.")
 @click.option("--dict-size", default=1536, show_default=True, type=click.IntRange(min=1), help="Features of a dictionary.")
@@ -64,7 +65,7 @@ def main() -> None:
 def train(files, variants, dict_size, steps, batch_size, lr, seed, out) -> None:
     """Train every variant at four sparsities on reasoned vectors, and some of them on raw vectors alone.
 
-    Reasoned: the given vectors and what the embedded model's internalizers make of each. Raw: the given vectors.
+    Reasoned: the given vectors and what the bundled model's internalizers make of each. Raw: the given vectors.
     What --out holds already is kept, if it was trained with the same options on the same vectors.
     """
     model = Xetrieval.default()
@@ -134,7 +135,8 @@ def measure(dictionaries, data, vectors, collections, exclude_own_id, cache, see
     """Measure error, active features and retrieval with rebuilt documents, for every dictionary and collection.
 
     What --out holds already for the same weights, dictionaries, collection and seed is kept. Coefficients are the
-    encoders' own: refitted ones take about a tenth of a millisecond a vector on one thread, and there are many dictionaries.
+    encoders' own: refitted ones take about a tenth of a millisecond a vector on one thread, and there are many
+    dictionaries.
     """
     if (data is None) != (vectors is None):
         raise click.UsageError("--data and --vectors go together")
@@ -172,7 +174,7 @@ def read_dictionaries(folder: Path, model: Xetrieval) -> dict[str, Xetrieval]:
         if not {"training", "outcome"} <= made.meta.keys() or "trained_on" not in made.meta["training"]:
             raise ValueError(f"measure expects dictionaries that train wrote, found another artifact in {folder / name}")
         if made.meta["training"]["internalizers"] != model.meta["sha256"]["internalizers.safetensors"]:
-            raise ValueError(f"measure expects views by the embedded model's internalizers, found others in {folder / name}")
+            raise ValueError(f"measure expects views by the bundled model's internalizers, found others in {folder / name}")
 
     def place(name: str):
         facts = found[name].meta["training"]
@@ -199,9 +201,10 @@ def rows_of(model: Xetrieval, collection, found: Mapping[str, Xetrieval], *, see
     """The part of :func:`~pyterrier_xetrieval.evaluation.reconstruction` that is shown, of all dictionaries.
 
     Returns:
-        columns sae, variant, trained_on, k, sparsity (one of the two is missing), view, reconstructed, unit, measure, value,
-        low, high, n: error, variance explained and active features of the documents' views, nDCG@10 with original and with
-        rebuilt documents.
+        columns sae, variant, trained_on, k, sparsity (one of the two is missing), view, reconstructed, unit, measure,
+        value,
+        low, high, n: error, variance explained and active features of the documents' views, nDCG@10 with original and
+        with rebuilt documents.
     """
     table = reconstruction(model, collection, saes={name: made.sae for name, made in found.items()}, refit=False, seed=seed)
     table = table[(table["view"] != "query") & (table["reconstructed"].isna() | (table["reconstructed"] != "both"))]

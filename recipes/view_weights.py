@@ -141,7 +141,7 @@ def _collection(name: str, docs: np.ndarray, queries: np.ndarray, judged: list[d
 def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder of collections and embeddings")
-    parser.add_argument("--model", help="folder of the artifact; default: the embedded model")
+    parser.add_argument("--model", help="folder of the artifact; default: the bundled model")
     parser.add_argument("--cache", help="folder that keeps encoded texts")
     parser.add_argument("--seed", type=int, default=1, help="of titles, sentences and dialogues drawn")
     args = parser.parse_args(argv)

@@ -38,7 +38,7 @@ def scale(
 
 @torch.no_grad()
 def intervene(
-    sae: SparseAutoencoder, x: np.ndarray, sets: Sequence[Sequence[int]], mode: str,
+    sae: SparseAutoencoder, x: np.ndarray, sets: Sequence[Sequence[int] | np.ndarray], mode: str,
     *, alpha: float = 0.0, maxima: np.ndarray | None = None, reconstruct: bool = False, batch_size: int = 256,
 ) -> np.ndarray:  # fmt: skip
     """Edits row ``i`` of ``x`` by the features ``sets[i]``; float32 ``[n, m]`` in and out.
@@ -84,7 +84,7 @@ def intervene(
     return out
 
 
-def _padded(sets: Sequence[Sequence[int]]) -> tuple[np.ndarray, np.ndarray]:
+def _padded(sets: Sequence[Sequence[int] | np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Sets as int64 ``[n, s]``, filled up with 0, and bool ``[n, s]``: which of the numbers are members."""
     width = max(1, *(len(s) for s in sets))
     ids = np.array([[*s, *[0] * (width - len(s))] for s in sets], np.int64)

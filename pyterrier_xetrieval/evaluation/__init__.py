@@ -1,37 +1,41 @@
 """Every question the paper asks of its features, and a few more, as functions that return tidy data frames."""
 
-from .collection import EmbeddedCollection, ndcg, rank
-from .counterfactual import counterfactual
-from .embedding import embed, read_embedded
-from .erasure import erasure
-from .faithfulness import faithfulness_curves, score_shares
-from .label_scores import label_scores
-from .latency import latency
-from .questions import QUESTIONS, evaluate
-from .reconstruction import reconstruction
-from .retrieval import ablation, retrieval
-from .stability import stability
-from .steering import steering
-from .view_weights import choose_weights
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "QUESTIONS",
-    "EmbeddedCollection",
-    "ablation",
-    "choose_weights",
-    "counterfactual",
-    "embed",
-    "erasure",
-    "evaluate",
-    "faithfulness_curves",
-    "label_scores",
-    "latency",
-    "ndcg",
-    "rank",
-    "read_embedded",
-    "reconstruction",
-    "retrieval",
-    "score_shares",
-    "stability",
-    "steering",
-]
+from .._lazy import attach
+
+if TYPE_CHECKING:  # what editors and type checkers read
+    from .collection import EmbeddedCollection, ndcg, rank
+    from .counterfactual_sets import counterfactual
+    from .embedding import embed, read_embedded
+    from .explanation_stability import stability
+    from .faithfulness import faithfulness_curves
+    from .feature_erasure import erasure
+    from .feature_steering import steering
+    from .label_accuracy import label_scores
+    from .multi_view_retrieval import ablation, retrieval
+    from .query_latency import latency
+    from .questions import QUESTIONS, evaluate
+    from .reconstruction_quality import reconstruction
+    from .score_parts import score_shares
+    from .view_weights import choose_weights
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".collection": ["EmbeddedCollection", "ndcg", "rank"],
+        ".counterfactual_sets": ["counterfactual"],
+        ".embedding": ["embed", "read_embedded"],
+        ".explanation_stability": ["stability"],
+        ".faithfulness": ["faithfulness_curves"],
+        ".feature_erasure": ["erasure"],
+        ".feature_steering": ["steering"],
+        ".label_accuracy": ["label_scores"],
+        ".multi_view_retrieval": ["ablation", "retrieval"],
+        ".query_latency": ["latency"],
+        ".questions": ["QUESTIONS", "evaluate"],
+        ".reconstruction_quality": ["reconstruction"],
+        ".score_parts": ["score_shares"],
+        ".view_weights": ["choose_weights"],
+    },
+)

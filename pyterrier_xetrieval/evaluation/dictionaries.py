@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from ..core.codes import encode_view
 from ..core.sae import SparseAutoencoder
 from ..model import Xetrieval
 
@@ -21,10 +22,16 @@ def untrained(sae: SparseAutoencoder, *, k: int | None = None, seed: int = 0) ->
 
     Raises:
         ValueError: neither ``k`` nor an autoencoder that has one.
+
+    Example::
+
+        >>> untrained(SparseAutoencoder(4, 8, 2)).k
+        2
     """
-    if (k or sae.k) is None:
+    k = k or sae.k
+    if k is None:
         raise ValueError(f"untrained expects k for the rule {sae.activation!r}, which has none of its own")
-    random = SparseAutoencoder(sae.dim, sae.dict_size, k or sae.k)
+    random = SparseAutoencoder(sae.dim, sae.dict_size, k)
     random.reset_parameters(torch.Generator().manual_seed(seed))
     return random.to(sae.w_enc.device).eval().requires_grad_(False)
 
@@ -33,32 +40,35 @@ def with_sae(model: Xetrieval, sae: SparseAutoencoder) -> Xetrieval:
     """The same model, its views' weights among it, with another dictionary and without labels."""
     if sae is model.sae:
         return model
-    return Xetrieval.from_parts(
-        internalizers=model.internalizers, sae=sae, encoder=model.meta["encoder"], weights=model.meta["weights"]
-    )
+    return Xetrieval.from_parts(internalizers=model.internalizers, sae=sae, encoder=model.meta["encoder"], weights=model.weights)
 
 
-def baseline(model: Xetrieval, docs: np.ndarray, *, seed: int) -> SparseAutoencoder:
-    """:func:`untrained` for this model: as sparse as its own dictionary, on ``docs`` (float32 ``[n, m]``) if it has no k.
+def untrained_model(model: Xetrieval, docs: np.ndarray, *, seed: int) -> Xetrieval:
+    """The model with an :func:`untrained` dictionary as sparse as its own.
+
+    A dictionary without k is as sparse as it is on ``docs``, float32 ``[n, m]``.
 
     What its features share is the null of everything said about shared features: they too are selected to be active in
     query and document, and point to both for that reason alone.
     """
-    k = model.sae.k or max(1, round(float(active_features(model.sae, docs[:1000]).mean())))
-    return untrained(model.sae, k=k, seed=seed)
+    k = model.sae.k
+    if k is None:
+        codes = encode_view(model.sae, docs[:1000], refit=False, batch_size=1000)
+        k = max(1, round((codes.activations > 0).sum(axis=1).mean()))
+    return with_sae(model, untrained(model.sae, k=k, seed=seed))
 
 
-def dictionaries(model: Xetrieval, saes: Mapping[str, SparseAutoencoder] | None, docs, *, seed: int) -> dict:
-    """Name to autoencoder: those given, or the model's own and a random one of the same size and sparsity."""
+def compared_dictionaries(
+    model: Xetrieval, saes: Mapping[str, SparseAutoencoder] | None, docs: np.ndarray, *, seed: int
+) -> dict[str, SparseAutoencoder]:
+    """Name to autoencoder: those given, or the model's own and a random one of the same size and sparsity.
+
+    Raises:
+        ValueError: an autoencoder of another dimension than the model's.
+    """
     if saes is None:
-        saes = {"explainer": model.sae, "random": baseline(model, docs, seed=seed)}
+        saes = {"explainer": model.sae, "random": untrained_model(model, docs, seed=seed).sae}
     for name, sae in saes.items():
         if sae.dim != model.dim:
             raise ValueError(f"expected autoencoders of {model.dim} dimensions, found {sae.dim} in {name!r}")
     return dict(saes)
-
-
-@torch.no_grad()
-def active_features(sae: SparseAutoencoder, x: np.ndarray) -> np.ndarray:
-    """How many features are active for each row of float32 ``[n, m]``, int64 ``[n]``."""
-    return sae.encode(torch.from_numpy(np.asarray(x)).to(sae.w_enc.device)).active().sum(1).cpu().numpy()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyterrier as pt
-from pyterrier_dr import FlexIndex
 
 from ..datasets import beir_folder
 from ..datasets.base import excluded_of, name_of
+from ..datasets.encoded_corpus import encode_texts
 from ..encoders import check_same_encoder, encoder_identity
 from ..store.files import new_folder, replacing
 from ..store.texts import StoredTexts, TextWriter
@@ -23,11 +23,20 @@ from ..store.vectors import read_unit_vectors
 from .collection import EmbeddedCollection
 from .judgements import answerable, unique_names
 
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
+
 INDEX, TEXTS, OFFSETS, FACTS = "docs.flex", "texts.jsonl", "offsets.npy", "facts.json"
-ENCODED_AT_ONCE = 1024
 
 
-def embed(dataset: pt.datasets.Dataset, encoder, *, cache, name: str | None = None, verbose: bool = False) -> EmbeddedCollection:
+def embed(
+    dataset: pt.datasets.Dataset,
+    encoder: BiEncoder,
+    *,
+    cache: str | os.PathLike[str],
+    name: str | None = None,
+    verbose: bool = False,
+) -> EmbeddedCollection:
     """Encodes a collection, or finds it encoded, and opens its vectors memory-mapped.
 
     ``cache/NAME-DIGEST`` holds a FlexIndex of the documents, their texts, and a file of vectors for each set of
@@ -44,7 +53,8 @@ def embed(dataset: pt.datasets.Dataset, encoder, *, cache, name: str | None = No
         verbose: show progress.
 
     Returns:
-        vectors as the encoder gives them; queries without a relevant document (label above 0) in the corpus are left out.
+        vectors as the encoder gives them; queries without a relevant document (label above 0) in the corpus are left
+        out.
 
     Raises:
         ValueError: an encoder of another kind; documents without the text field or with a docno twice; fewer than two
@@ -58,25 +68,25 @@ def embed(dataset: pt.datasets.Dataset, encoder, *, cache, name: str | None = No
     """
     name, identity = name or name_of(dataset), _identity(encoder)
     docnos, digest = _read_names(dataset, encoder.text_field, name)
-    topics, judged, excluded = answerable(name, docnos, dataset.get_topics(), dataset.get_qrels(), excluded_of(dataset))
+    asked = answerable(name, docnos, dataset.get_topics(), dataset.get_qrels(), excluded_of(dataset))
     key = hashlib.sha256(json.dumps([identity, digest]).encode()).hexdigest()[:16]
     folder = Path(cache).expanduser().absolute() / f"{_as_file_name(name)}-{key}"
     known = (folder / FACTS).is_file()
     if not known:
-        _write(folder, lambda new: _encode_documents(dataset, encoder, new, digest, verbose))
-    docs = _open_vectors(folder / INDEX)
+        _encode_documents(dataset, encoder, folder, docnos, digest, verbose)
+    # copy on write: torch wants writable memory, and the file stays as it is
+    docs = np.memmap(folder / INDEX / "vecs.f4", np.float32, mode="c").reshape(len(docnos), -1)
     with open(folder / TEXTS, "rb") as file:
         texts = StoredTexts(file, np.load(folder / OFFSETS))
     if known:
-        check_same_encoder(docs[0], _encode(encoder, texts([0]))[0], folder, stage="embed")
-    return EmbeddedCollection(
-        name=name, docnos=docnos, docs=docs, qids=topics["qid"].to_numpy(np.str_), texts=texts,
-        queries=_encoded_queries(folder, encoder, topics), judged=judged, excluded=excluded,
-        query_texts=topics["query"].to_numpy(np.str_),
-    )  # fmt: skip
+        check_same_encoder(docs[0], _vectors(encoder.encode_docs, texts([0]))[0], folder, stage="embed")
+    queries = _encoded_queries(folder, encoder, asked.texts.tolist())
+    return EmbeddedCollection(name, docnos, docs, asked.qids, queries, asked.judged, asked.excluded, texts, asked.texts)
 
 
-def read_embedded(folder, name: str, *, vectors, exclude_own_id: bool = False) -> EmbeddedCollection:
+def read_embedded(
+    folder: str | os.PathLike[str], name: str, *, vectors: str | os.PathLike[str], exclude_own_id: bool = False
+) -> EmbeddedCollection:
     """A BEIR-style collection whose vectors are there already.
 
     Args:
@@ -95,114 +105,91 @@ def read_embedded(folder, name: str, *, vectors, exclude_own_id: bool = False) -
 
         collection = read_embedded("data", "arguana", vectors="data/embeddings/minilm", exclude_own_id=True)
     """
-    dataset, docnos = beir_folder(Path(folder) / name, exclude_own_id=exclude_own_id), []
+    dataset = beir_folder(Path(folder) / name, exclude_own_id=exclude_own_id)
+    names: list[str] = []
     with tempfile.TemporaryFile() as file:  # gone from the disk when the collection is
         writer = TextWriter(file)
         for document in dataset.get_corpus_iter():
-            docnos.append(document["docno"])
+            names.append(document["docno"])
             writer.add(document["text"])
         texts = StoredTexts(file, writer.offsets)
-    all_topics = dataset.get_topics()
-    docs = read_unit_vectors(Path(vectors) / f"{name}.f16.npy", len(docnos), "documents", stage="read_embedded")
-    queries = read_unit_vectors(Path(vectors) / f"{name}.q.f16.npy", len(all_topics), "queries", stage="read_embedded")
-    docnos = unique_names(docnos, name)
-    topics, judged, excluded = answerable(name, docnos, all_topics, dataset.get_qrels(), dataset.get_excluded())
-    return EmbeddedCollection(
-        name=name, docnos=docnos, docs=docs, qids=topics["qid"].to_numpy(np.str_), queries=queries[topics.index],
-        judged=judged, excluded=excluded, texts=texts, query_texts=topics["query"].to_numpy(np.str_),
-    )  # fmt: skip
+    topics = dataset.get_topics()
+    docs = read_unit_vectors(Path(vectors) / f"{name}.f16.npy", len(names), "documents", stage="read_embedded")
+    queries = read_unit_vectors(Path(vectors) / f"{name}.q.f16.npy", len(topics), "queries", stage="read_embedded")
+    docnos = unique_names(names, name)
+    asked = answerable(name, docnos, topics, dataset.get_qrels(), dataset.get_excluded())
+    queries = queries[asked.rows]
+    return EmbeddedCollection(name, docnos, docs, asked.qids, queries, asked.judged, asked.excluded, texts, asked.texts)
 
 
-def _read_names(dataset, field: str, name: str) -> tuple[np.ndarray, str]:
+def _read_names(dataset: pt.datasets.Dataset, field: str, name: str) -> tuple[np.ndarray, str]:
     """The docnos in order, and a digest of docnos and texts."""
     docnos, digest = [], hashlib.sha256()
     for document in dataset.get_corpus_iter(verbose=False):
         if field not in document:
             raise ValueError(f"embed expects the field {field!r} in the documents of {name}, found {sorted(document)}")
         docnos.append(str(document["docno"]))
-        _add(digest, document, field)
+        digest.update(_bytes(document, field))
     if len(docnos) < 2:
         raise ValueError(f"embed expects at least two documents, found {len(docnos)} in {name}")
     return unique_names(docnos, name), digest.hexdigest()
 
 
-def _add(digest, document: dict, field: str) -> None:
-    digest.update(json.dumps([document["docno"], document[field]]).encode())
+def _bytes(document: dict[str, Any], field: str) -> bytes:
+    """What a digest of the corpus is made of."""
+    return json.dumps([document["docno"], document[field]]).encode()
 
 
-def _encode_documents(dataset, encoder, folder: Path, digest: str, verbose: bool) -> None:
-    encode, field, seen = encoder.doc_encoder(), encoder.text_field, hashlib.sha256()
-    with open(folder / TEXTS, "wb") as file:
-        writer = TextWriter(file)
-
-        def encoded() -> Iterator[dict]:
-            corpus = iter(dataset.get_corpus_iter(verbose=verbose))
-            while documents := list(islice(corpus, ENCODED_AT_ONCE)):
-                for document in documents:
-                    _add(seen, document, field)
-                    writer.add(document[field])
-                frame = encode(
-                    pd.DataFrame({"docno": [str(d["docno"]) for d in documents], field: [d[field] for d in documents]})
-                )
-                _finite(np.stack(frame["doc_vec"]), frame["docno"].tolist())
-                yield from frame[["docno", "doc_vec"]].to_dict("records")
-
-        FlexIndex(str(folder / INDEX), verbose=False).index(encoded())
-        np.save(folder / OFFSETS, writer.offsets)
-    if seen.hexdigest() != digest:
-        raise ValueError("embed expects a dataset that gives the same documents each time, found others when it encoded them")
-    (folder / FACTS).write_text(json.dumps({"encoder": _identity(encoder), "documents": digest}, indent=1), encoding="utf-8")
-
-
-def _encoded_queries(folder: Path, encoder, topics: pd.DataFrame) -> np.ndarray:
-    digest = hashlib.sha256(json.dumps(topics["query"].tolist()).encode()).hexdigest()[:16]
-    path = folder / f"queries-{digest}.npy"
-    if path.is_file():
-        queries = np.load(path)
-        check_same_encoder(queries[0], _encode(encoder, topics["query"][:1], query=True)[0], folder, stage="embed")
-        return queries
-    queries = _encode(encoder, topics["query"], query=True)
-    _finite(queries, topics["qid"].tolist())
-    with replacing(path, "wb") as file:
-        np.save(file, queries)
-    return queries
-
-
-def _encode(encoder, texts, *, query: bool = False) -> np.ndarray:
-    """float32 ``[n, m]``; with no documents or queries around them."""
-    ids = [str(i) for i in range(len(texts))]
-    if query:
-        column = encoder.query_encoder()(pd.DataFrame({"qid": ids, "query": list(texts)}))["query_vec"]
-    else:
-        column = encoder.doc_encoder()(pd.DataFrame({"docno": ids, encoder.text_field: list(texts)}))["doc_vec"]
-    return np.stack(column).astype(np.float32)
-
-
-def _identity(encoder) -> list[str]:
-    known = encoder_identity(encoder, ["doc_encoder", "query_encoder", "text_field"], stage="embed")
-    return [known["class"], known["name"], encoder.text_field, str(known["max_length"])]
-
-
-def _write(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Fills a new folder and gives it its name when it is finished."""
+def _encode_documents(
+    dataset: pt.datasets.Dataset, encoder: BiEncoder, folder: Path, docnos: np.ndarray, digest: str, verbose: bool
+) -> None:
+    """Writes the folder of a collection; it gets its name when it is finished."""
+    field, seen = encoder.text_field, hashlib.sha256()
     try:
-        with new_folder(folder) as new:
-            fill(new)
+        with new_folder(folder) as new, open(new / TEXTS, "w+b") as file:
+            writer = TextWriter(file)
+            for document in dataset.get_corpus_iter(verbose=False):
+                seen.update(_bytes(document, field))
+                writer.add(document[field])
+            if seen.hexdigest() != digest:
+                raise ValueError(
+                    "embed expects a dataset that gives the same documents each time, found others when it read again"
+                )
+            np.save(new / OFFSETS, writer.offsets)
+            texts = StoredTexts(file, writer.offsets)
+            encode_texts(texts, docnos.tolist(), encoder, new / INDEX, stage="embed", verbose=verbose)
+            facts = json.dumps({"encoder": _identity(encoder), "documents": digest}, indent=1)
+            (new / FACTS).write_text(facts, encoding="utf-8")
     except FileExistsError:
         if not (folder / FACTS).is_file():  # otherwise another run was faster
             raise FileExistsError(f"embed found {folder}, which it did not write; move it away") from None
 
 
-def _open_vectors(index: Path) -> np.ndarray:
-    (meta,) = FlexIndex(str(index), verbose=False).payload(return_dvecs=False, return_docnos=False)
-    # copy on write: torch wants writable memory, and the file stays as it is
-    return np.memmap(index / "vecs.f4", np.float32, mode="c", shape=(meta["doc_count"], meta["vec_size"]))
+def _encoded_queries(folder: Path, encoder: BiEncoder, texts: list[str]) -> np.ndarray:
+    """Vectors of queries from the folder, where they are there, float32 ``[q, m]``."""
+    digest = hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
+    path = folder / f"queries-{digest}.npy"
+    if path.is_file():
+        queries = np.load(path)
+        check_same_encoder(queries[0], _vectors(encoder.encode_queries, texts[:1])[0], folder, stage="embed")
+        return queries
+    queries = _vectors(encoder.encode_queries, texts)
+    with replacing(path, "wb") as file:
+        np.save(file, queries)
+    return queries
 
 
-def _finite(vectors: np.ndarray, names: list[str]) -> None:
+def _vectors(encode: Callable[[list[str]], np.ndarray], texts: list[str]) -> np.ndarray:
+    vectors = np.asarray(encode(texts), np.float32)
     bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(bad):
-        raise ValueError(f"embed found NaN or infinity in the vector of {names[bad[0]]!r}; check the encoder")
+        raise ValueError(f"embed found NaN or infinity in the vector of {texts[bad[0]]!r:.80}; check the encoder")
+    return vectors
+
+
+def _identity(encoder: BiEncoder) -> list[str]:
+    known = encoder_identity(encoder, ["encode_docs", "encode_queries", "text_field"], stage="embed")
+    return [known["class"], known["name"], encoder.text_field, str(known["max_length"])]
 
 
 def _as_file_name(name: str) -> str:

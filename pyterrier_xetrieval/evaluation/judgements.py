@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pandas as pd
 
 
-def answerable(
-    name: str, docnos: np.ndarray, topics: pd.DataFrame, qrels: pd.DataFrame, excluded: pd.DataFrame
-) -> tuple[pd.DataFrame, list[dict[int, int]], list[np.ndarray]]:
-    """The queries with a relevant document among ``docnos``.
+class Answerable(NamedTuple):
+    """The queries of a collection that have a relevant document there, and what is known of them.
+
+    Attributes:
+        rows: int64 ``[q]``, their rows in the topics; qids, texts: str ``[q]``.
+        judged, excluded: as in :class:`.collection.EmbeddedCollection`; excluded documents are not judged.
+    """
+
+    rows: np.ndarray
+    qids: np.ndarray
+    texts: np.ndarray
+    judged: list[dict[int, int]]
+    excluded: list[np.ndarray]
+
+
+def answerable(name: str, docnos: np.ndarray, topics: pd.DataFrame, qrels: pd.DataFrame, excluded: pd.DataFrame) -> Answerable:
+    """The queries with a document of label above 0 among ``docnos``, in order.
 
     Args:
         name: of the collection, for errors.
@@ -17,17 +32,11 @@ def answerable(
         topics: ``qid`` and ``query``; qrels: ``qid``, ``docno`` and ``label``; excluded: ``qid`` and ``docno``. Ids are
             compared as strings.
 
-    Returns:
-        the topics with a document of label above 0, in order and indexed by their row in ``topics``; for each the
-        judged documents ``{row: label}``, excluded ones left out; for each the excluded rows, int64 and sorted.
-
     Raises:
         ValueError: no frame, or a column missing; a label that is no whole number; a qid twice; no such query.
     """
-    topics, qrels = (
-        _checked(topics, ["qid", "query"], f"topics of {name}"),
-        _checked(qrels, ["qid", "docno", "label"], f"qrels of {name}"),
-    )
+    topics = _checked(topics, ["qid", "query"], f"topics of {name}")
+    qrels = _checked(qrels, ["qid", "docno", "label"], f"qrels of {name}")
     excluded = _checked(excluded, ["qid", "docno"], f"excluded documents of {name}")
     if topics["qid"].duplicated().any():
         raise ValueError(f"{name} holds the query {topics.loc[topics['qid'].duplicated(), 'qid'].iloc[0]!r} more than once")
@@ -43,12 +52,13 @@ def answerable(
     topics = topics[[any(grade > 0 for grade in judged.get(qid, {}).values()) for qid in topics["qid"]]]
     if not len(topics):
         raise ValueError(f"{name} has no query with a relevant document among its {len(docnos)} documents")
-    none = np.empty(0, np.int64)
-    return topics, [judged[qid] for qid in topics["qid"]], [rows_out.get(qid, none) for qid in topics["qid"]]
+    qids, texts = (topics[column].to_numpy(np.str_) for column in ("qid", "query"))
+    barred = [rows_out.get(qid, np.empty(0, np.int64)) for qid in topics["qid"]]
+    return Answerable(topics.index.to_numpy(), qids, texts, [judged[qid] for qid in topics["qid"]], barred)
 
 
-def _checked(frame, columns: list[str], what: str) -> pd.DataFrame:
-    """The frame with ids as strings and whole labels."""
+def _checked(frame: Any, columns: list[str], what: str) -> pd.DataFrame:
+    """What a dataset gave, if it is a frame of these columns, with ids as strings and whole labels."""
     if not isinstance(frame, pd.DataFrame) or set(columns) - set(frame.columns):
         found = list(frame.columns) if isinstance(frame, pd.DataFrame) else type(frame).__name__
         raise ValueError(f"expected the {what} as a frame with columns {columns}, found {found}")

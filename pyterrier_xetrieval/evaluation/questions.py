@@ -3,54 +3,62 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyterrier as pt
 
+from ..core.sae import SparseAutoencoder
+from ..llm.endpoints import LanguageModel
+from ..model import Xetrieval
 from .collection import EmbeddedCollection
-from .counterfactual import counterfactual
-from .dictionaries import dictionaries
+from .counterfactual_sets import counterfactual
+from .dictionaries import compared_dictionaries
 from .embedding import embed
-from .erasure import erasure
-from .faithfulness import faithfulness_curves, score_shares
-from .label_scores import label_scores
-from .latency import latency
-from .reconstruction import reconstruction
-from .retrieval import ablation, retrieval
-from .stability import stability
-from .steering import steering
+from .explanation_stability import stability
+from .faithfulness import faithfulness_curves
+from .feature_erasure import erasure
+from .feature_steering import steering
+from .label_accuracy import label_scores
+from .multi_view_retrieval import ablation, retrieval
+from .query_latency import latency
+from .reconstruction_quality import reconstruction
+from .score_parts import score_shares
+from .tidy_rows import NUMBERS
 
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
 
-@dataclass(frozen=True)
-class Question:
-    """One table: the function that makes it, and what it answers."""
-
-    function: Callable[..., pd.DataFrame]
-    about: str
-
-
-QUESTIONS = {
-    "retrieval": Question(retrieval, "nDCG@10 without views, with internalised and with explicit ones (Table 1)"),
-    "ablation": Question(ablation, "nDCG@10 of every subset of the views"),
-    "reconstruction": Question(reconstruction, "error, active features and nDCG@10 of reconstructed vectors (Fig. 3, 4)"),
-    "labels": Question(label_scores, "how well labels tell which texts activate a feature (Fig. 5)"),
-    "latency": Question(latency, "time and nDCG@10 against the size of the corpus (Fig. 6)"),
-    "erasure": Question(erasure, "cosine without the shared features, and with them alone (Fig. 7)"),
-    "steering": Question(steering, "nDCG@10 when key features are amplified or suppressed (Fig. 8)"),
-    "curves": Question(faithfulness_curves, "deletion and insertion curves of explanations"),
-    "shares": Question(score_shares, "the parts of a score: features, bias, residual"),
-    "stability": Question(stability, "explanations of slightly changed documents"),
-    "counterfactual": Question(counterfactual, "the smallest set of features that keeps a document among the results"),
+QUESTIONS: dict[str, Callable[..., pd.DataFrame]] = {
+    "retrieval": retrieval,
+    "ablation": ablation,
+    "reconstruction": reconstruction,
+    "labels": label_scores,
+    "latency": latency,
+    "erasure": erasure,
+    "steering": steering,
+    "curves": faithfulness_curves,
+    "shares": score_shares,
+    "stability": stability,
+    "counterfactual": counterfactual,
 }
 
 
 def evaluate(
-    model, dataset, *, encoder=None, what: str | Sequence[str] | None = None, cache=None, raw_sae=None, llm=None,
-    seed: int = 0, verbose: bool = False,
-) -> pd.DataFrame:  # fmt: skip
+    model: Xetrieval,
+    dataset: pt.datasets.Dataset | EmbeddedCollection,
+    *,
+    encoder: BiEncoder | None = None,
+    what: str | Sequence[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    raw_sae: SparseAutoencoder | None = None,
+    llm: LanguageModel | Callable[[str], str] | None = None,
+    seed: int = 0,
+    verbose: bool = False,
+) -> pd.DataFrame:
     """Asks the model's features the paper's questions, and a few more, on one collection.
 
     The collection is encoded once and its vectors are kept in ``cache``; everything after that works on the unique
@@ -84,14 +92,14 @@ def evaluate(
         raise ValueError("evaluate expects at least one question, found none")
     if unknown := [name for name in names if name not in QUESTIONS]:
         raise ValueError(f"evaluate expects questions among {list(QUESTIONS)}, found {unknown}")
-    if not isinstance(dataset, EmbeddedCollection) and not hasattr(dataset, "get_corpus_iter"):
-        raise ValueError(f"evaluate expects a PyTerrier dataset with corpus, topics and qrels, found {dataset!r}")
-    encoder = model.encoder() if encoder is None and not isinstance(dataset, EmbeddedCollection) else encoder
     if isinstance(dataset, EmbeddedCollection):
         collection = dataset
-    else:
+    elif hasattr(dataset, "get_corpus_iter"):
+        encoder = encoder or model.encoder()
         folder = Path(cache) if cache is not None else Path(pt.io.pyterrier_home()) / "xetrieval" / "vectors"
         collection = embed(dataset, encoder, cache=folder, verbose=verbose)
+    else:
+        raise ValueError(f"evaluate expects a PyTerrier dataset with corpus, topics and qrels, found {dataset!r}")
     if collection.dim != model.dim:
         raise ValueError(f"evaluate expects vectors of the model's dimension {model.dim}, found {collection.dim}")
     given = {"encoder": encoder, "raw_sae": raw_sae, "llm": llm, "seed": seed}
@@ -99,29 +107,23 @@ def evaluate(
     for name in pt.tqdm(names, desc=f"evaluate {collection.name}", unit="table", disable=not verbose):
         tables.append(ask(name, model, collection, given).assign(what=name, collection=collection.name))
     table = pd.concat(tables, ignore_index=True)
-    last = [name for name in ("measure", "value", "low", "high", "n") if name in table.columns]
-    first = ["what", "collection"]
+    first, last = ["what", "collection"], [name for name in NUMBERS if name in table.columns]
     return table[[*first, *(c for c in table.columns if c not in {*first, *last}), *last]]
 
 
-def ask(name: str, model, collection: EmbeddedCollection, given: Mapping) -> pd.DataFrame:
+def ask(name: str, model: Xetrieval, collection: EmbeddedCollection, given: Mapping[str, Any]) -> pd.DataFrame:
     """The table of one question, as its function returns it.
 
     Args:
         name: among :data:`QUESTIONS`.
+        model: what is asked about; collection: on which documents and queries.
         given: options by name, ``seed`` among them; those that the question's function does not take are not used.
             Where it compares dictionaries and none are given as ``saes``, these are the model's, ``raw_sae`` if that
             is given, and a random one.
     """
-    function = QUESTIONS[name].function
-    takes = inspect.signature(function).parameters
+    takes = inspect.signature(QUESTIONS[name]).parameters
     options = {option: value for option, value in given.items() if option in takes}
     if "saes" in takes and "saes" not in options:
-        options["saes"] = _saes(model, collection, given.get("raw_sae"), given["seed"])
-    return function(model, collection, **options)
-
-
-def _saes(model, collection, raw_sae, seed) -> dict:
-    """The dictionaries compared where one is: the explainer's, the raw one if given, a random one."""
-    own = dictionaries(model, None, collection.docs, seed=seed)
-    return own if raw_sae is None else {"explainer": own["explainer"], "raw": raw_sae, "random": own["random"]}
+        saes, raw = compared_dictionaries(model, None, collection.docs, seed=given["seed"]), given.get("raw_sae")
+        options["saes"] = saes if raw is None else {"explainer": saes["explainer"], "raw": raw, "random": saes["random"]}
+    return QUESTIONS[name](model, collection, **options)

@@ -7,18 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..core.internalizer import internalize
 from ..core.views import fold_views
-from .collection import CUTOFF, EmbeddedCollection, ndcg, rank
+from ..model import Xetrieval
+from .collection import CUTOFF, EmbeddedCollection, retrieval_ndcg
+from .document_views import document_views
 
 MEAN = "mean"
 GRID = (0.0, 0.1, 0.2, 0.33, 0.5, 0.75, 1.0, 1.5)
 
 
 def choose_weights(
-    model, training_collection: EmbeddedCollection | Sequence[EmbeddedCollection], *, grid: Sequence[float] = GRID, num_results: int = CUTOFF,
-    batch_size: int = 4096,
-) -> tuple[dict[str, float], pd.DataFrame]:  # fmt: skip
+    model: Xetrieval,
+    training_collection: EmbeddedCollection | Sequence[EmbeddedCollection],
+    *,
+    grid: Sequence[float] = GRID,
+    num_results: int = CUTOFF,
+) -> tuple[dict[str, float], pd.DataFrame]:
     """The weights ``w_t`` of Eq. 11's views with the greatest mean nDCG on a training collection.
 
     First one weight for all views, every number of the grid; then, from the best of these, each aspect's own weight
@@ -31,7 +35,6 @@ def choose_weights(
         training_collection: queries, documents and judgements to choose by; one, or a list of several.
         grid: the numbers to try.
         num_results: k of nDCG@k.
-        batch_size: documents internalised at once.
 
     Returns:
         aspect to weight, and the table of all sets tried: columns collection, step (``common`` or the aspect), one
@@ -45,7 +48,7 @@ def choose_weights(
     Example::
 
         weights, tried = choose_weights(model, training)
-        retrieval(model, test, weights=weights)
+        retrieval(model.with_views(weights=weights), test)
     """
     grid = [float(w) for w in grid]
     if not grid or not np.isfinite(grid).all():
@@ -55,35 +58,29 @@ def choose_weights(
     collections = [training_collection] if isinstance(training_collection, EmbeddedCollection) else list(training_collection)
     if not collections:
         raise ValueError("choose_weights expects a collection to choose by, found none")
-    views = [_views(model, np.asarray(collection.docs), batch_size) for collection in collections]
+    views = [[*document_views(model, c.docs).values()] for c in collections]
     known: dict[tuple[float, ...], float] = {}
-    rows = []
+    rows: list[dict[str, object]] = []
 
-    def measure(step: str, weights: tuple[float, ...]) -> float:
-        if weights not in known:
-            own = {f"weight_{a}": w for a, w in zip(model.aspects, weights)}
-            values = [_mean_ndcg(c, fold_views(v, weights), num_results) for c, v in zip(collections, views, strict=True)]
-            known[weights] = float(np.mean(values))
-            found = [(c.name, value, len(c.qids)) for c, value in zip(collections, values, strict=True)]
-            found += [(MEAN, known[weights], len(values))] if len(values) > 1 else []
-            rows.extend({"collection": name, "step": step, **own, "value": value, "n": n} for name, value, n in found)
-        return known[weights]
+    def best_of(step: str, tried: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+        """The first of the greatest mean; each set of weights is measured once."""
+        for weights in tried:
+            if weights not in known:
+                own = {f"weight_{aspect}": weight for aspect, weight in zip(model.aspects, weights)}
+                values = [
+                    float(retrieval_ndcg(c, fold_views(v, weights), cutoff=num_results).mean())
+                    for c, v in zip(collections, views)
+                ]
+                known[weights] = float(np.mean(values))
+                found = [(c.name, value, len(c.qids)) for c, value in zip(collections, values)]
+                found += [(MEAN, known[weights], len(values))] if len(values) > 1 else []
+                rows.extend({"collection": name, "step": step, **own, "value": value, "n": n} for name, value, n in found)
+        return max(tried, key=lambda weights: known[weights])
 
-    best = max(((w,) * len(model.aspects) for w in grid), key=lambda weights: measure("common", weights))
+    best = best_of("common", [(w,) * len(model.aspects) for w in grid])
     for i, aspect in enumerate(model.aspects):
-        tried = [best, *((*best[:i], w, *best[i + 1 :]) for w in grid)]
-        best = max(tried, key=lambda weights, step=aspect: measure(step, weights))
-    table = pd.DataFrame(rows)
-    columns = [f"weight_{a}" for a in model.aspects]
-    table = table.assign(measure=f"nDCG@{num_results}", chosen=(table[columns].to_numpy() == np.array(best)).all(axis=1))
+        best = best_of(aspect, [best, *((*best[:i], w, *best[i + 1 :]) for w in grid)])
+    table, columns = pd.DataFrame(rows), [f"weight_{aspect}" for aspect in model.aspects]
+    chosen = (table[columns].to_numpy() == np.array(best)).all(axis=1)
+    table = table.assign(measure=f"nDCG@{num_results}", chosen=chosen)
     return dict(zip(model.aspects, best)), table[["collection", "step", *columns, "measure", "value", "n", "chosen"]]
-
-
-def _views(model, docs: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """The original view and every internalised one, float32 ``[n, m]`` each."""
-    return [docs, *(internalize(model.internalizers[a], docs, batch_size=batch_size) for a in model.aspects)]
-
-
-def _mean_ndcg(collection: EmbeddedCollection, docs: np.ndarray, num_results: int) -> float:
-    found, _ = rank(collection.queries, docs, num_results, excluded=collection.excluded)
-    return float(ndcg(collection, found, cutoff=num_results).mean())

@@ -9,10 +9,8 @@ import pyterrier as pt
 import pytest
 
 from pyterrier_xetrieval import Xetrieval
-from pyterrier_xetrieval.datasets import beir_folder, pydocs, sample
-from pyterrier_xetrieval.evaluation import embedding
-from pyterrier_xetrieval.evaluation.collection import ndcg, rank
-from pyterrier_xetrieval.evaluation.embedding import embed, read_embedded
+from pyterrier_xetrieval.datasets import beir_folder, encoded_corpus, pydocs, sample
+from pyterrier_xetrieval.evaluation import embed, ndcg, rank, read_embedded
 from tests.helpers.letters import LetterCounts, Letters
 
 
@@ -74,7 +72,7 @@ def test_a_model_that_changed_under_its_name_is_noticed(tmp_path):
 
 @pytest.mark.parametrize("what", ["fails", "killed", "nan"])
 def test_an_unfinished_run_leaves_nothing_to_load(tmp_path, monkeypatch, what):
-    monkeypatch.setattr(embedding, "ENCODED_AT_ONCE", 1)
+    monkeypatch.setattr(encoded_corpus, "BLOCK", 1)
     encoder, vector = LetterCounts(), LetterCounts().vector
 
     def broken(text):
@@ -130,7 +128,7 @@ def _unjudged():
     return dataset
 
 
-def test_the_embedded_encoder_over_a_sample(tmp_path):
+def test_the_bundled_encoder_over_a_sample(tmp_path):
     dataset = sample(pydocs(), documents=1)  # all relevant documents
     docnos = sorted(dataset.docnos)[:30]
     small = Letters()

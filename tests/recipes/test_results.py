@@ -9,7 +9,9 @@ from click.testing import CliRunner
 
 from pyterrier_xetrieval import Xetrieval, evaluation
 from pyterrier_xetrieval.evaluation import QUESTIONS
-from recipes.measuring import BINS, digest, histograms, measure_one, write_result
+from recipes.measured_collections import digest
+from recipes.page_questions import BINS, histograms, measure_one
+from recipes.result_files import write_result
 from recipes.results import main
 from tests.helpers.builders import WORDS, make_model, random_sae, toy, unit
 
@@ -94,7 +96,7 @@ class TestMeasuring:
 class TestCommand:
     @pytest.fixture
     def data(self, tmp_path):
-        """A folder of one collection with vectors of the embedded model's dimension."""
+        """A folder of one collection with vectors of the bundled model's dimension."""
         rng, place = np.random.default_rng(0), tmp_path / "data"
         (place / "few").mkdir(parents=True)
         lines = {"corpus": [{"_id": f"d{i}", "title": "", "text": WORDS[i % 12]} for i in range(30)]}

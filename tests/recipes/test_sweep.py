@@ -29,7 +29,7 @@ def command(*arguments):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Training vectors in two files, and a collection ``few`` with its vectors, of the embedded model's dimension."""
+    """Training vectors in two files, and a collection ``few`` with its vectors, of the bundled model's dimension."""
     rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("data")
     for name, n in (("a", 60), ("b", 40)):
         np.save(folder / f"{name}.npy", unit(rng, n, 384).astype(np.float16))

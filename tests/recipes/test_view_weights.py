@@ -11,7 +11,7 @@ from pyterrier_xetrieval import Reconstructor, Xetrieval
 from pyterrier_xetrieval.evaluation import ndcg, rank
 from pyterrier_xetrieval.evaluation.view_weights import choose_weights
 from pyterrier_xetrieval.training import train_internalizers
-from recipes import default, fidelity, view_weights
+from recipes import fidelity, view_weights
 from recipes.view_weights import held_out, questions, sentences, titles
 from tests.helpers.builders import unit
 
@@ -161,8 +161,8 @@ def test_the_mean_over_the_tasks_decides(tasks):
 
 def test_the_figures_of_a_collection_for_the_card(folder):
     model = Xetrieval.default()
-    found = default.evaluate(folder, ["mutual_train"], model.internalizers, model.sae)["mutual_train"]
     collection = fidelity.read_collection(folder, "mutual_train")
+    found = fidelity.measure(model.internalizers, model.sae, collection)
     assert (found["docs"], found["queries"]) == (12, 3) and collection.judged == [{0: 1}, {4: 1}, {8: 1}]
     rows, _ = rank(collection.queries, collection.docs, 10)
     assert found["ndcg"] == pytest.approx(ndcg(collection, rows).mean())

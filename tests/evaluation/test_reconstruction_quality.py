@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from pyterrier_xetrieval import SparseAutoencoder, Xetrieval
-from pyterrier_xetrieval.evaluation.dictionaries import dictionaries, untrained, with_sae
-from pyterrier_xetrieval.evaluation.reconstruction import reconstruction
+from pyterrier_xetrieval.evaluation import reconstruction_quality
+from pyterrier_xetrieval.evaluation.dictionaries import compared_dictionaries, untrained, with_sae
+from pyterrier_xetrieval.evaluation.reconstruction_quality import reconstruction
 from tests.helpers.builders import DIM, identity_sae, make_model, random_sae, unit
 from tests.helpers.planted import WORDS, plain_model, planted
 from tests.helpers.retrieval import make_collection, slow_ndcg, slow_views
@@ -37,11 +38,12 @@ def test_a_dictionary_that_keeps_everything_changes_nothing():
     np.testing.assert_allclose(table[table["measure"] == "nDCG@10"]["value"], expected, atol=1e-6)
 
 
-def test_what_the_identity_dictionary_drops_is_the_error():
+def test_what_the_identity_dictionary_drops_is_the_error(monkeypatch):
+    monkeypatch.setattr(reconstruction_quality, "BATCH", 3)
     docs = np.array([[3, 2, 1, 0, 0, 0], [1, 4, 2, 0, 0, 0], [0, 0, 0, 0, 0, 5], [-1, 6, 0, 0, 0, 0]], np.float32)
     collection = make_collection(n=4, q=2, dim=DIM)
     collection = replace(collection, docs=docs, judged=[{0: 1}] * 2, excluded=[np.empty(0, np.int64)] * 2)
-    table = reconstruction(plain_model(identity_sae(k=2)), collection, saes={"two": identity_sae(k=2)}, batch_size=3)
+    table = reconstruction(plain_model(identity_sae(k=2)), collection, saes={"two": identity_sae(k=2)})
     errors = np.array([1, 1, 0, 1])  # what is not among the two largest, or below zero
     assert value(table, "mse", view="original", refit=False) == errors.mean()
     spread = np.square(docs - docs.mean(axis=0)).sum()
@@ -52,10 +54,11 @@ def test_what_the_identity_dictionary_drops_is_the_error():
     assert (mse["low"], mse["high"], mse["n"]) == (pytest.approx(0.75 - half), pytest.approx(0.75 + half), 4)
 
 
-def test_every_number_is_that_of_one_vector_at_a_time():
+def test_every_number_is_that_of_one_vector_at_a_time(monkeypatch):
+    monkeypatch.setattr(reconstruction_quality, "BATCH", 7)
     model, collection = make_model(), make_collection()
     saes = {"explainer": model.sae, "other": random_sae(dict_size=30, k=3, seed=5).requires_grad_(False)}
-    table = reconstruction(model, collection, saes=saes, batch_size=7)
+    table = reconstruction(model, collection, saes=saes)
     views = {"original": collection.docs, **slow_views(model, collection.docs), "query": collection.queries}
     assert table["view"].unique().tolist() == [*views, "reasoned"] and table["sae"].unique().tolist() == list(saes)
     plain = slow_ndcg(collection, collection.docs)
@@ -89,8 +92,8 @@ def test_every_number_is_that_of_one_vector_at_a_time():
                 known = {"sae": name, "refit": False, "reconstructed": side, "unit": unit_}
                 assert value(table, "nDCG@10", **known) == pytest.approx(expected.mean(), abs=1e-6)
                 assert value(table, "change", **known) == pytest.approx((expected - plain).mean(), abs=1e-6)
-    assert reconstruction(model, collection, saes=saes, batch_size=7, seed=0).equals(table)
-    less = reconstruction(model, collection, saes=saes, batch_size=7, refit=False)
+    assert reconstruction(model, collection, saes=saes, seed=0).equals(table)
+    less = reconstruction(model, collection, saes=saes, refit=False)
     assert not (less["refit"] == True).any() and len(less) < len(table)  # noqa: E712
 
 
@@ -110,9 +113,9 @@ def test_by_default_the_explainer_stands_beside_a_dictionary_that_has_seen_nothi
     # a rule without k: the random one is as sparse as the explainer is on the documents
     docs = unit(np.random.default_rng(0), 50, 16)
     l0 = (docs @ rule.w_enc.detach().numpy().T > 0).sum(1).mean()
-    assert dictionaries(plain_model(rule), None, docs, seed=0)["random"].k == round(l0)
+    assert compared_dictionaries(plain_model(rule), None, docs, seed=0)["random"].k == round(l0)
     with pytest.raises(ValueError, match="16 dimensions, found 6 in 'small'"):
-        dictionaries(model, {"small": identity_sae()}, docs, seed=0)
+        compared_dictionaries(model, {"small": identity_sae()}, docs, seed=0)
 
 
 def test_a_dictionary_that_is_lent_stays_trainable():
@@ -145,5 +148,5 @@ def test_mono_semanticity_is_what_the_judge_tells(tmp_path):
     assert (tmp_path / "intruder.planted.jsonl").exists()
     wrong = reconstruction(model, collection, saes=saes, llm=lambda prompt: "Text 11", **options)
     assert value(wrong, "mono_semanticity") == 0
-    with pytest.raises(ValueError, match="texts for an llm to judge"):
+    with pytest.raises(ValueError, match="reconstruction expects a collection with texts"):
         reconstruction(model, replace(collection, texts=None), saes=saes, llm=by_words)

@@ -1,4 +1,4 @@
-"""What a language model makes of the features: hypotheses, detection, mono-semanticity (Cai et al. 2026, Fig. 3 and 5)."""
+"""What a language model makes of features: hypotheses, detection, mono-semanticity (Cai et al. 2026, Fig. 3, 5)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pyterrier_xetrieval.labelling.hypotheses import PROMPT
 from pyterrier_xetrieval.labelling.quality import DETECT, INTRUDER
 from pyterrier_xetrieval.store.vectors import read_unit_vectors
 from pyterrier_xetrieval.training import CorpusFile
-from recipes.controls import TOPICS, controls
+from recipes.judge_controls import TOPICS, controls
 
 SIZES = {"n_texts": 6, "n_intruders": 9, "examples": 5, "contrast": 3, "max_chars": 140, "min_docs": 50}
 """Small, so that a model of a billion parameters on one processor gets through some features in an hour."""
@@ -75,9 +75,10 @@ def judged(
         llm: writer and judge.
         folder: where its answers are kept, a file for each task and dictionary, for a restart to go on with.
         saes: name to autoencoder; the model's own is ``explainer``.
-        n_features: drawn for each dictionary, of those that ``min_docs`` documents of the collection and ``examples`` of the
-            source activate.
-        n_texts: of each feature in detection; n_intruders: beside the intruder; examples, contrast: shown for a hypothesis.
+        n_features: drawn for each dictionary, of those that ``min_docs`` documents of the collection and ``examples``
+            of the source activate.
+        n_texts: of each feature in detection; n_intruders: beside the intruder; examples, contrast: shown for a
+            hypothesis.
         max_chars: length at which each text is cut.
         seed: of everything drawn.
         verbose: show progress bars.
@@ -94,12 +95,12 @@ def judged(
           ``difference``: detection of the explainer's hypotheses less that of this row's ``sae`` or ``labels``, paired
           by feature in the latter case; ``mono_difference``: the same of ``mono_semanticity``.
         - ``described``: share of the features drawn that got a hypothesis; ``unparsable``: share of verdicts that were
-          neither YES nor NO; ``constant``: share of features with the same verdict on all texts, which scores .5 whatever
-          the label is worth.
-        - ``mono_semanticity``: share of features whose intruder was told; left out, and not asked, where the model tells
-          the controls' intruders no better than by chance.
+          neither YES nor NO; ``constant``: share of features with the same verdict on all texts, which scores .5
+          whatever the label is worth.
+        - ``mono_semanticity``: share of features whose intruder was told; left out, and not asked, where the model
+          tells the controls' intruders no better than by chance.
         - ``feature``: detection of one feature and its label.
-        - ``sae`` = ``control``: what the same model makes of :func:`.controls.controls`.
+        - ``sae`` = ``control``: what the same model makes of :func:`.judge_controls.controls`.
     """
     folder, texts = Path(folder), collection.texts(np.arange(len(collection.docnos)))
     both = len(set(texts) & set(source.texts))

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pyterrier_xetrieval.evaluation.latency import cot_seconds, latency, sample_corpus
+from pyterrier_xetrieval.evaluation.query_latency import cot_seconds, latency, sample_corpus
 from tests.helpers.builders import make_model
 from tests.helpers.retrieval import make_collection, slow_ndcg, slow_views
 
@@ -47,7 +47,7 @@ def test_what_a_collection_lacks_is_made_of_moved_copies():
 
 def test_the_table_has_a_time_for_everything_and_ndcg_where_documents_are_real():
     model, collection = make_model(), make_collection(n=60, q=12)
-    table = latency(model, collection, sizes=[60, 100], max_queries=5, weights=[0.5, 0.5, 0], num_results=4)
+    table = latency(model.with_views(weights=[0.5, 0.5, 0]), collection, sizes=[60, 100], max_queries=5, num_results=4)
     assert table.groupby("size")["copies"].first().to_dict() == {60: 0, 100: 40}
     times = table[table["measure"].isin(["median_ms", "p95_ms"])]
     assert len(times) == 2 * 3 * 2 and (times["value"] > 0).all() and (times["n"] == 5).all()
@@ -90,7 +90,7 @@ def test_the_language_model_stands_in_the_same_table():
     cot = table[table["system"] == "CoT reasoner"]
     assert cot["size"].tolist() == [5, 60] and cot["extrapolated"].tolist() == [False, True] and (cot["n"] == 5).all()
     assert (cot["collection"] == "tiny").all()
-    with pytest.raises(ValueError, match="texts for an llm to read"):
+    with pytest.raises(ValueError, match="latency expects a collection with texts"):
         latency(model, replace(collection, texts=None), sizes=[60], llm=lambda prompt: "text?")
     with pytest.raises(ValueError, match="positive whole number"):
         latency(model, collection, sizes=[0])

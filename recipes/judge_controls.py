@@ -89,7 +89,7 @@ TOPICS = {
 
 
 def controls(llm, folder, *, n_texts: int = 4, n_intruders: int = 9, seed: int = 0, verbose: bool = False) -> pd.DataFrame:
-    """What a judge makes of features that stand for one topic each, in the questions that real features are judged with.
+    """What a judge makes of features that stand for one topic each, asked as about real features.
 
     Args:
         llm: a :class:`~pyterrier_xetrieval.llm.endpoints.LanguageModel` or a function from prompt to text.
@@ -101,8 +101,8 @@ def controls(llm, folder, *, n_texts: int = 4, n_intruders: int = 9, seed: int =
 
     Returns:
         columns labels, measure, value, low, high, n (topics): ``detection`` with the topic as label; ``hits`` and
-        ``rejections`` of it; ``hits`` with the label of another topic (``labels`` = ``wrong``), 0 for a judge that reads;
-        ``mono_semanticity``, whose chance is 1 / (n_intruders + 1).
+        ``rejections`` of it; ``hits`` with the label of another topic (``labels`` = ``wrong``), 0 for a judge that
+        reads; ``mono_semanticity``, whose chance is 1 / (n_intruders + 1).
     """
     names, texts = list(TOPICS), [text for own in TOPICS.values() for text in own]
     samples = _samples(seed)

@@ -4,7 +4,6 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -12,9 +11,8 @@ from scipy import stats
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.core.internalizer import Internalizer
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection, ndcg, rank
-from pyterrier_xetrieval.evaluation.retrieval import VectorRetriever, ablation, retrieval
+from pyterrier_xetrieval.evaluation.multi_view_retrieval import ablation, retrieval
 from pyterrier_xetrieval.evaluation.view_weights import choose_weights
-from pyterrier_xetrieval.stages.columns import unstack
 from tests.helpers.builders import DIM, identity_sae, make_model, unit
 from tests.helpers.retrieval import make_collection, slow_ndcg, slow_views
 
@@ -38,8 +36,8 @@ def given():
 def test_the_table_is_that_of_slow_loops(given):
     model, collection, explicit = given
     weights = {"summary": 0.5, "purpose": 0.0, "qa": 0.25}
-    table = retrieval(model, collection, weights=weights, explicit=explicit)
-    each = retrieval(model, collection, weights=weights, explicit=explicit, per_query=True)
+    table = retrieval(model.with_views(weights=weights), collection, explicit=explicit)
+    each = retrieval(model.with_views(weights=weights), collection, explicit=explicit, per_query=True)
     views, dense = slow_views(model, collection.docs), slow_ndcg(collection, collection.docs)
     expected = {("none", "1"): dense}
     for kind, own in (("internalizer", views), ("CoT reasoner", explicit)):
@@ -66,7 +64,7 @@ def test_the_table_is_that_of_slow_loops(given):
 def test_holm_multiplies_the_smallest_p_by_the_number_of_systems():
     collection = make_collection(n=60, q=80)
     noise = {a: unit(np.random.default_rng(i), 60, 16) for i, a in enumerate(ASPECTS)}
-    table = retrieval(make_model(), collection, explicit=noise, weights=[0.02, 0.01, 0.03])
+    table = retrieval(make_model().with_views(weights=[0.02, 0.01, 0.03]), collection, explicit=noise)
     p, corrected = (table[table["measure"] == m]["value"].to_numpy() for m in ("p", "p_holm"))
     order, running = np.argsort(p), 0.0
     for place, i in enumerate(order):
@@ -90,7 +88,7 @@ def test_the_ablation_has_every_subset_of_views_once(given):
 
 def test_weights_of_zero_change_nothing_and_spoil_no_other_p(given):
     model, collection, _ = given
-    table = retrieval(model, collection, weights=[0, 0, 0])
+    table = retrieval(model.with_views(weights=0), collection)
     assert cell(table, "nDCG@10_minus_dense", weights="1 + 0 + 0 + 0") == 0
     assert cell(table, "p", weights="1 + 0 + 0 + 0") == 1
     p = cell(table, "p", weights="1 + 1 + 1 + 1")
@@ -116,28 +114,10 @@ def test_few_queries_few_documents_no_views():
     assert not several["measure"].str.startswith("p").any()
 
 
-def test_the_retriever_is_a_stage_that_leaves_out_what_is_excluded(given):
-    _, collection, _ = given
-    topics = pd.DataFrame({"qid": collection.qids[::-1], "query": "", "query_vec": unstack(collection.queries[::-1])})
-    found = VectorRetriever(collection, num_results=40)(topics)
-    sizes = found.groupby("qid").size()
-    for i, qid in enumerate(collection.qids):
-        own = found[found["qid"] == qid]
-        assert sizes[qid] == 40 - len(collection.excluded[i])
-        assert not set(own["docno"]) & set(collection.docnos[collection.excluded[i]])
-        assert own["rank"].tolist() == list(range(len(own))) and own["score"].is_monotonic_decreasing
-        best = collection.docnos.tolist().index(own["docno"].iloc[0])
-        assert own["score"].iloc[0] == pytest.approx(collection.queries[i] @ collection.docs[best], abs=1e-6)
-    with pytest.raises(ValueError, match="knows no query 'other'"):
-        VectorRetriever(collection)(topics.assign(qid="other"))
-    with pytest.raises(ValueError, match="40 vectors, found 39"):
-        VectorRetriever(collection, collection.docs[1:])
-
-
 def test_what_does_not_fit_is_refused(given):
     model, collection, explicit = given
     with pytest.raises(ValueError, match="weights"):
-        retrieval(model, collection, weights=[1, 2])
+        retrieval(model.with_views(weights=[1, 2]), collection)
     with pytest.raises(ValueError, match="'mood'"):
         retrieval(model, collection, explicit={"mood": explicit["qa"]})
     with pytest.raises(ValueError, match=r"shape \(39, 16\)"):

@@ -5,8 +5,7 @@ import torch
 from pyterrier_xetrieval.core.codes import encode_view
 from pyterrier_xetrieval.core.edits import intervene
 from pyterrier_xetrieval.evaluation.collection import ndcg, rank
-from pyterrier_xetrieval.evaluation.explained_pairs import contrast_pairs
-from pyterrier_xetrieval.evaluation.steering import (
+from pyterrier_xetrieval.evaluation.feature_steering import (
     _document_counts,
     _edit,
     _feature_sets,
@@ -16,8 +15,10 @@ from pyterrier_xetrieval.evaluation.steering import (
     steered_scores,
     steering,
 )
+from pyterrier_xetrieval.evaluation.pairs import contrast_pairs
 from tests.helpers.builders import identity_sae, make_model, random_sae
 from tests.helpers.erasure import active, make_collection, random_collection
+from tests.helpers.planted import plain_model
 
 FEATURES = np.array([0, 3, 7, 8, 20, 31, 40])
 
@@ -94,7 +95,7 @@ def test_relevance_utility_by_counting(sae):
         for j in active(sae, collection.queries[q]) & active(sae, collection.docs[d]):
             expected[j] += 1 if relevant else -1
     assert (expected > 0).any() and (expected < 0).any()
-    assert np.array_equal(relevance_utility(sae, collection, pairs), expected)
+    assert np.array_equal(relevance_utility(plain_model(sae), collection, pairs), expected)
 
 
 def test_feature_sets():
@@ -159,7 +160,7 @@ def test_halves_are_kept_apart(sae):
     pairs = contrast_pairs(collection, seed=4)
     expected = {}
     for fold in (0, 1):
-        rus = relevance_utility(sae, collection, pairs[half[pairs.queries] == fold])
+        rus = relevance_utility(plain_model(sae), collection, pairs[half[pairs.queries] == fold])
         key = np.argsort(-rus, kind="stable")[:6]
         key = key[rus[key] > 0]
         docs = intervene(sae, collection.docs, [key] * 40, "scale", alpha=0.0)
@@ -178,7 +179,7 @@ def test_halves_are_kept_apart(sae):
         ({"sides": ("views",)}, "sides among"),
         ({"sides": ()}, "sides among"),
         ({"num_features": 0}, "num_features to be a positive"),
-        ({"alphas": []}, "number of alphas to be a positive"),
+        ({"alphas": []}, "one alpha or more"),
     ],
 )
 def test_refused(sae, options, message):

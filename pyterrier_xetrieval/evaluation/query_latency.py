@@ -1,36 +1,47 @@
-"""How long answers and explanations take as the corpus grows, and what a CoT reasoner would need (Cai et al. 2026, Fig. 6)."""
+"""How long retrieval and explanations take as the corpus grows, and a CoT reasoner (Cai et al. 2026, Fig. 6)."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
+import pyterrier as pt
 
 from ..core.checks import positive_int
-from ..core.internalizer import internalize
 from ..core.views import fold_views
+from ..llm.endpoints import LanguageModel, as_model
 from ..llm.prompts import PROMPTS
+from ..model import Xetrieval
 from ..stages.columns import unstack
 from ..training.teacher import Teacher
-from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, ndcg, rank
+from .document_views import document_views
+from .tidy_rows import TidyRows
 
+Result = TypeVar("Result")
 SIZES = (10_000, 20_000, 30_000, 40_000, 50_000, 60_000)
 JITTER = 0.1  # length of the noise added to a copy of a unit vector
 WARM_UP = 3  # queries not counted: first touch of memory, threads
-COLUMNS = ["collection", "size", "copies", "system", "extrapolated", "measure", "value", "low", "high", "n"]
 
 
 def latency(
-    model, collection: EmbeddedCollection, *, sizes: Sequence[int] = SIZES, weights=None, max_queries: int = 100,
-    num_results: int = CUTOFF, llm=None, n_texts: int = 24, seed: int = 0,
-) -> pd.DataFrame:  # fmt: skip
+    model: Xetrieval,
+    collection: EmbeddedCollection,
+    *,
+    sizes: Sequence[int] = SIZES,
+    max_queries: int = 100,
+    num_results: int = CUTOFF,
+    llm: LanguageModel | Callable[[str], str] | None = None,
+    n_texts: int = 24,
+    seed: int = 0,
+) -> pd.DataFrame:
     """Fig. 6: time per query for retrieval and explanation at growing corpus sizes, beside nDCG.
 
     A corpus of a size up to the collection's holds all relevant documents of the queries asked and random others,
@@ -42,14 +53,14 @@ def latency(
     are of this machine under its present load.
 
     Args:
-        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        model: whose views and weights.
         collection: documents and queries.
         sizes: numbers of documents.
-        weights: of the views; the model's own unless given.
         max_queries: random queries that are asked; all if there are fewer.
         num_results: k: documents retrieved and explained for each query.
         llm: a language model (or a function from prompt to text) that is timed on ``n_texts`` of the documents, see
             :func:`cot_seconds`; None leaves the CoT reasoner out. It needs a collection with texts.
+        n_texts: documents that the language model writes about.
         seed: of queries, documents and copies.
 
     Returns:
@@ -73,20 +84,15 @@ def latency(
     """
     sizes = [positive_int(size, "sizes", stage="latency") for size in sizes]
     max_queries = positive_int(max_queries, "max_queries", stage="latency")
-    if llm is not None and collection.texts is None:
-        raise ValueError(f"latency expects a collection with texts for an llm to read, found none in {collection.name!r}")
+    drawn = np.random.default_rng(seed).permutation(len(collection.docnos))[:n_texts]
+    texts = [] if llm is None else collection.read_texts(drawn, stage="latency")
     chosen = np.random.default_rng(seed).permutation(len(collection.qids))[:max_queries]
-    asked, weights = collection.select(np.sort(chosen)), model.check_weights(weights, model.aspects, stage="latency")
-    rows = []
-    for size in sizes:
-        corpus, copies = sample_corpus(asked, size, seed=seed)
-        first = {"collection": collection.name, "size": size, "copies": copies, "extrapolated": False}
-        rows += [{**first, **row} for row in _times(model, corpus, weights, num_results, copies, seed)]
+    asked = collection.select(np.sort(chosen))
+    tables = [_times(model, *sample_corpus(asked, size, seed=seed), num_results, seed) for size in sizes]
     if llm is not None:
-        drawn = np.random.default_rng(seed).permutation(len(collection.docnos))[:n_texts]
-        cot = cot_seconds(llm, collection.texts(drawn), sizes=sizes)
-        rows += cot.assign(collection=collection.name).to_dict("records")
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"copies": "Int64", "extrapolated": bool})
+        tables.append(cot_seconds(llm, texts, sizes=sizes).assign(collection=collection.name))
+    table = pd.concat(tables, ignore_index=True).reindex(columns=tables[0].columns)
+    return table.astype({"copies": "Int64", "extrapolated": bool})
 
 
 def sample_corpus(collection: EmbeddedCollection, size: int, *, seed: int) -> tuple[EmbeddedCollection, int]:
@@ -121,9 +127,7 @@ def sample_corpus(collection: EmbeddedCollection, size: int, *, seed: int) -> tu
     return replace(collection, docnos=docnos, docs=vectors, judged=judged, excluded=excluded, texts=None), copies
 
 
-def cot_seconds(
-    llm, texts: Sequence[str], *, sizes: Sequence[int] = SIZES, prompts: Mapping[str, str] = PROMPTS
-) -> pd.DataFrame:  # fmt: skip
+def cot_seconds(llm: LanguageModel | Callable[[str], str], texts: Sequence[str], *, sizes: Sequence[int] = SIZES) -> pd.DataFrame:
     """What the CoT reasoner costs: a language model really writes a text per aspect about a few dozen documents.
 
     The model works as it would on a corpus, in its own batches and requests in flight, after one prompt that is not
@@ -135,7 +139,6 @@ def cot_seconds(
         llm: a :class:`~pyterrier_xetrieval.llm.endpoints.LanguageModel`, or a function from prompt to text.
         texts: documents.
         sizes: numbers of documents to extrapolate to.
-        prompts: aspect to template.
 
     Returns:
         columns size, system (``CoT reasoner``), extrapolated, measure (``corpus_seconds``), value, n (documents that
@@ -146,60 +149,54 @@ def cot_seconds(
     """
     texts = list(texts)
     if not texts or not all(text.strip() for text in texts):
-        raise ValueError(
-            f"cot_seconds expects texts to write about, found {len(texts)}, {sum(not t.strip() for t in texts)} empty"
-        )
-    teacher = Teacher(llm, prompts=prompts, attempts=1, give_up=len(texts) * len(prompts) + 1, check=_anything)
+        empty = sum(not text.strip() for text in texts)
+        raise ValueError(f"cot_seconds expects texts to write about, found {len(texts)}, {empty} empty")
+    give_up = len(texts) * len(PROMPTS) + 1  # never: time is what is measured, and any text is as good as another
+    teacher = Teacher(as_model(llm), attempts=1, give_up=give_up, check=lambda aspect, text: None)
     with TemporaryDirectory() as folder:
-        teacher.write([{"docno": "0", "text": texts[0]}], Path(folder, "warm-up.jsonl"), aspects=list(prompts)[:1])
+        teacher.write([{"docno": "0", "text": texts[0]}], Path(folder, "warm-up.jsonl"), aspects=list(PROMPTS)[:1])
         documents = [{"docno": str(i), "text": text} for i, text in enumerate(texts)]
         seconds = teacher.write(documents, Path(folder, "texts.jsonl")).seconds
     measured = [(len(texts), False, seconds), *((size, True, seconds / len(texts) * size) for size in sizes)]
     table = pd.DataFrame(measured, columns=["size", "extrapolated", "value"])
-    return table.assign(system="CoT reasoner", measure="corpus_seconds", n=len(texts))[
-        ["size", "system", "extrapolated", "measure", "value", "n"]
-    ]
+    table = table.assign(system="CoT reasoner", measure="corpus_seconds", n=len(texts))
+    return table[["size", "system", "extrapolated", "measure", "value", "n"]]
 
 
-def _anything(aspect: str, text: str) -> None:
-    """Time is what is measured, whatever was written."""
-
-
-def _times(model, corpus, weights, num_results, copies, seed) -> list[dict]:
-    start = time.perf_counter()
-    views = [internalize(module, corpus.docs, batch_size=4096) for module in model.internalizers.values()]
-    folded = fold_views([corpus.docs, *views], weights)
-    rows = [{"system": "internalizer", "measure": "corpus_seconds", "value": time.perf_counter() - start, "n": len(folded)}]
-    del views
-    explain = model.internalizer() >> model.explainer(weights=weights)
-    results: dict[str, list] = {"dense": [], "multi-view": []}
-    seconds: dict[str, list] = {"dense": [], "multi-view": [], "explanation": []}
+def _times(model: Xetrieval, corpus: EmbeddedCollection, copies: int, num_results: int, seed: int) -> pd.DataFrame:
+    """The rows of one size."""
     n = len(corpus.qids)
+    rows = TidyRows(seed, collection=corpus.name, size=len(corpus.docnos), copies=copies)
+    folded, spent = timed(lambda: fold_views([*document_views(model, corpus.docs).values()], [*model.weights.values()]))
+    rows.number("corpus_seconds", spent, len(folded), system="internalizer", extrapolated=False)
+    explain = model.internalizer() >> model.explainer()
+    results: dict[str, list[np.ndarray]] = {"dense": [], "multi-view": []}
+    seconds: dict[str, list[float]] = {"dense": [], "multi-view": [], "explanation": []}
     for i in [*range(min(WARM_UP, n)), *range(n)]:
         query, excluded = corpus.queries[i : i + 1], corpus.excluded[i : i + 1]
         for system, docs in (("dense", corpus.docs), ("multi-view", folded)):
-            found, spent = timed(partial(rank, query, docs, num_results, excluded=excluded))
-            results[system].append(found[0][0])
+            (found, _), spent = timed(partial(rank, query, docs, num_results, excluded=excluded))
+            results[system].append(found[0])
             seconds[system].append(spent)
-        seconds["explanation"].append(timed(partial(_explain, explain, corpus, i, found[0][0]))[1])
-    for system, spent in seconds.items():
-        ms = 1000 * np.array(spent[-n:])
-        rows.append({"system": system, "measure": "median_ms", "value": float(np.median(ms)), "n": n})
-        rows.append({"system": system, "measure": "p95_ms", "value": float(np.percentile(ms, 95)), "n": n})
-    for system, found in results.items() if not copies else ():
-        values = ndcg(corpus, np.stack(found[-n:]), cutoff=num_results)
-        rows.append({"system": system, "measure": f"nDCG@{num_results}", **estimate(values, seed=seed)})
-    return rows
+        seconds["explanation"].append(timed(partial(_explain, explain, corpus, i, results["multi-view"][-1]))[1])
+    for system, own in seconds.items():
+        ms = 1000 * np.array(own[-n:])
+        rows.number("median_ms", float(np.median(ms)), n, system=system, extrapolated=False)
+        rows.number("p95_ms", float(np.percentile(ms, 95)), n, system=system, extrapolated=False)
+    for system, ranked in results.items() if not copies else ():
+        values = ndcg(corpus, np.stack(ranked[-n:]), cutoff=num_results)
+        rows.mean(f"nDCG@{num_results}", values, system=system, extrapolated=False)
+    return rows.frame("system", "extrapolated")
 
 
-def timed(function: Callable):
+def timed(function: Callable[[], Result]) -> tuple[Result, float]:
     """What it returns, and the seconds it took."""
     start = time.perf_counter()
     result = function()
     return result, time.perf_counter() - start
 
 
-def _explain(pipeline, corpus: EmbeddedCollection, i: int, rows: np.ndarray) -> pd.DataFrame:
+def _explain(pipeline: pt.Transformer, corpus: EmbeddedCollection, i: int, rows: np.ndarray) -> pd.DataFrame:
     """Explains the results of query ``i``, from the frame that a retriever and ``VectorLoader`` hand on."""
     rows, qid = rows[rows >= 0], corpus.qids[i]
     frame = pd.DataFrame({"qid": [qid] * len(rows), "docno": corpus.docnos[rows], "score": 0.0, "rank": np.arange(len(rows))})

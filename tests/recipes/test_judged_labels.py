@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
 from pyterrier_xetrieval.llm.endpoints import FunctionLLM
-from recipes.controls import TOPICS, controls
-from recipes.judged import Source, _differences, judged
-from recipes.measuring import write_result
+from recipes.judge_controls import TOPICS, controls
+from recipes.judged_labels import Source, _differences, judged
+from recipes.result_files import write_result
 from recipes.results import main
 from recipes.sections_judged import _controls
 from recipes.sections_judged import judged as section

@@ -9,7 +9,7 @@ import pytest
 
 from pyterrier_xetrieval import FeatureLabels
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
-from pyterrier_xetrieval.evaluation.label_scores import _words, keyword_scores, label_scores
+from pyterrier_xetrieval.evaluation.label_accuracy import keyword_scores, label_scores, texts_by_stem
 from pyterrier_xetrieval.labelling.keywords import stem, tokens
 from tests.helpers.builders import DIM, make_model, unit
 from tests.helpers.planted import WORDS, planted
@@ -48,7 +48,7 @@ def test_the_keyword_measures_are_those_of_loops():
     values = np.maximum(rng.normal(0.5, 0.6, (n, k)), 0).astype(np.float32)  # some slots are empty
     labels = [", ".join(rng.choice(words, size=j % 4, replace=False)) for j in range(dict_size)]
     labels[5] = "unheard"
-    table = keyword_scores(labels, _words(texts), ids, values, min_active=15)
+    table = keyword_scores(labels, texts_by_stem(texts), ids, values, min_active=15)
     found = table.pivot(index="feature", columns="measure", values="value")
     scored = []
     for j in range(dict_size):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from pyterrier_xetrieval.evaluation.explained_pairs import explain_pairs, ranked_pairs
-from pyterrier_xetrieval.evaluation.stability import add_noise, drop_words, stability
+from pyterrier_xetrieval.evaluation.explained_pairs import explain_pairs
+from pyterrier_xetrieval.evaluation.explanation_stability import add_noise, drop_words, stability
+from pyterrier_xetrieval.evaluation.pairs import ranked_pairs
 from tests.helpers.builders import make_model, random_sae
 from tests.helpers.erasure import active, make_collection, random_collection, slow_cosine
 
@@ -53,7 +54,7 @@ class TestStability:
         compared = 0
         for change, (x, y) in both.items():
             own = frame[frame["change"] == change]
-            listed = [explain_pairs(model.sae, collection, pairs, z=z, refit=True) for z in (x, y)]
+            listed = [explain_pairs(model.with_views(()), collection, pairs, z=z, refit=True) for z in (x, y)]
             for i, row in enumerate(own.itertuples()):
                 q, at = collection.queries[pairs.queries[i]], np.searchsorted(docs, pairs.docs[i])
                 sets = [active(model.sae, q) & active(model.sae, z[at]) for z in (x, y)]
