@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.store.files import replacing
 from recipes import (
     figures,
@@ -81,7 +82,7 @@ def _head(found: Results) -> str:
     rows = [[name, f"{f['documents']:,}", f"{f['queries']:,}", NOTES.get(name, "")] for name, f in sorted(sizes.items())]
     lines = [
         "# Results",
-        f"Figures of the bundled model (`Xetrieval.default()`, encoder {key['model']['encoder']}) on {found.count(len(rows))}. "
+        f"Figures of {_whose(key['model'])}, encoder {key['model']['encoder']}) on {found.count(len(rows))}. "
         "Table and figure numbers are those of Cai et al. (2026), [arXiv:2605.29507](https://arxiv.org/abs/2605.29507), whose "
         "encoders, collections and dictionaries are others: compare directions, not numbers. Intervals are 95% bootstrap "
         "intervals over queries unless said otherwise, in square brackets; round brackets hold the lowest and the highest collection. "
@@ -95,6 +96,14 @@ def _head(found: Results) -> str:
         "This page: `python -m recipes.results render --results docs/results --out docs` (needs `[figures]`).",
     ]
     return "\n\n".join(lines)
+
+
+def _whose(measured: dict[str, str]) -> str:
+    """Which model was measured; an edition that no longer ships is told so."""
+    bundled = Xetrieval.default().meta["sha256"]
+    if all(measured.get(name) == value for name, value in bundled.items()):
+        return "the bundled model (`Xetrieval.default()`"
+    return "an earlier edition of the bundled model (6,144 features; the one that ships now has not been measured on this page yet"
 
 
 def _repeat(found: Results, question: str) -> str:
