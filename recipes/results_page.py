@@ -103,7 +103,9 @@ def _whose(measured: dict[str, str]) -> str:
     bundled = Xetrieval.default().meta["sha256"]
     if all(measured.get(name) == value for name, value in bundled.items()):
         return "the bundled model (`Xetrieval.default()`"
-    return "an earlier edition of the bundled model (6,144 features; the one that ships now has not been measured on this page yet"
+    return (
+        "an earlier edition of the bundled model (6,144 features; the one that ships now has not been measured on this page yet"
+    )
 
 
 def _repeat(found: Results, question: str) -> str:
