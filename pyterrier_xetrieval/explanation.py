@@ -264,11 +264,6 @@ class Explanation:
         """The views in which the ``i``-th shared feature is active."""
         return [view for view, value in zip(self.views, self.document_activations[i].tolist()) if value > 0]
 
-    def views_text(self, i: int) -> str:
-        """The views of the ``i``-th shared feature in words, short where it is all of them."""
-        views = self.views_of(i)
-        return f"all {len(views)} views" if len(views) == len(self.views) > 1 else ", ".join(views)
-
     def to_dict(self) -> dict:
         """Plain Python values, ready for JSON.
 

@@ -241,19 +241,6 @@ class Xetrieval(StageFactory, pt.Artifact):
         """The confidence from which on a feature is shown unless told otherwise; 0 where nobody measured it: all are shown."""
         return self.meta.get("min_confidence", 0.0)
 
-    def check_aspects(self, aspects: Any, *, stage: str) -> tuple[str, ...]:
-        """The given aspects as a tuple, or all of the model's if None; ValueError for one that it does not have."""
-        aspects = self.aspects if aspects is None else distinct_aspects(aspects, stage=stage)
-        if set(aspects) - set(self.aspects):
-            raise ValueError(f"{stage} expects aspects among {list(self.aspects)}, found {list(aspects)}")
-        return aspects
-
-    def check_weights(self, weights: Any, aspects: tuple[str, ...], *, stage: str) -> tuple[float, ...]:
-        """One weight for each of the aspects: the given ones, or the model's own if None; ValueError if they do not fit."""
-        if weights is None:
-            return tuple(self._weights[aspect] for aspect in aspects)
-        return view_weights(aspects, weights, stage=stage)
-
     def encoder(self, **options: Any) -> BiEncoder:
         """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
         return load_encoder(self.meta["encoder"], **options)

@@ -246,13 +246,3 @@ def _on_cpu(cell: torch.Tensor) -> torch.Tensor:
 
 def _row_name(frame: pd.DataFrame, row: int) -> str:
     return f"document {frame['docno'].iloc[row]!r}" if "docno" in frame.columns else f"row {row}"
-
-
-def stack_unique(inp: pd.DataFrame, column: str, *, dim: int | None, stage: object) -> tuple[np.ndarray, np.ndarray]:
-    return VectorColumns(inp, dim=dim, stage=stage)[column]
-
-
-def stack_queries(inp: pd.DataFrame, *, dim: int | None, stage: object) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    columns = VectorColumns(inp, dim=dim, stage=stage)
-    matrix, rows = columns.queries()
-    return columns.assign(), matrix, rows
