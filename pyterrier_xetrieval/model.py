@@ -354,14 +354,16 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     def indexer(
         self, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,
-        dtype: Literal["float32", "float16"] = "float32", resume: bool = True, batch_size: int = 256, shard_size: int = 10_000,
+        dtype: Literal["float32", "float16"] = "float32", texts: bool = False, evidence: bool = False, resume: bool = True,
+        batch_size: int = 256, shard_size: int = 10_000,
     ) -> XetrievalIndexer:  # fmt: skip
         """Makes an index of a whole corpus: :class:`~pyterrier_xetrieval.index.XetrievalIndexer`."""
         from .index import XetrievalIndexer  # an index holds a model, and so imports this module
 
         return XetrievalIndexer(
-            self, path, encoder=encoder, refit=refit, dtype=dtype, resume=resume, batch_size=batch_size, shard_size=shard_size
-        )
+            self, path, encoder=encoder, refit=refit, dtype=dtype, texts=texts, evidence=evidence, resume=resume,
+            batch_size=batch_size, shard_size=shard_size,
+        )  # fmt: skip
 
     def _part(self, name: str, read: Callable[[], Any]) -> Any:
         if name not in self._parts:

@@ -23,6 +23,8 @@ class WordEvidence:
     Args:
         query, document: the two texts.
         tables: the parts by feature and word.
+        strongest_only: the document's table has no more than the strongest words of each feature, as an index keeps them;
+            they do not add up, and what was not kept is 0 or NaN.
 
     Example::
 
@@ -31,12 +33,12 @@ class WordEvidence:
         evidence.table("document").sum()                   # each word's part of the score
     """
 
-    def __init__(self, query: str, document: str, tables: Evidence):
-        self.query, self.document, self.tables = query, document, tables
+    def __init__(self, query: str, document: str, tables: Evidence, *, strongest_only: bool = False):
+        self.query, self.document, self.tables, self.strongest_only = query, document, tables, strongest_only
 
     @property
     def exact(self) -> bool:
-        """Whether the parts of both texts add up to the score."""
+        """Whether the parts of both texts add up to the score; ``tables.query.exact`` says it of the query alone."""
         return self.tables.query.exact and self.tables.document.exact
 
     @property
@@ -79,14 +81,15 @@ class WordEvidence:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, WordEvidence):
             return NotImplemented
-        same = all(np.array_equal(self._side(s)[1].values, other._side(s)[1].values) for s in SIDES)
+        same = all(np.array_equal(self._side(s)[1].values, other._side(s)[1].values, equal_nan=True) for s in SIDES)
         return same and (self.query, self.document) == (other.query, other.document)
 
     def __hash__(self) -> int:
         return hash((self.query, self.document))
 
     def __repr__(self) -> str:
-        return f"WordEvidence({len(self.tables.features)} features, {'exact' if self.exact else 'leave-out'})"
+        kind = "strongest words of the document" if self.strongest_only else "exact" if self.exact else "leave-out"
+        return f"WordEvidence({len(self.tables.features)} features, {kind})"
 
 
 @lru_cache(maxsize=4096)
@@ -96,6 +99,7 @@ def _cached(text: str, spans: bytes, shares: bytes) -> tuple[Phrase, ...]:
 
 def _phrases(text: str, table: WordTable, i: int) -> list[Phrase]:
     shares = table.words[i]
-    if shares.sum() < 0:  # a feature that counts against the document: the words that carry it pull down
+    # of a feature that counts against the document, the words that carry it pull down; constants have a say in which it does
+    if (table.sums[i] if table.exact else shares.sum()) < 0:
         shares = -shares
     return list(_cached(text, table.spans.astype(np.int32).tobytes(), shares.tobytes()))

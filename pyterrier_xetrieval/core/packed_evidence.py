@@ -9,7 +9,7 @@ import numpy as np
 from .evidence import WordTable
 
 MAX_BYTES = 1000
-_MOST, _LEAST = 6, 0.01  # words of one feature; the part of it that is worth two bytes
+_MOST, _LEAST = 15, 0.01  # words of one feature, which four bits count; the part of it that is worth two bytes
 _CEILING = 2.0  # of a word's part of a feature: more than all of it where other words count against it
 
 
@@ -33,13 +33,13 @@ class PackedEvidence:
 def pack_evidence(table: WordTable, shown: np.ndarray | None = None, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The strongest words of every row of a table, as many as ``max_bytes`` hold.
 
-    Each feature's strongest word comes first, then those that carry most. A feature has six words at most, none that
+    Each feature's strongest word comes first, then those that carry most. A feature has 15 words at most, none that
     carries less than a quarter of what its strongest one does, and none at all if no place is left or every word carries
     under 1%. Which features the rows are is not kept: the document's code says it.
 
     Args:
         table: of a document's features, as :func:`~.evidence.document_evidence` makes it.
-        shown: bool ``[w]``, which words are worth keeping (the content words); all if None.
+        shown: bool ``[w]``, or ``[p, w]`` for each feature, which words are worth keeping; all if None.
 
     Returns:
         Bytes: how many features, where the encoder stopped, 4 bits a feature for its number of words, the words' gaps and

@@ -6,18 +6,22 @@ from .._lazy import attach
 
 if TYPE_CHECKING:  # what editors and type checkers read
     from .artifact import XetrievalIndex
+    from .evidence import IndexEvidence
     from .explain import IndexExplainer
     from .indexer import XetrievalIndexer
     from .merging import merge
     from .retrieve import FeatureRetriever, IndexRetriever
+    from .texts import TextLoader
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         ".artifact": ["XetrievalIndex"],
+        ".evidence": ["IndexEvidence"],
         ".explain": ["IndexExplainer"],
         ".indexer": ["XetrievalIndexer"],
         ".merging": ["merge"],
         ".retrieve": ["FeatureRetriever", "IndexRetriever"],
+        ".texts": ["TextLoader"],
     },
 )

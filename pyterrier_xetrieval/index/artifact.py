@@ -17,10 +17,12 @@ from ..core.checks import distinct_aspects
 from ..model import Xetrieval
 from ..stages.load import VectorLoader, rows_of
 from ..store.files import artifact_facts
+from .evidence import IndexEvidence
 from .explain import IndexExplainer
 from .features import documents_of, feature_statistics, features_of
 from .retrieve import FeatureRetriever, Features, IndexRetriever
-from .storage import FOLDED, LOOKUP, META, MODEL, SHARDS, VECTORS, VERSION, Layout, sha256
+from .storage import EVIDENCE, FOLDED, LOOKUP, META, MODEL, SHARDS, TEXTS, VECTORS, VERSION, Layout, sha256
+from .texts import TextLoader
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder, FlexIndex
@@ -130,12 +132,14 @@ class XetrievalIndex(pt.Artifact):
 
         The index stays as it is until the addition is finished; an object that was loaded before goes on without it. Load
         the index again before pyterrier_dr builds a search structure on ``vectors`` or ``folded``, which share a folder.
+        An index that keeps evidence needs ``encoder``.
         """
         from .indexer import XetrievalIndexer  # late: it makes indexes, and so imports this module
 
         indexer = XetrievalIndexer(
             self.with_views().model, self.path, encoder=encoder, refit=self.settings["refit"], dtype=self.settings["dtype"],
-            resume=resume, batch_size=batch_size, shard_size=self.settings["shard_size"],
+            texts=self.settings.get(TEXTS, False), evidence=self.settings.get(EVIDENCE, False), resume=resume,
+            batch_size=batch_size, shard_size=self.settings["shard_size"],
         )  # fmt: skip
         indexer.adds = True
         return indexer
@@ -147,6 +151,14 @@ class XetrievalIndex(pt.Artifact):
     def vec_loader(self) -> VectorLoader:
         """Adds the original ``doc_vec`` by docno: :class:`~pyterrier_xetrieval.VectorLoader`."""
         return VectorLoader(self.vectors)
+
+    def text_loader(self) -> TextLoader:
+        """Adds ``text`` by docno, of an index made with ``texts=True``: :class:`TextLoader`."""
+        return TextLoader(self)
+
+    def evidence(self, encoder: BiEncoder | None = None) -> IndexEvidence:
+        """Adds words to explanations, of an index made with ``evidence=True``: :class:`IndexEvidence`."""
+        return IndexEvidence(self, encoder)
 
     def explainer(self, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10) -> IndexExplainer:
         """Explains results from the stored codes: :class:`IndexExplainer`."""

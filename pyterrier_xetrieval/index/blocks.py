@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..core.codes import encode_view, join_views
+from ..core.evidence import WordVectors
 from ..core.internalizer import internalize
 from ..core.views import fold_views
 from ..model import Xetrieval
 from .packing import pack
-from .storage import Block
+from .storage import EVIDENCE, TEXTS, Block
+from .strongest_words import pack_words
+from .texts import pack_text
 
 
-def encode_documents(model: Xetrieval, docnos: list[str], z: np.ndarray, *, refit: bool, dtype: str, batch_size: int) -> Block:
+def encode_documents(
+    model: Xetrieval, docnos: list[str], z: np.ndarray, *, refit: bool, dtype: str, batch_size: int,
+    texts: Sequence[str] | None = None, words: Sequence[WordVectors] | None = None,
+) -> Block:  # fmt: skip
     """Internalises, folds and encodes up to ``batch_size`` documents.
 
     A smaller batch is filled up with its first row: matrices of one shape are multiplied in one order of summation,
@@ -29,6 +36,8 @@ def encode_documents(model: Xetrieval, docnos: list[str], z: np.ndarray, *, refi
         docnos: ``n`` of them; z: float32 ``[n, m]``, a vector each.
         refit: store least-squares coefficients, not activations, as how much of each direction a view uses.
         dtype: of the block's vectors and folded vectors.
+        texts: of the documents, if the index is to keep them.
+        words: their vectors' parts by word, if the index is to keep the strongest ones; needs ``texts``.
 
     Raises:
         ValueError: a vector that ``dtype`` cannot hold.
@@ -40,7 +49,15 @@ def encode_documents(model: Xetrieval, docnos: list[str], z: np.ndarray, *, refi
     views = [full, *(internalize(module, full, batch_size=batch_size) for module in model.internalizers.values())]
     codes = [encode_view(model.sae, view, refit=refit, batch_size=batch_size)[:n] for view in views]
     folded = _rounded(fold_views(views, [*model.weights.values()])[:n], dtype, "the folded vector", docnos)
-    return Block(docnos, stored, folded, pack(join_views(codes, model.sae.dict_size)))
+    joined, records = join_views(codes, model.sae.dict_size), {}
+    if texts is not None:
+        records[TEXTS] = [pack_text(text) for text in texts]
+    if texts is not None and words is not None:
+        own = enumerate(zip(texts, words))
+        records[EVIDENCE] = [
+            pack_words(model, text, of_text, [view[i] for view in views], joined, i, refit) for i, (text, of_text) in own
+        ]
+    return Block(docnos, stored, folded, pack(joined), records)
 
 
 def _rounded(x: np.ndarray, dtype: str, what: str, docnos: list[str]) -> np.ndarray:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from .storage import DOCUMENT, Layout
+
+if TYPE_CHECKING:
+    from .artifact import XetrievalIndex
 
 MAX_BYTES = 4096  # of a docno: numpy keeps lists of them as wide as the longest
 _BLOCK = 1 << 16  # docnos in one block of equal width, at most
@@ -86,3 +91,17 @@ def docno_blocks(layout: Layout) -> Iterator[tuple[int, np.ndarray]]:
                 yield start + begin, np.array(names[begin:i], dtype=np.bytes_)
                 begin, longest = i, length
         yield start + begin, np.array(names[begin:], dtype=np.bytes_)
+
+
+def docids_of(index: XetrievalIndex, inp: pd.DataFrame, docnos: Sequence[str], rows: np.ndarray) -> np.ndarray:
+    """The row in the index of each document of a frame, which may bring them itself (``docid``), int64 ``[u]``.
+
+    Args:
+        docnos: ``u``, the distinct ones of the frame; rows: int64 ``[n]``, which of them each row has.
+
+    Raises:
+        ValueError: a docno that the index does not hold.
+    """
+    if "docid" not in inp:
+        return index.docids(docnos)
+    return index.docids(docnos, guess=inp["docid"].to_numpy()[np.unique(rows, return_index=True)[1]])

@@ -16,6 +16,7 @@ from ..stages.cells import plain_cells
 from ..stages.columns import VectorColumns
 from ..stages.explain import checked_floor, explanations
 from ..stages.load import distinct_docnos
+from .docnos import docids_of
 from .packing import DamagedCodes, PackedCodes, unpack
 from .storage import FOLDED, VECTORS
 
@@ -130,7 +131,6 @@ class IndexExplainer(StoredExplainer):
         super().__init__(index, threshold=threshold, min_confidence=min_confidence, top=top)
 
     def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
-        first = np.unique(rows, return_index=True)[1]
-        docids = self.index.docids(docnos, guess=inp["docid"].to_numpy()[first] if "docid" in inp else None)
+        docids = docids_of(self.index, inp, docnos, rows)
         layout = self.index.layout
         return layout.vectors(FOLDED if self.index.aspects else VECTORS)[docids], layout.codes(docids)

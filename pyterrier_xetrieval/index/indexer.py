@@ -16,14 +16,16 @@ import pyterrier as pt
 
 from .. import __version__
 from ..core.checks import positive_int
+from ..core.evidence import WordVectors
 from ..encoders import same_direction
 from ..model import Xetrieval
 from ..stages.base import Stage
 from ..stages.columns import VectorColumns
+from ..token_vectors import TokenEncoder
 from .artifact import XetrievalIndex
 from .blocks import encode_documents, fingerprint
 from .docnos import SeenDocnos, check_docno, read_docnos
-from .storage import MATRIX, MAX_VIEWS, META, VECTORS, VERSION, Layout
+from .storage import EVIDENCE, MATRIX, MAX_VIEWS, META, TEXTS, VECTORS, VERSION, Layout
 from .writing import ShardWriter
 
 
@@ -44,14 +46,18 @@ class XetrievalIndexer(pt.Indexer):
         refit: store coefficients refitted by least squares, as :class:`~pyterrier_xetrieval.SAEExplainer` uses them.
         dtype: of the stored vectors, original and folded; ``"float16"`` takes half the bytes. Vectors are rounded before
             anything is computed from them, so that codes, scores and explanations are those of the stored vectors.
+        texts: keep the texts of the documents, compressed (prose in about half of its bytes): the column ``text``, or the
+            text field of ``encoder``.
+        evidence: keep the strongest words of each feature of each document, at most 1,000 bytes a document, and the texts;
+            needs ``encoder``, which must average its token vectors. The vectors are those of the same forward pass.
         resume: False drops what a run that was cut off left.
         batch_size: documents encoded at once.
         shard_size: documents per shard: what is done again at most after a run was cut off.
 
     Raises:
-        ValueError: a document without ``docno`` or ``doc_vec``, a docno twice or of more than 4,096 bytes, vectors of
+        ValueError: a document without ``docno``, ``doc_vec`` or a text that is to be kept, a docno twice or of more than 4,096 bytes, vectors of
             another dimension, NaN or infinite; no documents; a corpus that does not begin with the documents of the
-            finished shards, or not with their vectors.
+            finished shards, or not with their vectors; evidence without an encoder, or of one that is no sum over tokens.
         FileExistsError: a finished index or something else at ``path``, or another writer.
 
     Example::
@@ -64,7 +70,8 @@ class XetrievalIndexer(pt.Indexer):
 
     def __init__(
         self, model: Xetrieval, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,
-        dtype: Literal["float32", "float16"] = "float32", resume: bool = True, batch_size: int = 256, shard_size: int = 10_000,
+        dtype: Literal["float32", "float16"] = "float32", texts: bool = False, evidence: bool = False, resume: bool = True,
+        batch_size: int = 256, shard_size: int = 10_000,
     ):  # fmt: skip
         self.model, self.path, self.encoder = model, Path(path).expanduser().absolute(), encoder
         if len(model.aspects) >= MAX_VIEWS:
@@ -74,6 +81,9 @@ class XetrievalIndexer(pt.Indexer):
         self.refit, self.dtype, self.resume = bool(refit), dtype, bool(resume)
         self.batch_size = positive_int(batch_size, "batch_size", stage="XetrievalIndexer")
         self.shard_size = positive_int(shard_size, "shard_size", stage="XetrievalIndexer")
+        self.texts, self.evidence = bool(texts or evidence), bool(evidence)
+        self.text_field: str = getattr(encoder, "text_field", None) or "text"
+        self.reader = self._reader() if evidence else None
         self.adds = False  # to a finished index
         self.encodes_again = encoder is not None  # one document, to see that a run goes on with the same encoder
 
@@ -82,7 +92,9 @@ class XetrievalIndexer(pt.Indexer):
 
     def index_inputs(self) -> list[list[str]]:
         """The columns that documents need, for ``pt.inspect``."""
-        return [["docno", "text"] if self.encoder is not None else ["docno", "doc_vec"]]
+        if self.encoder is not None:
+            return [["docno", self.text_field]]
+        return [["docno", "doc_vec", self.text_field] if self.texts else ["docno", "doc_vec"]]
 
     def settings(self) -> dict[str, Any]:
         """What all shards of the index have in common."""
@@ -90,6 +102,7 @@ class XetrievalIndexer(pt.Indexer):
             "version": VERSION, "dim": self.model.dim, "dict_size": self.model.sae.dict_size, "aspects": list(self.model.aspects),
             "weights": list(self.model.weights.values()), "refit": self.refit, "dtype": self.dtype,
             "shard_size": self.shard_size, "model_sha256": fingerprint(self.model),
+            **({TEXTS: True} if self.texts else {}), **({EVIDENCE: True} if self.evidence else {}),
         }  # fmt: skip
 
     def index(self, inp: Iterable[dict] | pd.DataFrame) -> XetrievalIndex:  # type: ignore[override]  # it has no options
@@ -112,12 +125,13 @@ class XetrievalIndexer(pt.Indexer):
                 while batch := list(islice(documents, min(self.batch_size, writer.room))):
                     docnos = [check_docno(document.get("docno"), stage="XetrievalIndexer") for document in batch]
                     seen.add(docnos)
-                    vectors = self._vectors(docnos, batch)
-                    writer.append(
-                        encode_documents(
-                            self.model, docnos, vectors, refit=self.refit, dtype=self.dtype, batch_size=self.batch_size
-                        )
-                    )
+                    texts = self._texts(docnos, batch) if self.texts else None
+                    vectors, words = self._vectors(docnos, batch)
+                    block = encode_documents(
+                        self.model, docnos, vectors, refit=self.refit, dtype=self.dtype, batch_size=self.batch_size,
+                        texts=texts, words=words,
+                    )  # fmt: skip
+                    writer.append(block)
             kind, facts = XetrievalIndex, {"package_version": __version__, "encoder": self.model.meta["encoder"]}
             named = {"type": kind.ARTIFACT_TYPE, "format": kind.ARTIFACT_FORMAT, "package_hint": kind.ARTIFACT_PACKAGE_HINT}
             writer.finish({**named, **facts})
@@ -155,16 +169,44 @@ class XetrievalIndexer(pt.Indexer):
 
     def _compare(self, document: dict, known: np.ndarray) -> None:
         """ValueError if a finished document now has another vector: rows of two encoders would be in one index."""
-        (found,) = self._vectors([document["docno"]], [document])
-        if not same_direction(known, found):
+        found, _ = self._vectors([document["docno"]], [document])
+        if not same_direction(known, found[0]):
             raise ValueError(
                 f"XetrievalIndexer resumes {self.path} and expects document {document['docno']!r} to have the vector stored there, "
                 "found another one; index with the same encoder, or start over with resume=False"
             )
 
-    def _vectors(self, docnos: list[str], batch: list[dict]) -> np.ndarray:
-        """float32 ``[n, m]``: from the encoder, or as the documents bring them."""
-        if self.encoder is not None:
+    def _reader(self) -> TokenEncoder:
+        if self.encoder is None:
+            raise ValueError(
+                "XetrievalIndexer with evidence=True expects the encoder itself, model.indexer(path, encoder=encoder, "
+                "evidence=True), found none: words come from the forward pass that makes the vectors"
+            )
+        reader = TokenEncoder(self.encoder, "document")
+        if not reader.exact:
+            raise ValueError(
+                f"XetrievalIndexer with evidence=True expects an encoder that averages its token vectors, found {self.encoder!r}: "
+                f"{reader.why_leave_out}; index with texts=True, and look for words with model.evidence()"
+            )
+        return reader
+
+    def _texts(self, docnos: list[str], batch: list[dict]) -> list[str]:
+        texts: list[str] = []
+        for docno, document in zip(docnos, batch):
+            text = document.get(self.text_field)
+            if not isinstance(text, str):
+                raise ValueError(f"XetrievalIndexer expects a text in {self.text_field} of document {docno!r}, found {text!r}")
+            texts.append(text)
+        return texts
+
+    def _vectors(self, docnos: list[str], batch: list[dict]) -> tuple[np.ndarray, list[WordVectors] | None]:
+        """float32 ``[n, m]``: from the encoder, or as the documents bring them; and their words if evidence is to be kept."""
+        words = None
+        if self.reader is not None:
+            words = self.reader.words(self._texts(docnos, batch))
+            vectors = pd.Series([of_text.vector.astype(np.float32) for of_text in words], dtype=object)
+            frame = pd.DataFrame({"docno": docnos, "doc_vec": vectors})
+        elif self.encoder is not None:
             frame = pd.DataFrame(self.encoder(pd.DataFrame(batch)))
             if frame["docno"].tolist() != docnos:
                 raise ValueError(
@@ -178,4 +220,4 @@ class XetrievalIndexer(pt.Indexer):
             vectors = pd.Series([document["doc_vec"] for document in batch], dtype=object)
             frame = pd.DataFrame({"docno": docnos, "doc_vec": vectors})
         z, rows = VectorColumns(frame, dim=self.model.dim, stage=self)["doc_vec"]
-        return z[rows]
+        return z[rows], words

@@ -24,7 +24,8 @@ def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str]) -> Xe
     coefficients differ in the last bit). One index alone is copied, with the small shards that additions left joined to full ones.
 
     Args:
-        indexes: made with the same model, aspects, weights, coefficients, dtype and shard size.
+        indexes: made with the same model, aspects, weights, coefficients, dtype and shard size; all with texts (or
+            evidence), or none.
         path: a folder that does not exist yet; one that a merge was cut off in is started over.
 
     Raises:
@@ -42,7 +43,8 @@ def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str]) -> Xe
         if not isinstance(index, XetrievalIndex):
             raise ValueError(f"merge expects XetrievalIndex objects, found {index!r}")
         if index.settings != first.settings:
-            differs = sorted(key for key in first.settings if first.settings[key] != index.settings.get(key))
+            keys = {**first.settings, **index.settings}
+            differs = sorted(key for key in keys if first.settings.get(key) != index.settings.get(key))
             raise ValueError(f"merge expects indexes with the same settings; {index} and {first} differ in {differs}")
     if (path / META).exists():
         raise FileExistsError(f"merge expects nothing at {path}, found a finished artifact")

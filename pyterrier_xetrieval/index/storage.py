@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ FILES = {
     "postings_activations.u1": "u1",  # one for each of them: the largest over the views, same levels
     "features.bin": FEATURE,
 }
+# what an index keeps if it was asked to: one record of bytes for each document, one after the other in NAME.u1, and where
+# each ends in NAME_end.i8
+TEXTS, EVIDENCE = "texts", "evidence"
+KEPT = (TEXTS, EVIDENCE)
 
 
 def matrix_file(folder: str, dtype: str) -> str:
@@ -49,9 +54,17 @@ def matrix_file(folder: str, dtype: str) -> str:
     return f"{folder}/{MATRIX[dtype]}"
 
 
-def data_files(dtype: str) -> dict[str, Any]:
-    """All data files of an index of this dtype, name to NumPy type; rows of the two matrices are vectors."""
-    return {**{matrix_file(folder, dtype): f"<{MATRIX[dtype][-2:]}" for folder in (VECTORS, FOLDED)}, **FILES}
+def kept(settings: Mapping[str, Any]) -> list[str]:
+    """Which of ``KEPT`` an index of these settings has; those that it has not are not in its settings either."""
+    return [name for name in KEPT if settings.get(name)]
+
+
+def data_files(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All data files of an index of these settings, name to NumPy type; rows of the two matrices are vectors."""
+    dtype = settings.get("dtype", "float32")
+    matrices = {matrix_file(folder, dtype): f"<{MATRIX[dtype][-2:]}" for folder in (VECTORS, FOLDED)}
+    records = {name: kind for own in kept(settings) for name, kind in ((f"{own}.u1", "u1"), (f"{own}_end.i8", "<i8"))}
+    return {**matrices, **FILES, **records}
 
 
 class HalfVectors:
@@ -100,12 +113,14 @@ class Block:
 
     Attributes:
         docnos: ``n`` strings; vectors, folded: ``[n, m]`` of the index's dtype; codes: of the same documents.
+        records: what else the index keeps, by its name in ``KEPT``: ``n`` byte strings each.
     """
 
     docnos: list[str]
     vectors: np.ndarray
     folded: np.ndarray
     codes: PackedCodes
+    records: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
 
 
 class Layout:
@@ -131,7 +146,7 @@ class Layout:
         self.settings: dict[str, Any] = found[0] if found else {}
         self.shards: list[dict[str, Any]] = found[1:]
         self.dtype: str = self.settings["dtype"] if self.settings else "float32"
-        self.files = data_files(self.dtype)
+        self.files = data_files(self.settings)
         self.ends: dict[str, int] = self.shards[-1]["ends"] if self.shards else dict.fromkeys(self.files, 0)
         self.starts = np.cumsum([0] + [s["documents"] for s in self.shards])
         self._maps: dict[str, np.ndarray] = {}
@@ -174,7 +189,13 @@ class Layout:
         """Documents ``start … stop-1`` as they are stored."""
         vectors, folded = (self[matrix_file(folder, self.dtype)][start:stop] for folder in (VECTORS, FOLDED))
         rows = np.arange(start, stop)
-        return Block(self.docnos(rows), vectors, folded, self.codes(rows))
+        records = {name: self.records(name, rows) for name in kept(self.settings)}
+        return Block(self.docnos(rows), vectors, folded, self.codes(rows), records)
+
+    def records(self, name: str, rows: np.ndarray) -> list[bytes]:
+        """What the index keeps of these documents, int64 ``[n]``, under this name of ``KEPT``."""
+        ends, data = self[f"{name}_end.i8"], self[f"{name}.u1"]
+        return [data[int(ends[row - 1]) if row else 0 : int(ends[row])].tobytes() for row in rows.tolist()]
 
     def codes(self, rows: np.ndarray) -> PackedCodes:
         """The codes of these documents, int64 ``[n]``, in this order."""

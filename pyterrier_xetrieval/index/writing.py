@@ -19,7 +19,24 @@ from ..store.locks import locked
 from .docnos import docno_blocks
 from .npids_file import write_lookup
 from .packing import decode_levels, encode_gaps
-from .storage import DOCUMENT, FEATURE, FOLDED, LOOKUP, MERGING, META, MODEL, SHARDS, VECTORS, Block, Layout, matrix_file, sha256
+from .storage import (
+    DOCUMENT,
+    FEATURE,
+    FOLDED,
+    KEPT,
+    LOOKUP,
+    MERGING,
+    META,
+    MODEL,
+    SHARDS,
+    VECTORS,
+    Block,
+    Layout,
+    data_files,
+    kept,
+    matrix_file,
+    sha256,
+)  # fmt: skip
 
 
 class ShardWriter:
@@ -64,6 +81,8 @@ class ShardWriter:
             stack.callback(self._close)
             for name, file in self._files.items():
                 file.truncate(self.ends[name])
+            for name in set(data_files({**settings, **dict.fromkeys(KEPT, True)})) - set(layout.files):
+                (path / name).unlink(missing_ok=True)  # of a run with other settings that finished nothing
             self._begin()
             self._open = stack.pop_all()
 
@@ -76,7 +95,8 @@ class ShardWriter:
             self._record(self.settings)
             return Layout(self.path)
         if found.settings != self.settings:
-            differs = {k: (found.settings.get(k), v) for k, v in self.settings.items() if found.settings.get(k) != v}
+            there, asked = found.settings, self.settings
+            differs = {k: (there.get(k), asked.get(k)) for k in {**there, **asked} if there.get(k) != asked.get(k)}
             raise ValueError(
                 f"XetrievalIndexer expects the settings of the index at {self.path}; (there, asked for) differ: {differs}; "
                 "resume=False starts over"
@@ -131,6 +151,10 @@ class ShardWriter:
             "activations.u1": codes.activations,
         }.items():
             self._write(name, array)
+        for name in kept(self.settings):
+            own = block.records[name]
+            self._write(f"{name}_end.i8", self.ends[f"{name}.u1"] + np.cumsum(list(map(len, own))))
+            self._write(f"{name}.u1", np.frombuffer(b"".join(own), np.uint8))
         self.pending += len(names)
         if not self.room:
             self.commit()

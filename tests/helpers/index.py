@@ -19,7 +19,9 @@ def topics(n=5, dim=DIM, seed=9):
     return pd.DataFrame({"qid": [f"q{i}" for i in range(n)], "query_vec": list(unit(np.random.default_rng(seed), n, dim))})
 
 
-def content(path, names=("*.u1", "*.bin", "*.f2", "shards.jsonl", "pt_meta.json", "vectors/*", "folded/*")) -> dict[str, bytes]:
+def content(
+    path, names=("*.u1", "*.bin", "*.f2", "*.i8", "shards.jsonl", "pt_meta.json", "vectors/*", "folded/*")
+) -> dict[str, bytes]:
     return {str(f.relative_to(path)): f.read_bytes() for name in names for f in sorted(Path(path).glob(name))}
 
 
