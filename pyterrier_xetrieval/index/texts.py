@@ -56,7 +56,7 @@ class TextLoader(RowWiseStage):
         if not index.settings.get(TEXTS):
             raise ValueError(
                 f"TextLoader expects an index that keeps the texts of its documents, found {index!r} without; index the corpus "
-                "with model.indexer(path, texts=True), or give the texts with corpus="
+                "with model.indexer(path, texts=True), or give the pipeline a text loader of your own"
             )
         self.index = index
 
