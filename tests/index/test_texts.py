@@ -49,7 +49,7 @@ def test_an_index_without_texts_is_as_it_always_was(whole, index):
     assert set(kept) - set(plain) == {"texts.u1", "texts_end.i8"}
     assert {name for name in plain if plain[name] != kept[name]} == {"shards.jsonl", "pt_meta.json"}
     assert not {"texts", "evidence"} & set(whole.settings) and index.settings == {**whole.settings, "texts": True}
-    with pytest.raises(ValueError, match=r"keeps the texts .* texts=True\), or give the texts with corpus="):
+    with pytest.raises(ValueError, match=r"keeps the texts .* texts=True\), or give the pipeline a text loader"):
         whole.text_loader()
 
 
