@@ -2,60 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
 from .core.attribution import Attribution
+from .explanation_rows import OtherRanking, ShownFeature
 from .explanation_tables import BIAS, OTHER, RESIDUAL, compared
 from .feature_names import FeatureNames, reading
 from .word_evidence import WordEvidence
 
 WEAK = "weakly shared features"
-
-
-class ShownFeature(NamedTuple):
-    """One row of an explanation, as a reader sees it.
-
-    Attributes:
-        feature: its id; label: what it is called; of a label with two readings, the one that the words support.
-        confidence: the probability that the label fits query and document; NaN where nobody measured it.
-        contribution: the feature's part of the score.
-        query_words, document_words: the phrases that carry it, strongest first; empty without evidence.
-    """
-
-    feature: int
-    label: str
-    confidence: float
-    contribution: float
-    query_words: tuple[str, ...]
-    document_words: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """``“sort” ↔ “sorted”, “ascending” · ordering things``."""
-        sides = [", ".join(f"“{word}”" for word in words) or "…" for words in (self.query_words, self.document_words)]
-        return f"{sides[0]} ↔ {sides[1]} · {self.label}" if self.query_words or self.document_words else self.label
-
-
-class OtherRanking(NamedTuple):
-    """A ranking by another score than the one that is explained: re-ranked, fused or hybrid results.
-
-    Attributes:
-        score: the document's score in the frame.
-        place: where the explained score would put it among the frame's results of the query, from 0; of: how many there are.
-    """
-
-    score: float
-    place: int
-    of: int
-
-    def sentence(self, explained: float) -> str:
-        """Which score is explained, and what it is in the ranking."""
-        return (
-            f"This explains the score {explained:.4f} of the vectors, which alone would put the document at place "
-            f"{self.place + 1} of {self.of}; the results are ranked by another score ({self.score:.4f})."
-        )
 
 
 class Explanation:
@@ -97,7 +53,19 @@ class Explanation:
         e.labels[e.features[0]], e.contributions[0], e.shared / e.score, e.to_dict()
     """
 
-    __slots__ = ("_parts", "_row", "docno", "evidence", "labels", "min_confidence", "qid", "ranking", "top", "views")
+    __slots__ = (
+        "_confidence",
+        "_parts",
+        "_row",
+        "docno",
+        "evidence",
+        "labels",
+        "min_confidence",
+        "qid",
+        "ranking",
+        "top",
+        "views",
+    )
 
     def __init__(
         self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top: int = 10,
@@ -106,6 +74,7 @@ class Explanation:
         self.qid, self.docno, self._parts, self._row = qid, docno, parts, row
         self.views, self.labels, self.top, self.min_confidence = views, labels, top, min_confidence
         self.evidence, self.ranking = evidence, ranking
+        self._confidence: np.ndarray | None = None  # each printed form asks for it
 
     def __reduce__(self) -> tuple:  # a copy, or a pickle, takes its own pair along and no other, and no other labels
         own = self._parts.pair(self._row), 0, self.views, self.labels.only(self.features.tolist())
@@ -165,10 +134,13 @@ class Explanation:
         It depends on how strong the feature is in both texts (in the document's own vector, not in views of it), on how
         well the label stood its tests, and on whether the words that carry the feature say what the label says.
         """
-        words = None if self.evidence is None else [sum(self._words(i).values(), []) for i in range(len(self))]
-        return self.labels.confidence_of(
-            self.features, self.query_activations, self.document_activations[:, 0], self.contributions, words
-        )
+        if self._confidence is None:
+            words = None if self.evidence is None else [sum(self._words(i).values(), []) for i in range(len(self))]
+            self._confidence = self.labels.confidence_of(
+                self.features, self.query_activations, self.document_activations[:, 0], self.contributions, words
+            )
+            self._confidence.setflags(write=False)
+        return self._confidence
 
     @property
     def rows(self) -> list[ShownFeature]:
@@ -200,8 +172,11 @@ class Explanation:
         """
         rows = self.rows
         main = sorted(rows, key=lambda row: -row.contribution * (1.0 if np.isnan(row.confidence) else row.confidence))[:2]
-        named = [f"*{row.label}*{_in_words(row)}" for row in main]
-        for_what = f"mainly for {' and '.join(named)}" if named else "for features whose labels may not fit these texts"
+        for_what = (
+            f"mainly for {' and '.join(row.in_sentence() for row in main)}"
+            if main
+            else "for features whose labels may not fit these texts"
+        )
         share = f"{100 * self.shared / self.score:.0f} %" if self.score else "none"
         told = f"Retrieved {for_what}; {share} of the score is in {len(self)} shared features, {len(rows)} of them shown."
         return told if self.ranking is None else f"{told} {self.ranking.sentence(self.score)}"
@@ -329,7 +304,7 @@ class Explanation:
         A feature's id follows its label, which tells those of one label apart.
         """
         rows, (weak, weak_part) = self.rows, self.weakly_shared
-        parts = [(_named(row), row.contribution) for row in rows[: self.top]]
+        parts = [(row.with_id(), row.contribution) for row in rows[: self.top]]
         if len(rows) > self.top:
             rest = float(np.sum([row.contribution for row in rows[self.top :]]))
             parts.append((f"{len(rows) - self.top} more shared features", rest))
@@ -341,19 +316,6 @@ class Explanation:
         from .explanation_html import table  # late: nobody needs it outside of a notebook
 
         return table(self)
-
-
-def _named(row: ShownFeature) -> str:
-    return str(row) if row.label == f"feature {row.feature}" else f"{row} [{row.feature}]"
-
-
-def _in_words(row: ShownFeature) -> str:
-    """The strongest words of both texts, in brackets; one of them where both are the same word."""
-    both = [words[0] for words in (row.query_words, row.document_words) if words]
-    if not both:
-        return ""
-    same = len({word.casefold() for word in both}) == 1
-    return f" (“{both[0]}”)" if same else " (" + " ↔ ".join(f"“{word}”" for word in both) + ")"
 
 
 def _plain(value: object) -> object:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
 from .core.evidence import Evidence, WordTable
-from .words import Phrase, phrases
+from .words import Phrase, phrases_of_features
 
 SIDES = ("query", "document")
 _NO_WORD = ("special tokens", "prompt", "constants", "stored vector")  # the last columns of a table, in its order
@@ -55,8 +55,16 @@ class WordEvidence:
         Raises:
             ValueError: another side.
         """
-        text, table = self._side(side)
-        return _phrases(text, table, i)
+        self._side(side)
+        return (self._query_phrases if side == "query" else self._document_phrases)[i]
+
+    @cached_property
+    def _query_phrases(self) -> list[list[Phrase]]:
+        return _phrases(self.query, self.tables.query, len(self.tables.features))
+
+    @cached_property
+    def _document_phrases(self) -> list[list[Phrase]]:
+        return _phrases(self.document, self.tables.document, len(self.tables.features))
 
     def table(self, side: str) -> pd.DataFrame:
         """The parts of the score by feature and word, float64.
@@ -92,14 +100,8 @@ class WordEvidence:
         return f"WordEvidence({len(self.tables.features)} features, {kind})"
 
 
-@lru_cache(maxsize=4096)
-def _cached(text: str, spans: bytes, shares: bytes) -> tuple[Phrase, ...]:
-    return tuple(phrases(text, np.frombuffer(spans, np.int32).reshape(-1, 2), np.frombuffer(shares, np.float64)))
-
-
-def _phrases(text: str, table: WordTable, i: int) -> list[Phrase]:
-    shares = table.words[i]
+def _phrases(text: str, table: WordTable, features: int) -> list[list[Phrase]]:
+    """The phrases of every feature, the first rows of the table: a text's words are looked at once for all of them."""
+    sums, words = table.sums if table.exact else table.words.sum(axis=1), table.words[:features]
     # of a feature that counts against the document, the words that carry it pull down; constants have a say in which it does
-    if (table.sums[i] if table.exact else shares.sum()) < 0:
-        shares = -shares
-    return list(_cached(text, table.spans.astype(np.int32).tobytes(), shares.tobytes()))
+    return phrases_of_features(text, table.spans, np.where(sums[:features, None] < 0, -words, words))

@@ -12,7 +12,8 @@ import pandas as pd
 from ..core.codes import ViewCodes, encode_view
 from ..core.evidence import WordVectors
 from ..core.readings import activation_readings
-from ..explanation import Explanation, ShownFeature
+from ..explanation import Explanation
+from ..explanation_rows import ShownFeature
 from ..feature_names import reading, supports
 from ..token_vectors import TokenEncoder
 from ..words import content_words, phrases
@@ -78,7 +79,7 @@ class Form(Protocol):
 
 
 class ModelForm:
-    """The shared features of a model, as :class:`~pyterrier_xetrieval.explanation.ShownFeature` prints them.
+    """The shared features of a model, as :class:`~pyterrier_xetrieval.explanation_rows.ShownFeature` prints them.
 
     All shared features are rows, whatever ``min_confidence``: the least confidence to show is chosen after the test.
 

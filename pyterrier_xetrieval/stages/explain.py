@@ -9,7 +9,8 @@ import pandas as pd
 
 from ..core.attribution import Attribution, explain_vectors
 from ..core.checks import positive_int, share_of_one, threshold_of
-from ..explanation import Explanation, OtherRanking
+from ..explanation import Explanation
+from ..explanation_rows import OtherRanking
 from .base import RowWiseStage
 from .columns import VectorColumns
 from .score import ranks, views_of
