@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,11 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import pandas as pd
 import pyterrier as pt
 import torch
-from safetensors.torch import load_file, save_file
 
-from . import __version__
+from . import __version__, model_files
 from .core.checks import check_aspect_name, distinct_aspects
-from .core.confidence import Confidence
 from .core.internalizer import Internalizer
 from .core.sae import SparseAutoencoder
 from .core.views import view_weights
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
     from .why_not import WhyNot
 
 Module = TypeVar("Module", bound=torch.nn.Module)
-INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
 _NO_PATH = type(pt.Artifact.NO_PATH)  # by type: a pickled model carries a copy of the sentinel
 _DEFAULT = str(files("pyterrier_xetrieval") / "pretrained" / "minilm")
 
@@ -177,24 +173,10 @@ class Xetrieval(StageFactory, pt.Artifact):
         path = Path(path).expanduser().absolute()
         if path.exists():
             raise FileExistsError(f"{path} already exists; choose another path or remove it first")
-        states = {
-            INTERNALIZERS: {f"{a}.{name}": w for a, m in self.internalizers.items() for name, w in m.state_dict().items()},
-            SAE: self.sae.state_dict(),
-        }
+        own_aspects = {aspect: self.meta["aspects"][aspect] for aspect in self.aspects}
+        meta = {**self.meta, "dtype": dtype, "weights": self.weights, "aspects": own_aspects}
         with new_folder(path) as folder:
-            for name, state in states.items():
-                tensors = {key: w.to("cpu", getattr(torch, dtype)).contiguous() for key, w in state.items()}
-                if bad := [key for key, w in tensors.items() if not w.isfinite().all()]:
-                    raise ValueError(f"Xetrieval.save expects weights that {dtype} can hold, found others in {bad[0]}")
-                save_file(tensors, folder / name)
-                os.chmod(folder / name, 0o644)  # safetensors writes for the owner alone
-            self.labels.write(folder / LABELS)
-            if card:
-                (folder / "README.md").write_text(card, encoding="utf-8")
-            sums = {name: _sha256(folder / name) for name in states}
-            meta = {**self.meta, "dtype": dtype, "sha256": sums, "weights": self.weights}
-            meta["aspects"] = {aspect: self.meta["aspects"][aspect] for aspect in self.aspects}
-            (folder / META).write_text(json.dumps(meta, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            model_files.write(folder, self.internalizers, self.sae, self.labels, meta, card)
         return type(self)(str(path), device=str(self.device))
 
     @property
@@ -220,18 +202,18 @@ class Xetrieval(StageFactory, pt.Artifact):
     @property
     def internalizers(self) -> dict[str, Internalizer]:
         """Aspect to module ``R_t``, for the aspects of this model."""
-        modules = self._part("internalizers", self._read_internalizers)
+        modules = self._part("internalizers", lambda: model_files.read_internalizers(self._folder, self.meta, self.device))
         return {aspect: modules[aspect] for aspect in self._weights}
 
     @property
     def sae(self) -> SparseAutoencoder:
         """The dictionary."""
-        return self._part("sae", self._read_sae)
+        return self._part("sae", lambda: model_files.read_sae(self._folder, self.meta, self.device))
 
     @property
     def labels(self) -> FeatureLabels:
         """Names of the dictionary's features."""
-        labels = self._part("labels", self._read_labels)
+        labels = self._part("labels", lambda: model_files.read_labels(self._folder, self.meta))
         if not labels.dictionary:
             labels.dictionary = hashlib.sha256(self.sae.w_dec.detach().cpu().numpy().tobytes()).hexdigest()[:16]
         return labels
@@ -378,38 +360,7 @@ class Xetrieval(StageFactory, pt.Artifact):
         try:
             return artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
         except FileNotFoundError:
-            raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {META} is missing") from None
-
-    def _read_weights(self, name: str) -> dict[str, torch.Tensor]:
-        found, expected = _sha256(self._folder / name), self.meta["sha256"][name]
-        if found != expected:
-            raise ValueError(f"{self._folder / name} is damaged: expected sha256 {expected}, found {found}")
-        return {key: w.float() for key, w in load_file(self._folder / name).items()}
-
-    def _read_internalizers(self) -> dict[str, Internalizer]:
-        state = self._read_weights(INTERNALIZERS)
-        modules = {}
-        for aspect, shape in self.meta["aspects"].items():
-            own = {key.removeprefix(f"{aspect}."): w for key, w in state.items() if key.startswith(f"{aspect}.")}
-            modules[aspect] = self._filled(Internalizer(self.dim, shape["hidden"]), own, INTERNALIZERS)
-        return modules
-
-    def _read_labels(self) -> FeatureLabels:
-        known = self.meta.get("confidence")
-        confidence = None if known is None else Confidence.from_dict(known)
-        return FeatureLabels.read(self._folder / LABELS, self.meta["sae"]["dict_size"], confidence=confidence)
-
-    def _read_sae(self) -> SparseAutoencoder:
-        facts = self.meta["sae"]
-        sae = SparseAutoencoder(self.dim, facts["dict_size"], facts["k"], activation=facts["activation"])
-        return self._filled(sae, self._read_weights(SAE), SAE)
-
-    def _filled(self, module: Module, state: dict, name: str) -> Module:
-        try:
-            module.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"{self._folder / name} does not fit its metadata: {error}") from None
-        return module.to(self.device).eval().requires_grad_(False)
+            raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {model_files.META} is missing") from None
 
     @property
     def _in_memory(self) -> bool:
@@ -437,11 +388,6 @@ class Xetrieval(StageFactory, pt.Artifact):
         else:
             name = f"Xetrieval({str(self.path)!r})"
         return name if self._weights == self.meta["weights"] else f"{name}.with_views(weights={self._weights})"
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _frozen(module: Module) -> Module:

@@ -65,11 +65,6 @@ def read_packed_vectors(data, name: str, n: int) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def full_text(document: dict) -> str:
-    """The text that is embedded: title and text."""
-    return f"{document.get('title', '')} {document['text']}".strip()
-
-
 def read_teacher_texts(data) -> tuple[list[dict], np.ndarray, dict[str, list[str]], dict[str, np.ndarray]]:
     """Documents with a teacher text per aspect: documents, z ``[n, m]``, texts and vectors ``[n, m]`` by aspect.
 

@@ -23,8 +23,8 @@ _RAW = -15  # deflate without the six bytes that zlib puts around it: every shar
 def pack_text(text: str) -> bytes:
     """A text in about half of its bytes (English prose of a few hundred words).
 
-    >>> len(pack_text("the cat sat on the mat and the cat sat on the hat")), unpack_text(pack_text("Löwe"))
-    (31, 'Löwe')
+    >>> len(pack_text("the cat sat on the mat and the cat sat on the hat")) < 40, unpack_text(pack_text("Löwe"))
+    (True, 'Löwe')
     """
     packer = zlib.compressobj(wbits=_RAW)
     return packer.compress(text.encode("utf-8", "surrogatepass")) + packer.flush()  # texts may hold half of a pair

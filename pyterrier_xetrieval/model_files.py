@@ -1,0 +1,91 @@
+"""The files of a model's folder: weights with their checksums, labels, facts and a card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from .core.confidence import Confidence
+from .core.internalizer import Internalizer
+from .core.sae import SparseAutoencoder
+from .labels import FeatureLabels
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
+
+
+def write(
+    folder: Path, internalizers: Mapping[str, Internalizer], sae: SparseAutoencoder, labels: FeatureLabels, meta: dict, card: str
+) -> None:
+    """Writes all files into an empty folder: weights in ``meta["dtype"]``, and the facts with their checksums.
+
+    Raises:
+        ValueError: weights that this dtype cannot hold.
+    """
+    dtype = meta["dtype"]
+    states = {
+        INTERNALIZERS: {f"{a}.{name}": w for a, module in internalizers.items() for name, w in module.state_dict().items()},
+        SAE: sae.state_dict(),
+    }
+    for name, state in states.items():
+        tensors = {key: w.to("cpu", getattr(torch, dtype)).contiguous() for key, w in state.items()}
+        if bad := [key for key, w in tensors.items() if not w.isfinite().all()]:
+            raise ValueError(f"Xetrieval.save expects weights that {dtype} can hold, found others in {bad[0]}")
+        save_file(tensors, folder / name)
+        os.chmod(folder / name, 0o644)  # safetensors writes for the owner alone
+    labels.write(folder / LABELS)
+    if card:
+        (folder / "README.md").write_text(card, encoding="utf-8")
+    facts = {**meta, "sha256": {name: _sha256(folder / name) for name in states}}
+    (folder / META).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_internalizers(folder: Path, meta: dict, device: torch.device) -> dict[str, Internalizer]:
+    """Aspect to module; ValueError for a file that is damaged or does not fit the facts."""
+    state = _weights(folder, INTERNALIZERS, meta)
+    modules = {}
+    for aspect, shape in meta["aspects"].items():
+        own = {key.removeprefix(f"{aspect}."): w for key, w in state.items() if key.startswith(f"{aspect}.")}
+        modules[aspect] = _filled(Internalizer(meta["dim"], shape["hidden"]), own, folder / INTERNALIZERS, device)
+    return modules
+
+
+def read_sae(folder: Path, meta: dict, device: torch.device) -> SparseAutoencoder:
+    """The dictionary; ValueError for a file that is damaged or does not fit the facts."""
+    facts = meta["sae"]
+    sae = SparseAutoencoder(meta["dim"], facts["dict_size"], facts["k"], activation=facts["activation"])
+    return _filled(sae, _weights(folder, SAE, meta), folder / SAE, device)
+
+
+def read_labels(folder: Path, meta: dict) -> FeatureLabels:
+    """The names of the features, and how far to trust them where that was measured."""
+    known = meta.get("confidence")
+    confidence = None if known is None else Confidence.from_dict(known)
+    return FeatureLabels.read(folder / LABELS, meta["sae"]["dict_size"], confidence=confidence)
+
+
+def _weights(folder: Path, name: str, meta: dict) -> dict[str, torch.Tensor]:
+    found, expected = _sha256(folder / name), meta["sha256"][name]
+    if found != expected:
+        raise ValueError(f"{folder / name} is damaged: expected sha256 {expected}, found {found}")
+    return {key: w.float() for key, w in load_file(folder / name).items()}
+
+
+def _filled(module: Module, state: dict, path: Path, device: torch.device) -> Module:
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit its metadata: {error}") from None
+    return module.to(device).eval().requires_grad_(False)
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
