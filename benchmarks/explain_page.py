@@ -3,29 +3,16 @@
 python benchmarks/explain_page.py [--repeat 50] [--threads 1]
 """
 
-import argparse
 import statistics
 import time
-from pathlib import Path
 
-import pyterrier as pt
-import torch
-from threadpoolctl import threadpool_limits
+from demo_setting import demo_setting
 
-from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
-from pyterrier_xetrieval.cli.demo_job import Demo
+from pyterrier_xetrieval import VectorLoader
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=50)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    threadpool_limits(args.threads)  # numpy's own, for the whole run
-
-    model = Xetrieval.default()
-    job = Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval")
+    args, model, job = demo_setting(__doc__, repeat=50)
     topics = job.encoder(job.dataset.get_topics().head(args.repeat))
     stages = {
         "retrieve 10": job.original.np_retriever(num_results=10),

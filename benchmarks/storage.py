@@ -9,7 +9,6 @@ document, of float32's lists) with the same shared features, the largest differe
 and median milliseconds per query, one query at a time, alternated.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
@@ -18,12 +17,9 @@ from pathlib import Path
 import numpy as np
 import pyterrier as pt
 import torch
+from demo_setting import demo_setting
 from ir_measures import nDCG
 from pyterrier_dr import FlexIndex
-from threadpoolctl import threadpool_limits
-
-from pyterrier_xetrieval import Xetrieval, pydocs
-from pyterrier_xetrieval.cli.demo_job import Demo
 
 
 def bfloat16(x: np.ndarray) -> np.ndarray:
@@ -44,15 +40,7 @@ def indexes(model, documents, folder: Path) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    threadpool_limits(args.threads)  # numpy's own, for the whole run
-
-    model = Xetrieval.default()
-    job = Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval")
+    args, model, job = demo_setting(__doc__, repeat=3)
     documents = list(job.original.get_corpus_iter(verbose=False))
     topics, qrels = job.encoder(job.dataset.get_topics()), job.dataset.get_qrels()
     queries = np.stack(topics["query_vec"].to_list())
