@@ -24,6 +24,7 @@ from .encoders import load_encoder
 from .labels import FeatureLabels
 from .stages.factory import StageFactory
 from .store.files import artifact_facts, new_folder
+from .token_vectors import TokenEncoder, readers_of
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder, FlexIndex
@@ -273,8 +274,13 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     @property
     def shared_encoder(self) -> BiEncoder:
-        """The encoder that :meth:`explain` and :meth:`why_not` use, loaded once."""
+        """The encoder that :meth:`explain`, :meth:`why_not` and stages without one of their own use, loaded once."""
         return self._part("encoder", self.encoder)
+
+    @property
+    def shared_readers(self) -> dict[str, TokenEncoder]:
+        """What reads the words of queries and of documents with this encoder: made once, for each looks at the encoder."""
+        return self._part("readers", lambda: readers_of(self.shared_encoder))
 
     def why_not(self, query: str, docno: str, index: XetrievalIndex | FlexIndex, *, num_results: int = 10) -> WhyNot:
         """Says why a document is not on the first page: its rank, the gap, and which features of the query it lacks.
@@ -331,7 +337,11 @@ class Xetrieval(StageFactory, pt.Artifact):
         frame[encoder.text_field] = pd.Series(documents, dtype=object)
         frame["query_vec"] = list(encoder.encode_queries([query])) * len(documents)
         frame["doc_vec"] = list(encoder.encode_docs(documents))
-        explained = (self.internalizer() >> self.explainer() >> self.evidence(encoder)).transform(frame)["explanation"].tolist()
+        explained = (
+            (self.internalizer() >> self.explainer() >> self.evidence(text_field=encoder.text_field))
+            .transform(frame)["explanation"]
+            .tolist()
+        )
         return explained if text is None else explained[0]
 
     def indexer(
@@ -368,7 +378,10 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     def __getstate__(self) -> dict:
         # an encoder is opened again where it is needed
-        return {**self.__dict__, "_parts": {name: part for name, part in self._parts.items() if name != "encoder"}}
+        return {
+            **self.__dict__,
+            "_parts": {name: part for name, part in self._parts.items() if name not in ("encoder", "readers")},
+        }
 
     def _identity(self) -> tuple:
         own = (self._id,) if self._in_memory else (str(self.path), str(self.device))

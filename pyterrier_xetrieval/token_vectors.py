@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,12 @@ class TokenEncoder:
         self._encode = getattr(encoder, SIDES[side][0])
         self.why_leave_out = self._not_a_sum()
         self.exact = self.why_leave_out is None
+
+    def in_batches_of(self, batch_size: int) -> TokenEncoder:
+        """The same reader with other batches; the encoder is not looked at again."""
+        reader = copy.copy(self)
+        reader.batch_size = positive_int(batch_size, "batch_size", stage="TokenEncoder")
+        return reader
 
     def _not_a_sum(self) -> str | None:
         """Reads the model's modules, and compares what they promise with the encoder's own vectors."""
@@ -236,6 +243,11 @@ class TokenEncoder:
             spoken = [any(map(str.isalnum, text[start:stop])) for start, stop in found.tolist()]  # no encoding for a comma
             out.append((found[np.array(spoken, bool)], _stop(encoding, places)))
         return out
+
+
+def readers_of(encoder: Any) -> dict[str, TokenEncoder]:
+    """The readers of both sides, ``"query"`` and ``"document"``."""
+    return {side: TokenEncoder(encoder, side) for side in SIDES}
 
 
 def _words_of(text: str, tokens: TokenVectors, unit: str) -> WordVectors:

@@ -13,8 +13,7 @@ from .explanation_tables import BIAS, OTHER, RESIDUAL
 from .feature_names import reading
 from .stages.columns import as_texts
 from .stages.load import VectorLoader
-from .token_vectors import TokenEncoder
-from .words import phrases
+from .words import phrases_of_features
 
 if TYPE_CHECKING:
     from .model import Xetrieval
@@ -72,8 +71,7 @@ def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results
 
     num_results = positive_int(num_results, "num_results", stage="why_not")
     own = isinstance(index, XetrievalIndex)
-    encoder = model.shared_encoder
-    q = np.asarray(encoder.encode_queries([query]), np.float32)
+    q = np.asarray(model.shared_encoder.encode_queries([query]), np.float32)
     asked = pd.DataFrame({"qid": ["1"], "query": [query], "query_vec": list(q)})
     flex = index.folded if own and index.aspects else index.vectors if own else index
     explain = index.explainer() if own else VectorLoader(index) >> model.with_views(()).explainer()
@@ -90,7 +88,7 @@ def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results
         # not by a hair: the same vector in another product differs in its last bits
         above += int((np.asarray(vectors[start : start + _ROWS]) @ q[0] > document.score + 1e-6).sum())
     table = _missing(results, document)
-    words = _query_words(model, encoder, query, [] if table["feature"].isna().all() else table["feature"].dropna().tolist())
+    words = _query_words(model, query, [] if table["feature"].isna().all() else table["feature"].dropna().tolist())
     table.insert(2, "query_words", [words.get(j, ()) if pd.notna(j) else () for j in table["feature"]])
     table["label"] = [reading(label, own) for label, own in zip(table["label"], table["query_words"])]
     return WhyNot(query, name, above, len(vectors), document.score, scores[0], num_results, table)
@@ -114,12 +112,13 @@ def _missing(results: list, document: Any) -> pd.DataFrame:
     return pd.concat([table, rest], ignore_index=True)
 
 
-def _query_words(model: Xetrieval, encoder: Any, query: str, features: list[int]) -> dict[int, tuple[str, ...]]:
+def _query_words(model: Xetrieval, query: str, features: list[int]) -> dict[int, tuple[str, ...]]:
     """The phrases of the query that carry each feature."""
-    (words,) = TokenEncoder(encoder, "query").words([query])
+    (words,) = model.shared_readers["query"].words([query])
     directions = model.sae.w_dec.detach()[features].cpu().numpy()
     shares = directions @ words.rows[: len(words.spans)].T
-    return {j: tuple(phrase.text for phrase in phrases(query, words.spans, own)) for j, own in zip(features, shares)}
+    found = phrases_of_features(query, words.spans, shares)
+    return {j: tuple(phrase.text for phrase in own) for j, own in zip(features, found)}
 
 
 def _quoted(words: tuple[str, ...]) -> str:

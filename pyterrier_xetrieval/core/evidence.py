@@ -189,7 +189,7 @@ def pair_evidence(
     readings[:BIAS] = (parts * folded) @ directions
     readings[BIAS] = np.sum(weights) * b
     readings[RESIDUAL] = np.einsum("v,vm->m", weights, np.stack(views).astype(np.float64)) - readings[:RESIDUAL].sum(axis=0)
-    values = readings @ _columns(query, q).T
+    values = readings @ vector_columns(query, q).T
 
     combine = parts * (directions @ q)
     of_document = _through_views(sae, internalizers, document, views, codes, own, combine, q, weights, refit)
@@ -212,7 +212,7 @@ def _through_views(
     if not len(views) == len(weights) == codes.coefficients.shape[1] == len(internalizers) + 1:
         counts = f"{len(views)} views, {len(weights)} weights, codes of {codes.coefficients.shape[1]}, {len(internalizers)}"
         raise ValueError(f"evidence expects as many views, weights and codes, and one internalizer fewer, found {counts}")
-    columns = _columns(document, views[0])
+    columns = vector_columns(document, views[0])
     out = np.zeros((len(combine) + (q is not None), len(columns)))
     for v, (view, weight) in enumerate(zip(views, weights)):
         active = codes.activations[own, v] > 0
@@ -237,7 +237,7 @@ def _through_views(
     return out
 
 
-def _columns(words: WordVectors, vector: np.ndarray) -> np.ndarray:
+def vector_columns(words: WordVectors, vector: np.ndarray) -> np.ndarray:
     """float64 ``[w + 4, m]``: the words' rows, and as a last one what the stored vector has that they have not."""
     gap = vector - words.vector if words.exact else np.zeros_like(words.vector)
     return np.concatenate([words.rows, [gap]], dtype=np.float64)

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from ..core.codes import DocumentCodes
-from ..core.evidence import Evidence, WordTable, WordVectors
+from ..core.evidence import Evidence, WordTable, WordVectors, vector_columns
 from ..explanation import Explanation
 from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
@@ -79,7 +79,7 @@ class IndexEvidence(RowWiseStage):
         projected: dict[tuple[str, int], np.ndarray] = {}
         found = np.empty(len(plain), dtype=object)
         for i, (e, query, q, d) in enumerate(zip(explained, asked, query_rows.tolist(), doc_rows.tolist())):
-            columns = _columns(words[query], queries[q])
+            columns = vector_columns(words[query], queries[q]).astype(np.float32)
             if (query, q) not in projected:
                 projected[query, q] = documents.directions @ columns.T
             tables = documents.evidence(d, e, words[query], columns, projected[query, q])
@@ -99,7 +99,7 @@ class IndexEvidence(RowWiseStage):
 
     @cached_property
     def _reader(self) -> TokenEncoder:
-        return TokenEncoder(self.index.model.shared_encoder if self.encoder is None else self.encoder, "query")
+        return self.index.model.shared_readers["query"] if self.encoder is None else TokenEncoder(self.encoder, "query")
 
 
 class _Documents:
@@ -145,9 +145,3 @@ class _Documents:
 
 def _features(codes: DocumentCodes, row: int) -> slice:
     return slice(int(codes.offsets[row]), int(codes.offsets[row + 1]))
-
-
-def _columns(words: WordVectors, vector: np.ndarray) -> np.ndarray:
-    """float32 ``[w + 4, m]``: the parts of a query's vector, and as a last one what the frame's vector has that they have not."""
-    gap = vector - words.vector if words.exact else np.zeros_like(words.vector)
-    return np.concatenate([words.rows, [gap]]).astype(np.float32)

@@ -12,7 +12,7 @@ from ..core.checks import positive_int
 from ..core.codes import encode_views, join_views
 from ..core.evidence import WordVectors, pair_evidence
 from ..explanation import Explanation
-from ..token_vectors import TokenEncoder
+from ..token_vectors import TokenEncoder, readers_of
 from ..word_evidence import WordEvidence
 from .base import RowWiseStage
 from .columns import VectorColumns, aspects_of
@@ -110,5 +110,5 @@ class FeatureEvidence(RowWiseStage):
 
     @cached_property
     def _readers(self) -> dict[str, TokenEncoder]:
-        encoder = self.model.encoder() if self.encoder is None else self.encoder
-        return {side: TokenEncoder(encoder, side, batch_size=self.batch_size) for side in ("query", "document")}
+        readers = self.model.shared_readers if self.encoder is None else readers_of(self.encoder)
+        return {side: reader.in_batches_of(self.batch_size) for side, reader in readers.items()}
