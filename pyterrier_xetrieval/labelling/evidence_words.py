@@ -12,7 +12,7 @@ import torch
 
 from ..labels import FeatureLabels
 from ..token_vectors import TokenEncoder
-from ..words import content_words
+from ..words import content_words, spans
 from .keywords import stem
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class EvidenceCounts:
     Example::
 
         counts = EvidenceCounts(model.sae)
-        for _, words in TokenEncoder(encoder).batches(texts):
-            counts.add(words)
+        for rows, words in TokenEncoder(encoder).batches(texts):
+            counts.add([texts[i] for i in rows], words)
         labels = counts.labels()
     """
 
@@ -196,8 +196,6 @@ def _detection(sae: SparseAutoencoder, labels: FeatureLabels, texts: list[str], 
 
 
 def _words(text: str) -> list[str]:
-    from ..words import spans
-
     return [text[a:b].lower() for a, b in spans(text, "word").tolist()]
 
 
