@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pyterrier_xetrieval import Xetrieval
+from tests.helpers.browser import chromium
 from tests.helpers.builders import make_model, result_frame, unit
 
 
@@ -21,6 +22,13 @@ def model() -> Xetrieval:
 @pytest.fixture
 def results() -> pd.DataFrame:
     return result_frame()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium, for ``tests.helpers.browser.opened``."""
+    with chromium() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
