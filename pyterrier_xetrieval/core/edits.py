@@ -22,24 +22,26 @@ def keep_only(sae: SparseAutoencoder, x: torch.Tensor, ids: torch.Tensor, mask: 
 
 
 def scale(
-    sae: SparseAutoencoder, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, alpha: float, reconstruct: bool = False
-) -> torch.Tensor:
-    """Activations of the selected features times ``alpha``, decoded (section 3.6.2), float32 ``[n, m]``.
+    sae: SparseAutoencoder, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, alpha: float | torch.Tensor,
+    reconstruct: bool = False,
+) -> torch.Tensor:  # fmt: skip
+    """Activations of the selected features times ``alpha`` (one for all, or float ``[D]``), decoded (section 3.6.2), float32 ``[n, m]``.
 
     The reconstruction error stays: ``x + decode(edited code) − decode(code)``; ``reconstruct=True`` is the plain
     ``decode(edited code)`` of the paper, which also drops what the dictionary does not explain.
     """
     codes = sae.encode(x)
     selected = (codes.ids.unsqueeze(2) == torch.where(mask, ids, -1).unsqueeze(1)).any(dim=2)
+    factors = alpha[codes.ids] if isinstance(alpha, torch.Tensor) else alpha
     if reconstruct:
-        return sae.decode(codes, torch.where(selected, alpha * codes.values, codes.values))
-    return x + sae.combine(codes.ids, torch.where(selected, (alpha - 1) * codes.values, 0.0))
+        return sae.decode(codes, torch.where(selected, factors * codes.values, codes.values))
+    return x + sae.combine(codes.ids, torch.where(selected, (factors - 1) * codes.values, 0.0))
 
 
 @torch.no_grad()
 def intervene(
     sae: SparseAutoencoder, x: np.ndarray, sets: Sequence[Sequence[int] | np.ndarray], mode: str,
-    *, alpha: float = 0.0, maxima: np.ndarray | None = None, reconstruct: bool = False, batch_size: int = 256,
+    *, alpha: float | np.ndarray = 0.0, maxima: np.ndarray | None = None, reconstruct: bool = False, batch_size: int = 256,
 ) -> np.ndarray:  # fmt: skip
     """Edits row ``i`` of ``x`` by the features ``sets[i]``; float32 ``[n, m]`` in and out.
 
@@ -51,6 +53,7 @@ def intervene(
         sae: the dictionary; sets: feature ids for each row.
         mode: ``"erase"``, ``"keep_only"``, ``"scale"`` (by ``alpha``), or ``"add"``: ``alpha · maxima[j]`` times the
             direction of each feature j, whether it is active or not.
+        alpha: one for all features, or float32 ``[D]``, one for each.
         maxima: float32 ``[D]``, the largest known activation of each feature; for ``"add"``.
         reconstruct: with ``"scale"``, decode every row; batch_size: vectors edited at once.
 
@@ -62,8 +65,9 @@ def intervene(
         array([[6., 4.]], dtype=float32)
     """
     out = np.array(x, np.float32)
-    if mode == "scale" and alpha == 1 and not reconstruct:
+    if mode == "scale" and np.all(alpha == 1) and not reconstruct:
         return out
+    strengths = torch.from_numpy(alpha).to(sae.w_dec.device) if isinstance(alpha, np.ndarray) else alpha
     rows = np.array([i for i, s in enumerate(sets) if len(s) or reconstruct], np.int64)
     rows = rows[np.argsort([len(sets[i]) for i in rows], kind="stable")]  # sets of like size together: less padding
     for start in range(0, len(rows), batch_size):
@@ -72,9 +76,10 @@ def intervene(
         vectors = torch.from_numpy(out[batch]).to(sae.w_dec.device)
         if mode == "add":
             largest = torch.zeros(sae.dict_size) if maxima is None else torch.from_numpy(maxima)
-            edited = (vectors + sae.combine(ids, alpha * largest.to(ids.device)[ids] * mask)).cpu().numpy()
+            by = strengths[ids] if isinstance(strengths, torch.Tensor) else strengths
+            edited = (vectors + sae.combine(ids, by * largest.to(ids.device)[ids] * mask)).cpu().numpy()
         elif mode == "scale":
-            edited = scale(sae, vectors, ids, mask, alpha, reconstruct).cpu().numpy()
+            edited = scale(sae, vectors, ids, mask, strengths, reconstruct).cpu().numpy()
         else:
             edited = (erase if mode == "erase" else keep_only)(sae, vectors, ids, mask).cpu().numpy()
             before, after = (np.linalg.norm(v, axis=1, keepdims=True) for v in (out[batch], edited))

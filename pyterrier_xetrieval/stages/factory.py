@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
 from .evidence import FeatureEvidence
@@ -64,8 +64,9 @@ class StageFactory:
 
     def intervention(
         self, mode: Literal["erase", "keep_only", "scale", "add"] = "erase", *,
-        features: Literal["shared"] | Iterable[int] | Callable[[dict], Iterable[int]], alpha: float | None = None,
-        target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False, batch_size: int = 256,
+        features: Literal["shared"] | Iterable[int] | Mapping[int | str, float] | Callable[[dict], Iterable[int]],
+        alpha: float | None = None, target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False,
+        batch_size: int = 256,
     ) -> FeatureIntervention:  # fmt: skip
         """Edits features in vectors: :class:`~pyterrier_xetrieval.FeatureIntervention`."""
         return FeatureIntervention(

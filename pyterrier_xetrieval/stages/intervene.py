@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
@@ -41,8 +41,10 @@ class FeatureIntervention(RowWiseStage):
             its direction, whether it is active or not.
         features: feature ids or words of labels, the same for all rows (also a Series over an index named ``feature``, or a
             frame with such a column, as ``labels.find`` gives); or ``"shared"``, the shared features of each row's own ``explanation``;
-            or a function from a row (a dict of its columns) to feature ids.
-        alpha: the factor of ``"scale"``; the strength of ``"add"``, in units of a feature's largest known activation.
+            or a function from a row (a dict of its columns) to feature ids; or, with ``"scale"`` and ``"add"``, a mapping from
+            features to an ``alpha`` of their own.
+        alpha: the factor of ``"scale"``; the strength of ``"add"``, in units of a feature's largest known activation. None
+            if ``features`` says it.
         target: ``"doc"``, ``"query"`` or ``"both"``.
         reconstruct: with ``"scale"``, decode the (edited) code of every row and drop the reconstruction error, as the
             paper does.
@@ -55,18 +57,26 @@ class FeatureIntervention(RowWiseStage):
 
         explain = dense >> VectorLoader(index) >> model.internalizer() >> model.scorer() >> model.explainer()
         explain >> model.intervention("erase", features="shared") >> model.scorer()
+        model.intervention("scale", features={461: 0.0, "lists": 2.0}, target="query")      # no sorting, more lists
     """
 
     def __init__(
         self, model: Xetrieval, mode: Literal["erase", "keep_only", "scale", "add"] = "erase", *,
-        features: Literal["shared"] | Iterable[int] | Callable[[dict], Iterable[int]], alpha: float | None = None,
-        target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False, batch_size: int = 256,
+        features: Literal["shared"] | Iterable[int] | Mapping[int | str, float] | Callable[[dict], Iterable[int]],
+        alpha: float | None = None, target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False,
+        batch_size: int = 256,
     ):  # fmt: skip
         if mode not in MODES:
             raise ValueError(f"FeatureIntervention expects mode to be one of {MODES}, found {mode!r}")
         if target not in TARGETS:
             raise ValueError(f"FeatureIntervention expects target to be one of {TARGETS}, found {target!r}")
-        if mode in _STRENGTHS and not (isinstance(alpha, (int, float, np.number)) and np.isfinite(alpha)):
+        each = isinstance(features, Mapping)
+        if each and (mode not in _STRENGTHS or alpha is not None):
+            found = f"mode {mode!r}" if alpha is None else f"alpha={alpha!r}"
+            raise ValueError(
+                f"FeatureIntervention expects features with an alpha each in modes 'scale' and 'add', and no other alpha, found {found}"
+            )
+        if mode in _STRENGTHS and not each and not _is_number(alpha):
             raise ValueError(f"FeatureIntervention expects alpha, {_STRENGTHS[mode]}, to be a finite number, found {alpha!r}")
         if mode not in _STRENGTHS and alpha is not None:
             raise ValueError(f"FeatureIntervention expects alpha with mode 'scale' or 'add' only, found it with mode {mode!r}")
@@ -76,9 +86,11 @@ class FeatureIntervention(RowWiseStage):
         self.alpha = None if alpha is None else float(alpha)
         self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureIntervention")
         shared = isinstance(features, str) and features == "shared"
-        self.features: str | Callable[[dict], Iterable[int]] | tuple[int, ...] = (
-            "shared" if shared else features if callable(features) else self._checked(features)
-        )
+        self.features: str | Callable[[dict], Iterable[int]] | dict[int, float] | tuple[int, ...]
+        if isinstance(features, Mapping):
+            self.features = self._strengths(features)
+        else:
+            self.features = "shared" if shared else features if callable(features) else self._checked(features)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         edited = ["query_vec"] if self.target in ("query", "both") else []
@@ -90,8 +102,8 @@ class FeatureIntervention(RowWiseStage):
         return columns.assign(**self._edited({column: columns[column] for column in edited}, sets))
 
     def _sets(self, inp: pd.DataFrame) -> list[tuple[int, ...]]:
-        if isinstance(self.features, tuple):
-            return [self.features] * len(inp)
+        if isinstance(self.features, (tuple, dict)):
+            return [tuple(self.features)] * len(inp)
         if callable(self.features):
             return [self._checked(self.features(row)) for row in inp.to_dict("records")]
         found = inp["explanation"].tolist()
@@ -101,6 +113,20 @@ class FeatureIntervention(RowWiseStage):
             if e.labels.dictionary != self.model.labels.dictionary:
                 raise ValueError(f"{self!r} expects explanations by its model's dictionary, found one by another dictionary")
         return [self._checked(e.features) for e in found]
+
+    def _strengths(self, features: Mapping[int | str, float]) -> dict[int, float]:
+        """Each feature's own alpha, ascending ids."""
+        found: dict[int, float] = {}
+        for feature, alpha in features.items():
+            if not _is_number(alpha):
+                raise ValueError(f"FeatureIntervention expects a finite number as alpha of feature {feature!r}, found {alpha!r}")
+            for j in self._checked([feature]):
+                if found.setdefault(j, float(alpha)) != float(alpha):
+                    raise ValueError(f"FeatureIntervention expects one alpha for feature {j}, found {found[j]} and {alpha}")
+        return dict(sorted(found.items()))
+
+    def _identity(self) -> tuple:
+        return tuple(tuple(value.items()) if isinstance(value, dict) else value for value in super()._identity())
 
     def _checked(self, features: object) -> tuple[int, ...]:
         """Feature ids, sorted."""
@@ -118,16 +144,24 @@ class FeatureIntervention(RowWiseStage):
             own_sets.append([s for _, s in slots])
         x, listed = np.concatenate(vectors), list(chain.from_iterable(own_sets))
         edited = intervene(
-            self.model.sae, x, listed, self.mode, alpha=1.0 if self.alpha is None else self.alpha,
+            self.model.sae, x, listed, self.mode, alpha=self._alphas(),
             maxima=self._maxima(listed) if self.mode == "add" else None, reconstruct=self.reconstruct, batch_size=self.batch_size,
         )  # fmt: skip
-        if self.mode == "scale" and self.alpha != 1 and any(listed) and np.array_equal(edited, x):
+        if self.mode == "scale" and np.any(self._alphas() != 1) and any(listed) and np.array_equal(edited, x):
             warnings.warn(
                 f"{self!r} changed nothing: its features are active in none of {len(x)} vectors; mode 'add' adds one",
                 stacklevel=2,
             )
         parts = np.split(edited, np.cumsum([len(own) for own in own_sets])[:-1])
         return {column: unstack(part.copy(), places[column]) for column, part in zip(columns, parts)}
+
+    def _alphas(self) -> float | np.ndarray:
+        """One for all, or float32 ``[D]``, one for each; 1 where nothing is said."""
+        if not isinstance(self.features, dict):
+            return 1.0 if self.alpha is None else self.alpha
+        alphas = np.ones(self.model.sae.dict_size, np.float32)
+        alphas[list(self.features)] = list(self.features.values())
+        return alphas
 
     def _maxima(self, sets: list[tuple[int, ...]]) -> np.ndarray:
         """The largest known activation of each feature, float32 ``[D]``, for those of the sets."""
@@ -139,3 +173,7 @@ class FeatureIntervention(RowWiseStage):
                     f"{self!r} expects labels with the max_activation of feature {j}, found none; give it to the labels"
                 )
         return maxima
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and bool(np.isfinite(value))
