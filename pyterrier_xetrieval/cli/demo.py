@@ -18,7 +18,7 @@ QUERY = "how do I sort a list of words by their length"
 @click.command(cls=Command, interrupted="Finished vectors are kept; the same command goes on.")
 @click.option("--query", default=QUERY, show_default=True, help="What to ask the Python documentation.")
 @click.option("--top", default=3, show_default=True, type=click.IntRange(1, 100), help="How many results to explain.")
-@click.option("--report", default="xetrieval-report.html", show_default=True, type=NewPath(), help="The HTML report to write.")
+@click.option("--report", default="xetrieval-report.html", show_default=True, type=NewPath(), help="The HTML page to write.")
 @click.option("--cache", type=FOLDER, help="Where to keep the vectors.  [default: xetrieval in PyTerrier's home folder]")
 def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     """Run the main job on the documentation of your own Python.
@@ -26,7 +26,7 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     Encodes and indexes the docstrings of the running interpreter with the bundled model, retrieves, explains the
     top results of a query by shared features that add up to the score, erases those features (and, beside it, as
     many others) and shows what the score and the rank become, evaluates with pt.Experiment, and writes one HTML
-    report. Nothing is downloaded; vectors are kept, so that a second run takes seconds.
+    page in which the results and the features behind them can be looked through. Nothing is downloaded; vectors are kept, so that a second run takes seconds.
 
     \b
     Example:
@@ -35,13 +35,14 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     if not query.strip():
         raise click.BadParameter("is empty; ask something", param_hint="--query")
     started = time.perf_counter()
+    import pandas as pd
     import pyterrier as pt
 
     from .. import __version__
     from ..datasets import pydocs
     from ..model import Xetrieval
-    from ..viz import render_report
-    from .demo_job import Demo
+    from ..viz import explore
+    from .demo_job import Demo, table
 
     dataset, model = pydocs(), Xetrieval.default()
     documents, questions, python = len(dataset), len(dataset.get_topics()), platform.python_version()
@@ -68,15 +69,7 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
         "versions": f"pyterrier_xetrieval {__version__}, pyterrier {pt.__version__}",
         "repeat with": f"pyterrier-xetrieval demo --query {shlex.quote(query)} --top {top}",
     }
-    examples = job.examples({row.feature for e in results["explanation"] for row in e.rows[: e.top]})
-    render_report(
-        report,
-        query=query,
-        results=results,
-        erased=erased,
-        examples=examples,
-        documents=documents,
-        experiment=experiment,
-        facts=facts,
-    )
+    tables = [{"title": f"{questions} queries of the collection", **table(experiment)}]
+    topics = pd.DataFrame({"qid": ["1"], "query": [query]})
+    explore(job.index, topics, report, documents=max(2000, documents), about={"title": query, "notes": facts, "tables": tables})
     click.echo(f"\nreport: {report}   ({time.perf_counter() - started:.1f} s)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,17 +17,20 @@ from ir_measures import nDCG
 from pyterrier_dr import BiEncoder, FlexIndex  # the command imports this module when the work begins
 
 from ..datasets import PyDocs
-from ..labelling import feature_samples
+from ..index import XetrievalIndex
 from ..model import Xetrieval
-from ..stages.load import VectorLoader
 from ..store.files import new_folder
 
+_HEADS = {
+    "name": "system", "+": "queries better", "-": "queries worse", "p-value": "p", "reject": "significant",
+    "p-value corrected": "p, corrected",
+}  # fmt: skip
 DEPTH = 100  # results of a query that are re-ranked and measured
 
 
 @dataclass
 class Demo:
-    """A collection, a model, and the indexes that explain one with the other, built on first use and kept on disk.
+    """A collection, a model, and the index that explains one with the other, built on first use and kept on disk.
 
     Args:
         dataset: the collection.
@@ -50,46 +53,36 @@ class Demo:
         return self.cache / f"pydocs-{digest[:16]}"
 
     @cached_property
-    def original(self) -> FlexIndex:
-        """Plain vectors of the collection."""
-        return self._index("original.flex", self.encoder, self._documents)
-
-    @cached_property
-    def folded(self) -> FlexIndex:
-        """All views folded into one vector per document."""
-        return self._index("folded.flex", self.model.internalizer() >> self.model.fold(), self._vectors)
+    def index(self) -> XetrievalIndex:
+        """The collection: its vectors with all views, their codes, the texts and the words that carry the features."""
+        documents = pt.tqdm(self.dataset.get_corpus_iter(verbose=False), total=len(self.dataset), desc="encode", unit="doc")
+        path = self.folder / "index.xetrieval"
+        indexer = self.model.indexer(path, encoder=self.encoder, evidence=True)
+        _unless_there(path, lambda: (self.encoder >> indexer).index(documents))
+        return XetrievalIndex(path)
 
     @cached_property
     def reconstructed(self) -> FlexIndex:
         """What the dictionary's features alone make of each vector."""
-        return self._index("reconstructed.flex", self.model.reconstructor(), self._vectors)
+        path, vectors = self.folder / "reconstructed.flex", self.index.vectors
 
-    def _documents(self) -> Iterable[dict[str, Any]]:
-        return pt.tqdm(self.dataset.get_corpus_iter(), total=len(self.dataset), desc="encode", unit="doc")
+        def make() -> None:
+            with new_folder(path) as unfinished:
+                flex = FlexIndex(str(unfinished), verbose=False).indexer(mode="overwrite")
+                (self.model.reconstructor() >> flex).index(vectors.get_corpus_iter(verbose=False))
 
-    def _vectors(self) -> Iterable[dict[str, Any]]:
-        return self.original.get_corpus_iter(verbose=False)
-
-    def _index(self, name: str, stage: pt.Transformer, documents: Callable[[], Iterable[dict[str, Any]]]) -> FlexIndex:
-        path = self.folder / name
-        if not (path / "pt_meta.json").exists():
-            try:
-                with new_folder(path) as unfinished:
-                    (stage >> FlexIndex(str(unfinished), verbose=False).indexer(mode="overwrite")).index(documents())
-            except FileExistsError:
-                if not (path / "pt_meta.json").exists():  # otherwise another demo was faster, with the same vectors
-                    raise
+        _unless_there(path, make)
         return FlexIndex(str(path), verbose=False)
 
     def evaluate(self) -> pd.DataFrame:
         """nDCG@10 of five systems, each against dense retrieval (paired t-test, Holm's correction)."""
         model = self.model
-        dense = self.original.np_retriever(num_results=DEPTH)
-        views = dense >> VectorLoader(self.original) >> model.internalizer()
+        dense = self.index.with_views(()).retriever(num_results=DEPTH)
+        views = dense >> self.index.vec_loader() >> model.internalizer()
         systems = {
             "dense": dense,
             "multi-view re-ranked": views >> model.scorer(),
-            "multi-view folded": self.folded.np_retriever(num_results=DEPTH),
+            "multi-view folded": self.index.retriever(num_results=DEPTH),
             "multi-view re-ranked, weights 1": views >> model.with_views(weights=1).scorer(),
             "dense, documents from features only": self.reconstructed.np_retriever(num_results=DEPTH),
         }
@@ -98,10 +91,10 @@ class Demo:
 
     def explain(self, query: str, *, top: int) -> pd.DataFrame:
         """The first ``top`` results of multi-view retrieval, each with its text, its explanation and the words behind it."""
+        retrieve = self.encoder >> self.index.retriever(num_results=top) >> self.index.vec_loader() >> self.index.text_loader()
         model = self.model
-        retrieve = self.encoder >> self.folded.np_retriever(num_results=DEPTH) % top
-        explain = VectorLoader(self.original) >> model.internalizer() >> model.scorer() >> model.explainer()
-        return (retrieve >> explain >> self.dataset.text_loader() >> model.evidence(self.encoder)).search(query)
+        explain = model.internalizer() >> model.scorer() >> model.explainer() >> model.evidence(self.encoder)
+        return (retrieve >> explain).search(query)
 
     def erase(self, explained: pd.DataFrame) -> pd.DataFrame:
         """What happens to each result when features are taken out of all views of that document alone.
@@ -113,7 +106,7 @@ class Demo:
             unchanged; ranks start at 0.
         """
         query = explained[["qid", "query", "query_vec"]].iloc[:1]
-        everyone = self.folded.np_retriever(num_results=len(self.folded)).transform(query)
+        everyone = self.index.retriever(num_results=len(self.index)).transform(query)
         out = explained[["docno", "score", "rank"]]
         model = self.model
         for name, intervention in (
@@ -134,13 +127,33 @@ class Demo:
         ids = codes.ids[0][codes.values[0].argsort(descending=True)][: int(codes.active().sum())].tolist()
         return [j for j in ids if j not in shared][: len(shared)]
 
-    def examples(self, features: Iterable[int]) -> dict[int, str]:
-        """In words, how many documents have each feature and which have it most."""
-        docnos = list(self.original.docnos())
-        raw = self.model.with_views(aspects=())
-        found = feature_samples(raw, self.original.np_vecs(), docnos=docnos, top=3, random=1)
-        said = {}
-        for j in features:
-            most = ", ".join(docnos[row] for row in found.docs[j].tolist() if row >= 0)
-            said[j] = f"in {found.counts[j]} of {len(docnos)} documents" + (f", most in {most}" if most else "")
-        return said
+
+def _unless_there(path: Path, make: Callable[[], object]) -> None:
+    """Makes an artifact, unless it is there, or another demo is faster, with the same vectors."""
+    if (path / "pt_meta.json").exists():
+        return
+    try:
+        make()
+    except FileExistsError:
+        if not (path / "pt_meta.json").exists():
+            raise
+
+
+def table(experiment: pd.DataFrame) -> dict[str, list]:
+    """A ``pt.Experiment`` table as the page of the explorer shows it: ``head`` and ``rows`` of texts."""
+    head = [_HEADS.get(name.removeprefix(str(nDCG @ 10)).strip(), name) for name in experiment.columns]
+    return {
+        "head": head,
+        "rows": [[_cell(str(name), value) for name, value in row.items()] for row in experiment.to_dict("records")],
+    }
+
+
+def _cell(name: str, value: Any) -> str:
+    """A number of the table as a person writes it."""
+    if value is None or value != value:
+        return "–"
+    if name.endswith("reject"):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if name.endswith((" +", " -")) else f"{value:.3f}"

@@ -1,0 +1,232 @@
+// Why one document has its score: a sentence, the score as a bar, the features that both texts have, and the texts.
+
+import { deltas, effect, explain, mainRows, whyNot } from "./maths.js";
+import { counted, fixed, percent, signed } from "./numbers.js";
+import { entryOf } from "./page.js";
+import { Marked, Words } from "./text.jsx";
+
+export const SLOTS = 10; // colours
+const FIRST = 10; // results that "why not higher" compares with
+
+export const slotted = (rows) => rows.map((row, i) => ({ ...row, slot: i % SLOTS }));
+
+export function Explanation({ page, state, change, edits, ranked }) {
+  const { query: q, document: d, feature } = state;
+  const why = explain(page, q, d);
+  const rows = slotted(why.rows);
+  const { rank, rankBefore, score } = ranked.find((row) => row.document === d);
+  const changes = deltas(page, q, edits).map((change) => ({ ...change, value: effect(page, change, d) }));
+  const widest = Math.max(...rows.map((row) => Math.abs(row.contribution)), 1e-9);
+  const choose = (j) => change({ feature: j === feature ? null : j });
+  return (
+    <article class="explanation">
+      <header>
+        <h2>
+          <span class="place">{rank + 1}</span> {page.documents.docnos[d]}
+        </h2>
+        <p class="score">
+          score <strong>{fixed(score)}</strong>
+          {changes.length > 0 && <span class="soft"> was {fixed(why.score)}, place {rankBefore + 1}</span>}
+        </p>
+      </header>
+      <p class="sentence">
+        <Sentence why={why} />
+      </p>
+      <Bar why={why} rows={rows} />
+      {rows.length > 0 ? (
+        <table class="rows">
+          <caption class="hidden">Features that the query and the document share</caption>
+          <thead>
+            <tr>
+              <th scope="col">shared feature</th>
+              <th scope="col" class="number">part of the score</th>
+              <th scope="col" class="number" title="the probability that the label fits both texts">sure</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((row) => (
+              <Row key={row.feature} {...{ row, widest, chosen: row.feature === feature, choose }} />
+            ))}
+            {changes.map(({ feature: j, value }) => (
+              <tr class="changed" key={`changed ${j}`}>
+                <th scope="row">
+                  <button class="link" onClick={() => choose(j)}>
+                    your change of <em>{page.labels[j]}</em>
+                  </button>
+                </th>
+                <td class="number">{signed(value)}</td>
+                <td />
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      ) : (
+        <p class="soft">No shared feature has a label that is sure enough to fit both texts.</p>
+      )}
+      <Rest why={why} choose={choose} />
+      {rank >= FIRST && <WhyNot {...{ page, q, d, ranked, choose }} />}
+      <Texts {...{ page, q, d, rows, chosen: feature }} />
+    </article>
+  );
+}
+
+function Sentence({ why }) {
+  const main = mainRows(why);
+  const words = (row) => {
+    const both = [row.queryWords[0], row.documentWords[0]].filter(Boolean);
+    const own = new Set(both.map((word) => word.toLowerCase())).size === 1 ? both.slice(0, 1) : both;
+    return own.length ? ` (${own.map((word) => `“${word}”`).join(" ↔ ")})` : "";
+  };
+  const shared = why.rows.length + why.weak.length;
+  return (
+    <>
+      Retrieved{" "}
+      {main.length
+        ? [
+            "mainly for ",
+            main.map((row, i) => (
+              <>
+                {i > 0 && " and "}
+                <em>{row.label}</em>
+                {words(row)}
+              </>
+            )),
+          ]
+        : "for features whose labels may not fit these texts"}
+      ; {why.score ? percent(why.sum / why.score) : "none"} of the score is in {counted(shared, "shared feature")}, {why.rows.length}{" "}
+      of them shown.
+    </>
+  );
+}
+
+// One stacked bar: its whole length is the sum of the parts' sizes, and hatched parts count against the score.
+function Bar({ why, rows }) {
+  const weak = why.weak.reduce((sum, row) => sum + row.contribution, 0);
+  const parts = [
+    ...rows.map((row) => ({ name: row.label, value: row.contribution, kind: `b${row.slot}` })),
+    { name: counted(why.weak.length, "weakly shared feature"), value: weak, kind: "weak" },
+    { name: "other features of the document", value: why.other, kind: "other" },
+    { name: "bias", value: why.bias, kind: "bias" },
+    { name: "not explained", value: why.residual, kind: "unexplained" },
+  ];
+  const total = parts.reduce((sum, part) => sum + Math.abs(part.value), 0) || 1;
+  const said = parts.map((part) => `${part.name} ${signed(part.value)}`).join(", ");
+  return (
+    <div class="stack" role="img" aria-label={`The score is the sum of: ${said}`}>
+      {parts.map((part) => (
+        <span
+          class={`${part.kind}${part.value < 0 ? " minus" : ""}`}
+          style={{ width: `${(100 * Math.abs(part.value)) / total}%` }}
+          title={`${part.name} ${signed(part.value)}`}
+        />
+      ))}
+    </div>
+  );
+}
+
+function Row({ row, widest, chosen, choose }) {
+  return (
+    <tr class={chosen ? "chosen" : ""}>
+      <th scope="row">
+        <button aria-pressed={chosen} onClick={() => choose(row.feature)} title="show this feature alone, and its page">
+          <span class={`chip b${row.slot}`} />
+          <span class="label">{row.label}</span>
+          <Words query={row.queryWords} document={row.documentWords} />
+        </button>
+      </th>
+      <td class="number">
+        {fixed(row.contribution)}
+        <span class="bar">
+          <span
+            class={`b${row.slot}${row.contribution < 0 ? " minus" : ""}`}
+            style={{ width: `${(100 * Math.abs(row.contribution)) / widest}%` }}
+          />
+        </span>
+      </td>
+      <td class="number">{Number.isNaN(row.confidence) ? "" : percent(row.confidence)}</td>
+    </tr>
+  );
+}
+
+function Rest({ why, choose }) {
+  const weak = why.weak.reduce((sum, row) => sum + row.contribution, 0);
+  const rest = [
+    ["other features of the document", why.other],
+    ["bias", why.bias],
+    ["not explained by the dictionary", why.residual],
+  ];
+  return (
+    <details class="rest">
+      <summary>
+        {counted(why.weak.length, "weakly shared feature")} <span class="number">{signed(weak)}</span>, and the rest{" "}
+        <span class="number">{signed(why.other + why.bias + why.residual)}</span>
+      </summary>
+      <p class="soft">The labels of weakly shared features are not sure enough to fit both texts. All parts add up to the score.</p>
+      <ul>
+        {why.weak.map((row) => (
+          <li key={row.feature}>
+            <button class="link" onClick={() => choose(row.feature)}>
+              {row.label}
+            </button>{" "}
+            <span class="number">{signed(row.contribution)}</span>
+          </li>
+        ))}
+        {rest.map(([name, value]) => (
+          <li key={name}>
+            {name} <span class="number">{signed(value)}</span>
+          </li>
+        ))}
+      </ul>
+    </details>
+  );
+}
+
+function WhyNot({ page, q, d, ranked, choose }) {
+  const first = ranked.slice(0, FIRST);
+  const missing = whyNot(page, q, d, first.map((row) => row.document)).filter((row) => row.missing > 0);
+  const own = ranked.find((row) => row.document === d);
+  return (
+    <section class="whynot">
+      <h3>Why not higher?</h3>
+      <p>
+        It is {fixed(first.at(-1).score - own.score)} short of place {first.length}. Compared with the mean of the first {first.length} it lacks:
+      </p>
+      <ul>
+        {missing.slice(0, 5).map((row) => (
+          <li key={row.feature}>
+            <button class="link" onClick={() => choose(row.feature)}>
+              {row.label}
+            </button>
+            {row.words.length > 0 && <span class="words"> “{row.words[0]}”</span>} <span class="number">{signed(-row.missing)}</span>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+export function Texts({ page, q, d, rows, chosen }) {
+  const { queries, documents } = page;
+  // a chosen feature that has no row of its own is marked as well
+  const extra = chosen === null || rows.some((row) => row.feature === chosen) ? [] : [{ feature: chosen, label: page.labels[chosen], slot: 0 }];
+  const own = (part, i) => [...rows, ...extra].map((row) => ({ ...row, entry: entryOf(part, i, row.feature) }));
+  const text = documents.texts[d];
+  const left = documents.characters[d] - Array.from(text).length;
+  return (
+    <section class="texts">
+      <h3>Query</h3>
+      <p dir="auto">
+        <Marked text={queries.texts[q]} part={queries} rows={own(queries, q)} chosen={chosen} />
+      </p>
+      <h3>Document</h3>
+      <p dir="auto" class="document">
+        <Marked text={text} part={documents} rows={own(documents, d)} chosen={chosen} />
+        {left > 0 && <span class="soft"> … {counted(left, "more character")}, not in this page</span>}
+      </p>
+      {documents.stops[d] !== null && (
+        <p class="soft">The encoder has read the first {counted(documents.stops[d], "character")} only.</p>
+      )}
+    </section>
+  );
+}
+

@@ -1,0 +1,181 @@
+// Scores, explanations and edits, from the vectors and codes of the page. Everything here is the arithmetic of the Python
+// package, which the tests compare it with: score = sum of contributions + other features + bias + not explained.
+
+import { dot } from "./arrays.js";
+import { reading, supports } from "./labels.js";
+import { cached, entryOf, phrasesOf } from "./page.js";
+
+// <q, z> of all documents, by the folded vectors: Float64Array.
+export function scores(page, q) {
+  const { queries, documents, dim } = page;
+  return cached(page, `scores ${q}`, () =>
+    Float64Array.from(documents.docnos, (_, d) => dot(queries.vectors, q, documents.vectors, d, dim)),
+  );
+}
+
+// <q, w_j> of all features.
+function readings(page, q) {
+  return cached(page, `readings ${q}`, () =>
+    Float64Array.from(page.ids, (_, j) => dot(page.queries.vectors, q, page.directions, j, page.dim)),
+  );
+}
+
+// How much of the query's vector each edit adds along its feature: [{feature, delta}].
+// A feature that the query has is scaled by the value, one that it has not is added, in units of its largest activation.
+export function deltas(page, q, edits) {
+  const out = [];
+  for (const [feature, value] of edits) {
+    const entry = entryOf(page.queries, q, feature);
+    const delta = entry < 0 ? value * page.maxima[feature] : (value - 1) * page.queries.activations[entry];
+    if (delta) out.push({ feature, delta });
+  }
+  return out;
+}
+
+// What an edit of the query adds to a document's score: delta <w_j, z>.
+export const effect = (page, { feature, delta }, d) =>
+  delta * dot(page.directions, feature, page.documents.vectors, d, page.dim);
+
+// All documents, best first, after the edits: [{document, score, before, rank, rankBefore}].
+export function ranking(page, q, edits) {
+  const before = scores(page, q);
+  const changes = deltas(page, q, edits);
+  const place = cached(page, `places ${q}`, () => places(before));
+  const rows = Array.from(before, (score, document) => ({
+    document,
+    before: score,
+    score: changes.reduce((sum, change) => sum + effect(page, change, document), score),
+    rankBefore: place[document],
+  }));
+  rows.sort((a, b) => b.score - a.score || a.rankBefore - b.rankBefore);
+  rows.forEach((row, rank) => (row.rank = rank));
+  return rows;
+}
+
+function places(values) {
+  const order = Array.from(values.keys()).sort((a, b) => values[b] - values[a] || a - b);
+  const out = new Uint32Array(order.length);
+  order.forEach((document, rank) => (out[document] = rank));
+  return out;
+}
+
+// Why a document has its score for a query, as Explanation says it. `rows` are the shown features, the surest first, `weak` the
+// others, largest contribution first.
+export function explain(page, q, d) {
+  return cached(page, `explain ${q} ${d}`, () => explained(page, q, d));
+}
+
+function explained(page, q, d) {
+  const { queries, documents } = page;
+  const own = readings(page, q);
+  const asked = queryEntries(page, q);
+  const score = scores(page, q)[d];
+  const shared = [];
+  let other = 0;
+  for (let e = documents.offsets[d]; e < documents.offsets[d + 1]; e++) {
+    const feature = documents.features[e];
+    const contribution = documents.coefficients[e] * own[feature];
+    if (asked.has(feature)) shared.push(sharedRow(page, q, d, feature, asked.get(feature), e, contribution));
+    else other += contribution;
+  }
+  shared.sort((a, b) => b.contribution - a.contribution);
+  const bias = dot(queries.vectors, q, page.bias, 0, page.dim);
+  const sum = shared.reduce((total, row) => total + row.contribution, 0);
+  const believed = (row) => !(row.confidence < page.floor);
+  const sure = (row) => (Number.isNaN(row.confidence) ? 0 : row.confidence);
+  const rows = shared.filter(believed).sort((a, b) => sure(b) - sure(a));
+  const weak = shared.filter((row) => !believed(row));
+  return { query: q, document: d, score, rows, weak, sum, other, bias, residual: score - sum - other - bias };
+}
+
+function queryEntries(page, q) {
+  const { offsets, features } = page.queries;
+  return cached(page, `entries ${q}`, () => {
+    const out = new Map();
+    for (let e = offsets[q]; e < offsets[q + 1]; e++) out.set(features[e], e);
+    return out;
+  });
+}
+
+function sharedRow(page, q, d, feature, queryEntry, entry, contribution) {
+  const { queries, documents } = page;
+  const queryWords = phrasesOf(queries, queryEntry, queries.texts[q]);
+  const documentWords = phrasesOf(documents, entry, documents.texts[d]);
+  const words = [...queryWords, ...documentWords];
+  return {
+    feature,
+    label: page.named[feature] ? reading(page.labels[feature], words) : page.labels[feature],
+    contribution,
+    queryEntry,
+    entry,
+    queryWords,
+    documentWords,
+    confidence: confidence(page, feature, queries.activations[queryEntry], documents.activations[entry], contribution, words),
+  };
+}
+
+// The probability that the feature's label fits both texts; NaN where nobody has measured it.
+function confidence(page, feature, inQuery, inDocument, contribution, words) {
+  const c = page.confidence;
+  if (!c) return NaN;
+  const known = (value, otherwise) => (Number.isNaN(value) ? otherwise : value);
+  const support = page.named[feature] && supports(page.labels[feature], words, page.functionWords) ? 1 : 0;
+  const fixed =
+    c.intercept +
+    c.clarity * known(page.clarity[feature], 0) +
+    c.detection * known(page.detection[feature], 0.5) +
+    c.contribution * contribution +
+    c.support * support;
+  const fits = (activation) => {
+    const relative = Math.min(Math.max(known(activation / page.maxima[feature], 0), 1e-9), 1);
+    return 1 / (1 + Math.exp(-fixed - c.activation * Math.log(relative)));
+  };
+  return fits(inQuery) * fits(inDocument);
+}
+
+// The two rows that the sentence names: those that contribute most, weighed by how sure they are.
+export function mainRows(explanation) {
+  const weight = (row) => row.contribution * (Number.isNaN(row.confidence) ? 1 : row.confidence);
+  return [...explanation.rows].sort((a, b) => weight(b) - weight(a)).slice(0, 2);
+}
+
+// Why one document scores higher than another: rows that add up to the difference, largest in size first.
+export function compare(page, q, left, right) {
+  const sides = [explain(page, q, left), explain(page, q, right)];
+  const rows = new Map();
+  sides.forEach((side, i) => {
+    for (const row of [...side.rows, ...side.weak]) {
+      const known = rows.get(row.feature) ?? { feature: row.feature, label: row.label, parts: [0, 0], words: [[], []], shown: false };
+      known.parts[i] = row.contribution;
+      known.words[i] = row.documentWords;
+      known.shown ||= side.rows.includes(row);
+      rows.set(row.feature, known);
+    }
+  });
+  const difference = (row) => row.parts[0] - row.parts[1];
+  const features = [...rows.values()].sort((a, b) => Math.abs(difference(b)) - Math.abs(difference(a)));
+  const rest = [["other features", "other"], ["bias", "bias"], ["not explained by the dictionary", "residual"]];
+  const parts = rest.map(([label, name]) => ({ label, parts: sides.map((side) => side[name]) }));
+  return { sides, features, parts, difference: sides[0].score - sides[1].score };
+}
+
+// What a document lacks of what the page's first results have on average: rows that add up, most missing first.
+export function whyNot(page, q, d, results) {
+  const own = explain(page, q, d);
+  const mean = new Map();
+  for (const result of results) {
+    const { rows, weak } = explain(page, q, result);
+    for (const row of [...rows, ...weak]) {
+      mean.set(row.feature, (mean.get(row.feature) ?? 0) + row.contribution / results.length);
+    }
+  }
+  const here = new Map([...own.rows, ...own.weak].map((row) => [row.feature, row.contribution]));
+  const asked = queryEntries(page, q);
+  const rows = [...new Set([...mean.keys(), ...here.keys()])].map((feature) => {
+    const words = phrasesOf(page.queries, asked.get(feature), page.queries.texts[q]);
+    const label = page.named[feature] ? reading(page.labels[feature], words) : page.labels[feature];
+    const [average, document] = [mean.get(feature) ?? 0, here.get(feature) ?? 0];
+    return { feature, label, words, average, document, missing: average - document };
+  });
+  return rows.sort((a, b) => b.missing - a.missing);
+}
