@@ -46,17 +46,12 @@ def draw_bars(ax: Axes, bars: Sequence[Bar], starts: Sequence[float] | None = No
 
     Args:
         ax: empty axes.
-        bars: what is drawn; starts: where each bar begins, 0 unless given: then values stand at the right of all bars.
+        bars: what is drawn; starts: where each bar begins, 0 unless given; then all values stand at the right.
     """
     begins = np.zeros(len(bars)) if starts is None else np.asarray(starts, float)
     for y, (bar, start) in enumerate(zip(bars, begins)):
-        look: dict[str, Any] = {
-            "color": bar.colour,
-            "edgecolor": "white" if bar.hatch else bar.colour,
-            "hatch": bar.hatch,
-            "lw": 0,
-        }
-        ax.barh(y, bar.value, left=start, height=0.68, **look)
+        edge = "white" if bar.hatch else bar.colour  # which is the colour of the hatch
+        ax.barh(y, bar.value, left=start, height=0.68, color=bar.colour, edgecolor=edge, hatch=bar.hatch, lw=0)
         left = bar.value < 0 and starts is None
         at = start + bar.value if left else max(start, start + bar.value)
         shift, side = (-3, "right") if left else (3, "left")
@@ -69,9 +64,9 @@ def draw_bars(ax: Axes, bars: Sequence[Bar], starts: Sequence[float] | None = No
     ax.set_ylim(len(bars) - 0.4, -0.6)
     ends = [0.0, *begins, *(start + bar.value for start, bar in zip(begins, bars))]
     low, high = min(ends), max(ends)
-    room = 0.15 * ((high - low) or 1.0)  # for the values
-    ax.set_xlim(low - room if low < 0 and starts is None else low, high + room)
-    ax.locator_params(axis="x", nbins=7)
+    room = (high - low) or 1.0  # a part of which the values take
+    ax.set_xlim(low - 0.22 * room if low < 0 and starts is None else low, high + 0.15 * room)
+    ax.locator_params(axis="x", nbins=5)
     ax.spines[["top", "right", "left"]].set_visible(False)
     _grid(ax, "x")
 

@@ -83,7 +83,8 @@ def plot_compare(a: Explanation, b: Explanation, *, across_queries: bool = False
     table = a.compare(b, across_queries=across_queries)
     features, rest = table[table["feature"].notna()], table[table["feature"].isna()]
     most, more = features[: a.top], features[a.top :]
-    bars = [Bar.signed(_named(row.label, row.feature), row.difference) for row in most.itertuples()]
+    read = {row.feature: row.label for e in (b, a) for row in e.rows}  # of a label with two readings, the one the words support
+    bars = [Bar.signed(_named(read.get(row.feature, row.label), row.feature), row.difference) for row in most.itertuples()]
     if len(more):
         bars.append(Bar.signed(f"{len(more)} more shared features", float(more["difference"].sum())))
     bars += [Bar.signed(row.label, row.difference) for row in rest.itertuples()]

@@ -56,7 +56,8 @@ def plot_words(explanation: Explanation, side: str = "document", *, ax: Axes | N
     if exact and not kept_only:
         if len(more := strongest[MOST_WORDS:]):
             bars.append(Bar(f"{len(more)} other words", float(more["part"].sum()), "#777777", "\\\\"))
-        bars.append(Bar("punctuation", punctuation, "#999999", "//"))
+        if punctuation:
+            bars.append(Bar("punctuation", punctuation, "#999999", "//"))
         bars.append(Bar("special tokens, constants", float(table.iloc[:, -NO_WORD:].to_numpy().sum()), "#aaaaaa"))
     ax = axes_or_new(ax, 5.5, 0.9 + 0.24 * len(bars))
     draw_bars(ax, bars)
