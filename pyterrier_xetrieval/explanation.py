@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
@@ -10,6 +12,9 @@ from .explanation_rows import OtherRanking, ShownFeature
 from .explanation_tables import BIAS, OTHER, RESIDUAL, compared
 from .feature_names import FeatureNames, reading
 from .word_evidence import WordEvidence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WEAK = "weakly shared features"
 
@@ -234,6 +239,32 @@ class Explanation:
                 "to compare two queries all the same, set across_queries=True"
             )
         return compared(self, other)
+
+    def plot(self, kind: str = "waterfall", *, ax: Axes | None = None) -> Axes:
+        """Draws the explanation for a paper or a notebook.
+
+        ``"waterfall"``: the shown rows from 0 on, each from where the one before it ended, with the strongest words of both
+        texts if there are any; then the weakly shared features, the other features, the bias and what the dictionary does
+        not explain. The last of them ends at the score, which is the black bar below.
+
+        Args:
+            kind: ``"waterfall"``.
+            ax: where to draw; a new figure unless given.
+
+        Returns:
+            the axes; the horizontal axis is in the unit of the score.
+
+        Raises:
+            ValueError: another kind.
+            ImportError: matplotlib is not installed: ``pip install "pyterrier-xetrieval[figures]"``.
+
+        Example::
+
+            results.explanation[0].plot("waterfall").figure.savefig("waterfall.pdf")
+        """
+        from .viz.figures.scores import plot_explanation  # late: figures are of the layer of tools, and an extra
+
+        return plot_explanation(self, kind, ax)
 
     def views_of(self, i: int) -> list[str]:
         """The views in which the ``i``-th shared feature is active."""

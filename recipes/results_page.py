@@ -8,8 +8,8 @@ import pandas as pd
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.store.files import replacing
+from pyterrier_xetrieval.viz.figures.axes import save_figure
 from recipes import (
-    figures,
     sections_beyond,
     sections_dictionary,
     sections_interventions,
@@ -63,7 +63,7 @@ def render_page(results: Path, out: Path) -> str:
             drawn |= own
             parts.append(f"{text}\n\n{_repeat(found, question)}")
     for name, figure in drawn.items():
-        figures.save(figure, out / "figures" / f"{name}.svg")
+        save_figure(figure, out / "figures" / f"{name}.svg")
     page = out / "results.md"
     page.parent.mkdir(parents=True, exist_ok=True)
     with replacing(page) as file:

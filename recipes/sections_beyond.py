@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recipes import figures
+from pyterrier_xetrieval.viz.figures.panels import dots, lines, stacked
 from recipes.tables import Results, above, below, figure_link, interval, markdown, percent, pick, spread, times, unseen
 
 ORDERS = ("contribution", "activation", "random")
@@ -45,8 +45,8 @@ def curves(results: Results):
         ]
     )  # fmt: skip
     drawn = {
-        "curves": figures.lines(panels, "share of the shared features", "cosine / cosine before"),
-        "areas": figures.dots(spots, "area − that of a random order", zero=True),
+        "curves": lines(panels, "share of the shared features", "cosine / cosine before"),
+        "areas": dots(spots, "area − that of a random order", zero=True),
     }
     return text, drawn
 
@@ -101,7 +101,7 @@ def shares(results: Results):
             figure_link("shares", "Parts of the score"),
         ]
     )  # fmt: skip
-    return text, {"shares": figures.stacked(100 * frame, "share of the score (%), mean over queries")}
+    return text, {"shares": stacked(100 * frame, "share of the score (%), mean over queries")}
 
 
 def stability(results: Results):
@@ -138,7 +138,7 @@ def stability(results: Results):
             figure_link("stability", "Agreement of explanations before and after the change"),
         ]
     )  # fmt: skip
-    return text, {"stability": figures.dots(panels, {"jaccard": "Jaccard similarity", "correlation": "Pearson correlation"})}
+    return text, {"stability": dots(panels, {"jaccard": "Jaccard similarity", "correlation": "Pearson correlation"})}
 
 
 def _change(change: str, amount: float) -> str:
@@ -184,7 +184,7 @@ def counterfactual(results: Results):
         "documents that leave": {o: times(frame, 100) for o, frame in left.items()},
     }
     labels = {"features that have to go": "features (mean)", "documents that leave": "share of the documents (%)"}
-    return text, {"counterfactual": figures.dots(panels, labels)}
+    return text, {"counterfactual": dots(panels, labels)}
 
 
 def _untrained(t: pd.DataFrame, possible, size, listed) -> str:

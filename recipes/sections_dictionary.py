@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recipes import figures
+from pyterrier_xetrieval.viz.figures.panels import dots, histogram
 from recipes.tables import NDCG, Results, below, figure_link, interval, markdown, percent, pick, spread, times
 
 
@@ -55,12 +55,8 @@ def reconstruction(results: Results):
     )  # fmt: skip
     errors = {view: pick(mse, view=view) for view in ("original", *aspects)}
     drawn = {
-        "figure3": figures.dots(
-            {"retrieval with reconstructed vectors": {k: times(f, 100) for k, f in ways.items()}}, "nDCG@10 (%)"
-        ),
-        "figure4": figures.dots(
-            {"error by view, coefficients not refitted": errors}, "mean squared error, summed over dimensions"
-        ),
+        "figure3": dots({"retrieval with reconstructed vectors": {k: times(f, 100) for k, f in ways.items()}}, "nDCG@10 (%)"),
+        "figure4": dots({"error by view, coefficients not refitted": errors}, "mean squared error, summed over dimensions"),
     }
     return text, drawn
 
@@ -132,4 +128,4 @@ def labels(results: Results):
             figure_link("figure5", "Distribution of label scores over features"),
         ]
     )
-    return text, {"figure5": figures.histogram(counts, "balanced accuracy of a feature's label")}
+    return text, {"figure5": histogram(counts, "balanced accuracy of a feature's label")}

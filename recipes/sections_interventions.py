@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recipes import figures
+from pyterrier_xetrieval.viz.figures.panels import dots, lines
 from recipes.tables import Results, above, below, figure_link, interval, markdown, pick, spread, times, unseen
 
 SETS = ("overlap", "untrained", "direct", "non_overlap", "random_features", "random_directions")
@@ -44,7 +44,7 @@ def erasure(results: Results):
             figure_link("figure7", "Change of the cosine by set, mode and kind of pair"),
         ]
     )  # fmt: skip
-    return text, {"figure7": figures.dots(panels, "change of the cosine", zero=True)}
+    return text, {"figure7": dots(panels, "change of the cosine", zero=True)}
 
 
 def _untrained(erased, change) -> str:
@@ -161,7 +161,7 @@ def steering(results: Results):
             figure_link("figure8", "Change of nDCG@10 against α"),
         ]
     )  # fmt: skip
-    return text, {"figure8": figures.lines(panels, "α", "change of nDCG@10 (points)")}
+    return text, {"figure8": lines(panels, "α", "change of nDCG@10 (points)")}
 
 
 def _claim(results: Results, change, top: float, bottom: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recipes import figures
+from pyterrier_xetrieval.viz.figures.panels import histogram
 from recipes.tables import Results, figure_link, interval, markdown, pick
 
 HYPOTHESES, KEYWORDS = "hypotheses", "keywords"
@@ -24,7 +24,7 @@ def judged(results: Results):
         counts = own[(own["measure"] == "detection") & own["counts"].notna()]
         counts = {_kind(row): np.array(row["counts"]) for _, row in counts.iterrows()}
         figure = f"judged_{name}"
-        drawn[figure] = figures.histogram(counts, f"share of right answers about a feature, {name}")
+        drawn[figure] = histogram(counts, f"share of right answers about a feature, {name}")
         parts += [figure_link(figure, f"Detection scores over features, {name}"), _examples(own)]
     head = "## Figure 5 and mono-semanticity, judged by a language model"
     return "\n\n".join([head, *(part for part in parts if part)]), drawn

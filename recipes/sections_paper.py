@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from pyterrier_xetrieval.evaluation.multi_view_retrieval import COT, INTERNALIZER
-from recipes import figures
+from pyterrier_xetrieval.viz.figures.panels import dots, lines
 from recipes.tables import NDCG, Results, figure_link, interval, markdown, p_value, percent, pick, times
 
 DELTA = f"{NDCG}_minus_dense"
@@ -47,7 +47,7 @@ def retrieval(results: Results):
     if (explicit := t[t["enhancement"] == COT]).size:
         text.append(_explicit(results, explicit, dense))
     text.append(figure_link("table1", "Difference of nDCG@10 to dense retrieval"))
-    return "\n\n".join(text), {"table1": figures.dots({f"{n} collections": drawn}, "nDCG@10 − dense (points)", zero=True)}
+    return "\n\n".join(text), {"table1": dots({f"{n} collections": drawn}, "nDCG@10 − dense (points)", zero=True)}
 
 
 def _explicit(results: Results, explicit: pd.DataFrame, dense: pd.DataFrame) -> str:
@@ -153,4 +153,4 @@ def latency(results: Results):
         ]
     )  # fmt: skip
     title = f"{name}: median, and up to the 95th percentile"
-    return text, {"figure6": figures.lines({title: drawn}, "documents", "milliseconds per query")}
+    return text, {"figure6": lines({title: drawn}, "documents", "milliseconds per query")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recipes import figures
+from pyterrier_xetrieval.viz.figures.panels import lines
 from recipes.tables import NDCG, Results, figure_link, markdown, percent, times
 
 ONE = ["variant", "trained_on", "level"]  # tells a dictionary
@@ -31,10 +31,10 @@ def sweep(results: Results):
     both = [kind for kind in kinds if kind in set(means.loc[means["trained_on"] == "raw", "variant"])]
     active = "active features of a vector"
     drawn = {
-        "sweep": figures.lines(
+        "sweep": lines(
             _by_kind(reasoned, ("fve_original", "fve_reasoned"), SIDES.values()), active, "variance explained", **AXES
         ),
-        "sweep_ndcg": figures.lines(
+        "sweep_ndcg": lines(
             _by_kind(
                 reasoned, ("kept", "kept_unit"), ("rebuilt documents", "scaled to length 1"),
                 x=("l0_original", "l0_original"), factor=100,
@@ -47,10 +47,8 @@ def sweep(results: Results):
         figure_link("sweep_ndcg", "nDCG@10 with rebuilt documents against active features"),
     ]
     if both:
-        drawn["sweep_mse"] = figures.lines(_by_training(means, both, "mse"), active, "mean squared error", **AXES)
-        drawn["sweep_active"] = figures.lines(
-            _by_training(means, both, "active"), active, "features that any document activates", **AXES
-        )
+        drawn["sweep_mse"] = lines(_by_training(means, both, "mse"), active, "mean squared error", **AXES)
+        drawn["sweep_active"] = lines(_by_training(means, both, "active"), active, "features that any document activates", **AXES)
         links += [
             figure_link("sweep_mse", "Error of original vectors and internalised views, by what the dictionary was trained on"),
             figure_link("sweep_active", "Distinct features that any document activates, by what the dictionary was trained on"),

@@ -37,7 +37,7 @@ def test_help_loads_click_alone(verb):
     assert "click" in loaded and not loaded & {*HEAVY, "torch", "pandas", "numpy", "pyterrier"}
 
 
-@pytest.mark.parametrize("package", ["", ".checkpoints", ".datasets", ".labelling", ".llm", ".training"])
+@pytest.mark.parametrize("package", ["", ".checkpoints", ".datasets", ".labelling", ".llm", ".training", ".viz"])
 def test_every_public_name_is_there(package):
     module = import_module(f"pyterrier_xetrieval{package}")
     assert dir(module) == sorted(module.__all__) and all(getattr(module, name) is not None for name in module.__all__)

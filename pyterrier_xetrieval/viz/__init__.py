@@ -1,4 +1,4 @@
-"""Pictures of explanations: the explorer page."""
+"""Pictures of explanations: the explorer page, and figures for papers and notebooks (extra ``[figures]``)."""
 
 from typing import TYPE_CHECKING
 
@@ -6,5 +6,24 @@ from .._lazy import attach
 
 if TYPE_CHECKING:  # what editors and type checkers read
     from .explorer import explore, to_html
+    from .figures.axes import save_figure
+    from .figures.dictionaries import plot_label_scores, plot_reconstruction, plot_sparsity
+    from .figures.explained import plot_latency, plot_score_shares, plot_stability
+    from .figures.interventions import plot_counterfactual, plot_erasure, plot_faithfulness, plot_steering
+    from .figures.page import plot_page
+    from .figures.scores import plot_compare
+    from .figures.words import plot_words
 
-__getattr__, __dir__, __all__ = attach(__name__, {".explorer": ["explore", "to_html"]})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        ".explorer": ["explore", "to_html"],
+        ".figures.axes": ["save_figure"],
+        ".figures.dictionaries": ["plot_label_scores", "plot_reconstruction", "plot_sparsity"],
+        ".figures.explained": ["plot_latency", "plot_score_shares", "plot_stability"],
+        ".figures.interventions": ["plot_counterfactual", "plot_erasure", "plot_faithfulness", "plot_steering"],
+        ".figures.page": ["plot_page"],
+        ".figures.scores": ["plot_compare"],
+        ".figures.words": ["plot_words"],
+    },
+)
