@@ -71,5 +71,6 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     }
     tables = [{"title": f"{questions} queries of the collection", **table(experiment)}]
     topics = pd.DataFrame({"qid": ["1"], "query": [query]})
-    explore(job.index, topics, report, documents=max(2000, documents), about={"title": query, "notes": facts, "tables": tables})
+    about = {"title": query, "notes": facts, "tables": tables}
+    explore(job.index, topics, report, documents=max(2000, documents), about=about, verbose=True)
     click.echo(f"\nreport: {report}   ({time.perf_counter() - started:.1f} s)")

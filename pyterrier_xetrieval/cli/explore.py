@@ -42,7 +42,7 @@ def explore(index: Path, topics: Path | None, queries: tuple[str, ...], out: Pat
 
     frame = pd.DataFrame([(qid or str(i + 1), query) for i, (qid, query) in enumerate(asked)], columns=["qid", "query"])
     texts = None if corpus is None else {row["docno"]: row["text"] for row in CorpusFile(corpus)}
-    write(XetrievalIndex(index), frame, out, documents=documents, texts=texts)
+    write(XetrievalIndex(index), frame, out, documents=documents, texts=texts, verbose=True)
     click.echo(
         f"{len(frame)} {'query' if len(frame) == 1 else 'queries'}: {out} ({out.stat().st_size / 1e6:.1f} MB), for any browser"
     )

@@ -54,7 +54,7 @@ _PAGE = """<!doctype html>
 
 def to_html(
     results: pd.DataFrame, path: str | os.PathLike[str], *, model: Xetrieval | None = None, index: XetrievalIndex | None = None,
-    about: Mapping[str, Any] | None = None,
+    about: Mapping[str, Any] | None = None, verbose: bool = False,
 ) -> Path:  # fmt: skip
     """Writes results as one HTML file that explains them in any browser, without a network or a server.
 
@@ -70,6 +70,7 @@ def to_html(
         model: whose dictionary made the explanations; None for that of ``index``, or the bundled one.
         index: where the documents are from, if it is one of this package: their vectors, texts and words are read there.
         about: what the page says of itself: ``title``, ``notes`` (name to text) and ``tables`` (``title``, ``head``, ``rows``).
+        verbose: show progress.
 
     Returns:
         The path.
@@ -89,26 +90,26 @@ def to_html(
     queries, query_rows = queries_of(results, model, stage="to_html")
     if index is None:
         _needs(results, ["doc_vec", "text"])
-        documents, doc_rows = documents_of_frame(results, model, stage="to_html")
+        documents, doc_rows = documents_of_frame(results, model, stage="to_html", verbose=verbose)
         collection = None
     else:
         index = index.with_views(model.aspects)
         docids, doc_rows = docids_of_results(results, index, stage="to_html")
         given = dict(zip(results["docno"].astype(str), results["text"])) if "text" in results.columns else None
-        documents = documents_of_index(index, docids, texts=given, stage="to_html")
+        documents = documents_of_index(index, docids, texts=given, stage="to_html", verbose=verbose)
         collection = collection_of_index(index)
     order = np.argsort(results["rank"].to_numpy(), kind="stable") if "rank" in results.columns else np.arange(len(results))
     rankings = [[int(doc_rows[i]) for i in order if query_rows[i] == q] for q in range(len(queries.qids))]
     data = page_data(
         model, queries, documents, rankings, min_confidence=floor, collection=collection,
-        about={**(about or {}), "other_score": any(getattr(e, "ranking", None) for e in explained)},
+        about={**(about or {}), "other_score": any(getattr(e, "ranking", None) for e in explained)}, verbose=verbose,
     )  # fmt: skip
     return _write(path, data)
 
 
 def explore(
     index: XetrievalIndex, topics: pd.DataFrame, path: str | os.PathLike[str], *, documents: int = 2000,
-    texts: Mapping[str, str] | None = None, about: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None, about: Mapping[str, Any] | None = None, verbose: bool = False,
 ) -> Path:  # fmt: skip
     """Writes an index as one HTML file: :func:`to_html` of the topics' results, with examples of features beside them.
 
@@ -121,6 +122,7 @@ def explore(
             topics' features strongly or weakly, and some more at equal distances. The page ranks among these.
         texts: docno to text, for an index that does not keep them.
         about: as in :func:`to_html`.
+        verbose: show progress.
 
     Returns:
         The path.
@@ -145,12 +147,12 @@ def explore(
     codes = model.sae.encode(torch.from_numpy(queries.vectors).to(model.sae.w_enc.device))
     features = np.unique(codes.ids.cpu().numpy()[codes.values.cpu().numpy() > 0])
     chosen = chosen_documents(index, found, features, documents)
-    own = documents_of_index(index, chosen, texts=texts, stage="explore")
+    own = documents_of_index(index, chosen, texts=texts, stage="explore", verbose=verbose)
     place = np.searchsorted(chosen, found)
     rankings = [place[doc_rows[query_rows == q]].tolist() for q in range(len(queries.qids))]
     data = page_data(
         model, queries, own, rankings, min_confidence=model.min_confidence, collection=collection_of_index(index),
-        all_features=True, about=about,
+        all_features=True, about=about, verbose=verbose,
     )  # fmt: skip
     return _write(path, data)
 

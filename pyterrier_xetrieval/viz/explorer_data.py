@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyterrier as pt
 import torch
 
 from ..core.codes import DocumentCodes
@@ -92,6 +93,7 @@ def maxima(model: Xetrieval) -> np.ndarray:
 def page_data(
     model: Xetrieval, queries: Queries, documents: Documents, rankings: Sequence[Sequence[int]], *, min_confidence: float,
     collection: Collection | None = None, all_features: bool = False, about: Mapping[str, Any] | None = None,
+    verbose: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """The data of a page, ready for JSON.
 
@@ -102,6 +104,7 @@ def page_data(
         collection: where the documents are from; None if they are all there is.
         all_features: keep every feature of the dictionary, and not only those that a query or a document has.
         about: what else the page says of itself: ``title``, ``notes`` (name to text), ``tables``.
+        verbose: show progress over the documents.
     """
     sae, codes = model.sae, documents.codes
     asked = sae.encode(torch.from_numpy(queries.vectors).to(sae.w_enc.device))
@@ -109,7 +112,7 @@ def page_data(
     features = np.arange(sae.dict_size) if all_features else np.union1d(codes.features, ids[activations > 0])
     folded = codes.coefficients.astype(np.float64) @ np.array([1.0, *model.weights.values()])
     own, strongest = codes.activations[:, 0], codes.activations.max(axis=1, initial=0.0)
-    texts, phrases, stops = _document_words(documents)
+    texts, phrases, stops = _document_words(documents, verbose)
     bias = float(1 + sum(model.weights.values())) * sae.b_dec.detach().cpu().numpy()
     confidence = model.labels.confidence
     return {
@@ -186,12 +189,15 @@ def _query_codes(
     }
 
 
-def _document_words(documents: Documents) -> tuple[list[str], list[list[Phrase]], list[int | None]]:
+def _document_words(documents: Documents, verbose: bool) -> tuple[list[str], list[list[Phrase]], list[int | None]]:
     """The texts as far as they are kept; the phrases of every feature of every document; where the encoder stopped."""
     texts: list[str] = []
     phrases: list[list[Phrase]] = []
     stops: list[int | None] = []
-    for row, (text, words) in enumerate(zip(documents.texts, documents.words)):
+    rows = pt.tqdm(
+        zip(documents.texts, documents.words), total=len(documents.texts), desc="words", unit="doc", disable=not verbose
+    )
+    for row, (text, words) in enumerate(rows):
         features = int(documents.codes.offsets[row + 1] - documents.codes.offsets[row])
         kept: PackedEvidence = unpack_words(words, features)
         table = document_table(text, kept, np.arange(features), np.ones(features))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyterrier as pt
 
 from ..core.codes import DocumentCodes, encode_views, join_views
 from ..core.views import fold_views
@@ -42,7 +43,9 @@ def queries_of(results: pd.DataFrame, model: Xetrieval, *, stage: str) -> tuple[
     return Queries([str(qid) for qid in qids], texts, vectors[own[first]]), rows.astype(np.int64)
 
 
-def documents_of_frame(results: pd.DataFrame, model: Xetrieval, *, stage: str) -> tuple[Documents, np.ndarray]:
+def documents_of_frame(
+    results: pd.DataFrame, model: Xetrieval, *, stage: str, verbose: bool = False
+) -> tuple[Documents, np.ndarray]:
     """The distinct documents of a frame with ``docno``, ``text`` and ``doc_vec``, and which of them each row has.
 
     Views that the model has and the frame lacks are computed; every text is read by the model's encoder.
@@ -64,20 +67,24 @@ def documents_of_frame(results: pd.DataFrame, model: Xetrieval, *, stage: str) -
     views, texts = [view[own[first]] for view in views], [texts[i] for i in first]
     codes = join_views(encode_views(model.sae, views, refit=True, batch_size=512), model.sae.dict_size)
     folded = fold_views(views, list(model.weights.values()))
-    return Documents(docnos, texts, folded, codes, _read(model, texts, views, codes)), rows
+    return Documents(docnos, texts, folded, codes, _read(model, texts, views, codes, verbose)), rows
 
 
-def _read(model: Xetrieval, texts: Sequence[str], views: Sequence[np.ndarray], codes: DocumentCodes) -> list[bytes]:
+def _read(
+    model: Xetrieval, texts: Sequence[str], views: Sequence[np.ndarray], codes: DocumentCodes, verbose: bool
+) -> list[bytes]:
     """The strongest words of each document, from one pass of the encoder over the texts."""
-    words = model.shared_readers["document"].words(list(texts))
-    return [
-        pack_words(model, text, own, [view[row] for view in views], codes, row, True)
-        for row, (text, own) in enumerate(zip(texts, words))
-    ]
+    found = [b""] * len(texts)
+    with pt.tqdm(total=len(texts), desc="read", unit="doc", disable=not verbose) as bar:
+        for rows, words in model.shared_readers["document"].batches(texts, window=len(texts)):
+            for row, own in zip(rows, words):
+                found[row] = pack_words(model, texts[row], own, [view[row] for view in views], codes, row, True)
+            bar.update(len(rows))
+    return found
 
 
 def documents_of_index(
-    index: XetrievalIndex, docids: np.ndarray, *, texts: Mapping[str, str] | None = None, stage: str
+    index: XetrievalIndex, docids: np.ndarray, *, texts: Mapping[str, str] | None = None, stage: str, verbose: bool = False
 ) -> Documents:
     """These documents of an index, int64 ``[n]``.
 
@@ -103,7 +110,7 @@ def documents_of_index(
         return Documents(docnos, own, folded, codes, layout.records(EVIDENCE, docids))
     frame = ReasoningInternalizer(model).transform(pd.DataFrame({"doc_vec": list(layout.vectors(VECTORS)[docids])}))
     views = [np.stack(frame[column].tolist()) for column in ("doc_vec", *(f"doc_vec_{aspect}" for aspect in model.aspects))]
-    return Documents(docnos, own, folded, codes, _read(model, own, views, codes))
+    return Documents(docnos, own, folded, codes, _read(model, own, views, codes, verbose))
 
 
 def _text_of(texts: Mapping[str, str], docno: str, stage: str) -> str:
