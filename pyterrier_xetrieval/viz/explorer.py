@@ -192,7 +192,10 @@ def _write(path: str | os.PathLike[str], data: dict[str, Any]) -> Path:
     safe = re.sub("[<\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
     web = files("pyterrier_xetrieval.viz") / "web"
     style, program = ((web / name).read_text(encoding="utf-8") for name in ("explorer.css", "explorer.js"))
-    style += "".join(f".b{i}{{background:{c.bar}}}.c{i}{{background:{c.mark}}}" for i, c in enumerate(PALETTE))
+    style += "".join(
+        f".b{i}{{background-color:{c.bar}}}.c{i}{{background:{c.mark}}}.u{i}{{box-shadow:inset 0 -3px {c.bar}}}"
+        for i, c in enumerate(PALETTE)
+    )
     title = escape(str(data["about"].get("title") or "Why these documents?"))
     path = Path(path)
     with replacing(path) as file:

@@ -40,7 +40,7 @@ export function Explanation({ page, state, change, edits, ranked }) {
             <tr>
               <th scope="col">shared feature</th>
               <th scope="col" class="number">part of the score</th>
-              <th scope="col" class="number" title="the probability that the label fits both texts">sure</th>
+              <th scope="col" class="number" title="the probability that the label fits both texts; the surest come first">sure ▾</th>
             </tr>
           </thead>
           <tbody>
@@ -111,16 +111,33 @@ function Bar({ why, rows }) {
   ];
   const total = parts.reduce((sum, part) => sum + Math.abs(part.value), 0) || 1;
   const said = parts.map((part) => `${part.name} ${signed(part.value)}`).join(", ");
+  const shown = rows.reduce((sum, row) => sum + row.contribution, 0);
   return (
-    <div class="stack" role="img" aria-label={`The score is the sum of: ${said}`}>
-      {parts.map((part) => (
-        <span
-          class={`${part.kind}${part.value < 0 ? " minus" : ""}`}
-          style={{ width: `${(100 * Math.abs(part.value)) / total}%` }}
-          title={`${part.name} ${signed(part.value)}`}
-        />
-      ))}
-    </div>
+    <>
+      <div class="stack" role="img" aria-label={`The score is the sum of: ${said}`}>
+        {parts.map((part) => (
+          <span
+            class={`${part.kind}${part.value < 0 ? " minus" : ""}`}
+            style={{ width: `${(100 * Math.abs(part.value)) / total}%` }}
+            title={`${part.name} ${signed(part.value)}`}
+          />
+        ))}
+      </div>
+      <p class="key soft">
+        <span>
+          {rows.slice(0, 4).map((row) => (
+            <i class={`chip b${row.slot}`} />
+          ))}
+          shown below {fixed(shown)}
+        </span>
+        {parts.slice(rows.length).map((part) => (
+          <span>
+            <i class={`chip ${part.kind}${part.value < 0 ? " minus" : ""}`} />
+            {part.name} {fixed(part.value)}
+          </span>
+        ))}
+      </p>
+    </>
   );
 }
 

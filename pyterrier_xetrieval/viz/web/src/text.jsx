@@ -17,13 +17,14 @@ export function pieces(text, marks) {
   }));
 }
 
-// rows: [{feature, label, slot, entry}]; only the chosen feature is marked, if one is.
+// rows: [{feature, label, slot, entry}]; only the chosen feature is marked, if one is. Words of two features have the colour of
+// the first one and a line in that of the second.
 export function Marked({ text, part, rows, chosen }) {
   const shown = chosen === null ? rows : rows.filter((row) => row.feature === chosen);
   const marks = shown.flatMap((row) => (row.entry < 0 ? [] : placesOf(part, row.entry).map((place) => ({ ...place, owner: row }))));
   return pieces(text, marks).map(({ text, owners }) =>
     owners.length ? (
-      <mark class={`c${owners[0].slot}`} title={[...new Set(owners.map((owner) => owner.label))].join("; ")}>
+      <mark class={owners[1] ? `c${owners[0].slot} u${owners[1].slot}` : `c${owners[0].slot}`} title={[...new Set(owners.map((owner) => owner.label))].join("; ")}>
         {text}
       </mark>
     ) : (
