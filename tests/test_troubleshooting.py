@@ -15,9 +15,12 @@ from tests.helpers.builders import unit
 from tests.helpers.commands import one_line, run, write
 
 PAGE = Path(__file__).parent.parent / "pyterrier_xetrieval/pt_docs/troubleshooting.rst"
-MESSAGES = dict(
-    re.findall(r"^\.\. _xetrieval-error-([a-z-]+):\n.*?code-block:: none\n\n   (.*?)\n", PAGE.read_text("utf-8"), re.M | re.S)
+FOUND = re.findall(
+    r"^\.\. _xetrieval-error-([a-z-]+):\n.*?code-block:: none\n\n((?:   [^\n]+\n)+)",
+    PAGE.read_text(encoding="utf-8"),
+    re.M | re.S,
 )
+MESSAGES = {name: " ".join(message.split()) for name, message in FOUND}
 
 
 @pytest.fixture(scope="module")
