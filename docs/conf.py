@@ -12,7 +12,7 @@ version = release = __version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 html_theme = "alabaster"  # comes with Sphinx
-html_theme_options = {"page_width": "1240px", "code_font_size": "0.8em", "description": "Explains dense retrieval"}
+html_theme_options = {"page_width": "1160px", "body_max_width": "none", "code_font_size": "0.8em"}
 html_copy_source = False
 
 autodoc_inherit_docstrings = False  # or each stage would explain pt.Transformer.transform
