@@ -62,7 +62,7 @@ def counterfactual(
         seed: of the random orders and the bootstrap.
 
     Returns:
-        ``collection``, ``order``, ``measure``, ``value``, ``low``, ``high``, ``n``. Measures: ``possible``, the share
+        ``collection``, ``order``, ``measure``, ``value``, ``low``, ``high``, ``n``. Measures are ``possible``, the share
         of pairs (and draws) in which the document ever left; ``greedy`` and ``pruned``, mean sizes where it did, and
         ``pruned_q25`` to ``pruned_q95``, quantiles without an interval; ``control``, the share of these in which as
         many features that are not shared did it too; ``pruned_minus_random``, pair by pair where both succeeded;

@@ -58,7 +58,7 @@ def retrieval(
         seed: of the bootstrap.
 
     Returns:
-        columns collection, enhancement, views, weights, measure, value, low, high, n. Measures: ``nDCG@k``; for all but
+        columns collection, enhancement, views, weights, measure, value, low, high, n. Measures are ``nDCG@k``; for all but
         the dense system ``nDCG@k_minus_dense``, ``improved`` and ``degraded`` (queries), ``p`` and ``p_holm``.
         Intervals are 95% bootstrap over queries, n counts these. With ``per_query``: collection, enhancement, views,
         weights, qid, measure, value.

@@ -77,7 +77,7 @@ def evaluate(
         verbose: show progress.
 
     Returns:
-        one row per number: ``what`` and ``collection``, the conditions of its table, ``measure``, ``value``, and where
+        one row per number, with ``what`` and ``collection``, the conditions of its table, ``measure``, ``value``, and where
         they apply ``low`` and ``high`` (95% bootstrap interval) and ``n``.
 
     Raises:

@@ -37,7 +37,7 @@ def choose_weights(
         num_results: k of nDCG@k.
 
     Returns:
-        aspect to weight, and the table of all sets tried: columns collection, step (``common`` or the aspect), one
+        aspect to weight, and the table of all sets tried, with columns collection, step (``common`` or the aspect), one
         column ``weight_<aspect>`` each, measure, value (mean nDCG), n (queries), chosen (True in the rows of the
         weights returned). Several collections have a row each for every set, and one called ``mean`` whose ``n`` is
         their number.

@@ -14,7 +14,7 @@ from ..core.evidence import Evidence, WordTable, WordVectors, vector_columns
 from ..explanation import Explanation
 from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
-from ..stages.columns import VectorColumns
+from ..stages.columns import VectorColumns, query_texts
 from ..stages.load import distinct_docnos
 from ..token_vectors import TokenEncoder
 from ..word_evidence import WordEvidence
@@ -69,8 +69,8 @@ class IndexEvidence(RowWiseStage):
         if not len(inp):
             return inp
         plain = plain_cells(inp)
-        model, explained, asked = self.index.model, plain["explanation"].tolist(), plain["query"].tolist()
-        self._check(explained, asked)
+        model, explained, asked = self.index.model, plain["explanation"].tolist(), query_texts(plain, stage=self)
+        self._check(explained)
         queries, query_rows = VectorColumns(plain, dim=model.dim, stage=self).queries()
         docnos, doc_rows = distinct_docnos(plain, stage=self)
         documents = _Documents(self.index, docids_of(self.index, plain, docnos, doc_rows))
@@ -86,16 +86,13 @@ class IndexEvidence(RowWiseStage):
             found[i] = e.with_evidence(WordEvidence(query, documents.texts[d], tables, strongest_only=True))
         return inp.assign(explanation=found)
 
-    def _check(self, explained: list[object], asked: list[object]) -> None:
+    def _check(self, explained: list[object]) -> None:
         model = self.index.model
         views, dictionary = ("original", *model.aspects), model.labels.dictionary
         for e in explained:
             if not isinstance(e, Explanation) or e.labels.dictionary != dictionary or e.views != views:
                 found = f"one of {e.views}" if isinstance(e, Explanation) else type(e).__name__
                 raise ValueError(f"{self!r} expects explanations by index.explainer(), of views {views}, found {found}")
-        for row, query in enumerate(asked):
-            if not isinstance(query, str):
-                raise ValueError(f"{self!r} expects a text in query of every row, found {query!r} in row {row}")
 
     @cached_property
     def _reader(self) -> TokenEncoder:

@@ -60,7 +60,7 @@ def detection_scores(
         max_chars, verbose: as for ``describe``.
 
     Returns:
-        one row per feature: feature, label, accuracy, hits (share of activating texts told), rejections (share of
+        one row per feature, with feature, label, accuracy, hits (share of activating texts told), rejections (share of
         non-activating texts told), unparsable (answers).
 
     Raises:
@@ -132,7 +132,7 @@ def intruder_detection(
         max_chars, verbose: as for ``describe``.
 
     Returns:
-        one row per feature: feature, correct (bool), verdict (the number named, or missing), intruder (its number from 1).
+        one row per feature, with feature, correct (bool), verdict (the number named, or missing), intruder (its number from 1).
 
     Raises:
         ValueError, TeacherError: as for :func:`detection_scores`.

@@ -79,7 +79,7 @@ class VectorColumns:
         try:
             return self._read("query_vec", cells)
         except NoVector:
-            return self._read("query_vec", _filled(self.frame["qid"].tolist(), cells, self.stage))
+            return self._read("query_vec", _filled(self.frame["qid"].tolist(), cells, "query_vec", self.stage))
 
     def documents(self, aspects: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """The distinct documents of a frame: for each view a float32 ``[u, m]``, the original one first, and int64 ``[n]``.
@@ -206,11 +206,26 @@ def as_texts(docnos: list, *, stage: object) -> list[str]:
     return list(map(str, docnos))
 
 
-def _filled(qids: list, cells: list, stage: object) -> list:
+def query_texts(frame: pd.DataFrame, *, stage: object) -> list[str]:
+    """The text of each row's query; a row without one takes that of the other rows of its query, as with ``query_vec``.
+
+    Raises:
+        ValueError: a query without a text, or with several; the message names ``stage``.
+    """
+    texts = frame["query"].tolist()
+    if float in map(type, texts):
+        texts = _filled(frame["qid"].tolist(), texts, "query", stage)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(f"{stage!r} expects a text in query of every row, found {text!r} in row {row}")
+    return texts
+
+
+def _filled(qids: list, cells: list, column: str, stage: object) -> list:
     known: dict = {}
     for row, (qid, cell) in enumerate(zip(qids, cells)):
         if type(cell) is not float and not np.array_equal(known.setdefault(qid, cell), cell):
-            raise ValueError(f"{stage!r} found rows of query {qid!r} without query_vec, and another one in row {row} than before")
+            raise ValueError(f"{stage!r} found rows of query {qid!r} without {column}, and another one in row {row} than before")
     return [known.get(qid, cell) if type(cell) is float else cell for qid, cell in zip(qids, cells)]
 
 

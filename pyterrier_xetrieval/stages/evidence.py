@@ -15,7 +15,7 @@ from ..explanation import Explanation
 from ..token_vectors import TokenEncoder, readers_of
 from ..word_evidence import WordEvidence
 from .base import RowWiseStage
-from .columns import VectorColumns, aspects_of
+from .columns import VectorColumns, aspects_of, query_texts
 from .internalize import ReasoningInternalizer
 
 if TYPE_CHECKING:
@@ -77,10 +77,10 @@ class FeatureEvidence(RowWiseStage):
         documents, doc_rows = columns.documents(list(weights))
         sae, modules = self.model.sae, [self.model.internalizers[aspect] for aspect in weights]
         codes = join_views(encode_views(sae, documents, refit=self.refit, batch_size=512), sae.dict_size)
-        query_texts, document_texts = self._texts(inp, "query"), self._texts(inp, self.text_field)
-        query_words, document_words = self._words(query_texts, "query"), self._words(document_texts, "document")
+        queries_asked, document_texts = query_texts(inp, stage=self), self._texts(inp)
+        query_words, document_words = self._words(queries_asked, "query"), self._words(document_texts, "document")
         found = np.empty(len(inp), dtype=object)
-        for i, (e, query, document) in enumerate(zip(explained, query_texts, document_texts)):
+        for i, (e, query, document) in enumerate(zip(explained, queries_asked, document_texts)):
             tables = pair_evidence(
                 sae, modules, query_words[query], queries[query_rows[i]], document_words[document],
                 [view[doc_rows[i]] for view in documents], codes, int(doc_rows[i]), e.features,
@@ -97,11 +97,11 @@ class FeatureEvidence(RowWiseStage):
             raise ValueError(f"{self!r} expects explanations by one set of its model's views, found {sorted(views)}")
         return {aspect: self.model.weights[aspect] for aspect in views.pop()}
 
-    def _texts(self, inp: pd.DataFrame, column: str) -> list[str]:
-        texts = inp[column].tolist()
+    def _texts(self, inp: pd.DataFrame) -> list[str]:
+        texts = inp[self.text_field].tolist()
         for row, text in enumerate(texts):
             if not isinstance(text, str):
-                raise ValueError(f"{self!r} expects a text in {column} of every row, found {text!r} in row {row}")
+                raise ValueError(f"{self!r} expects a text in {self.text_field} of every row, found {text!r} in row {row}")
         return texts
 
     def _words(self, texts: list[str], side: str) -> dict[str, WordVectors]:

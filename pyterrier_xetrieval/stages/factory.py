@@ -59,7 +59,7 @@ class StageFactory:
         refit: bool = True,
         batch_size: int = 32,
     ) -> FeatureEvidence:
-        """Finds the words behind the features: :class:`~pyterrier_xetrieval.FeatureEvidence`."""
+        """Finds the words behind the features: :class:`~pyterrier_xetrieval.stages.evidence.FeatureEvidence`."""
         return FeatureEvidence(self._model, encoder, text_field=text_field, refit=refit, batch_size=batch_size)
 
     def intervention(

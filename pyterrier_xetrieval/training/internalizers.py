@@ -70,8 +70,8 @@ def train_internalizers(
         verbose: print one line per aspect.
 
     Returns:
-        ``{aspect: Internalizer}`` in evaluation mode, and the history ``{aspect: {train_loss: [...], val_loss: [...],
-        best_epoch, val_mse, val_cosine, identity_mse, identity_cosine}}``, with ``ensemble_mse`` if there was one.
+        the modules by aspect, in evaluation mode, and the history by aspect, a dict of ``train_loss`` and ``val_loss`` (lists),
+        ``best_epoch``, ``val_mse``, ``val_cosine``, ``identity_mse``, ``identity_cosine``, and ``ensemble_mse`` if there was one.
         ``val_mse`` is ``E‖R_t(z) − z_t‖²`` on the held-out rows, ``identity_mse`` the same for ``z`` itself.
 
     Raises:

@@ -156,6 +156,13 @@ def test_encoders_that_say_nothing_of_words(model, tmp_path):
     assert not (tmp_path / "i").exists()
 
 
+def test_joined_rankings_get_words_in_every_row(index, encoder):
+    lexical = index.feature_retriever([461], num_results=6)
+    joined = (encoder >> (index.retriever(num_results=2) + lexical) >> index.explainer()).search(QUERY)
+    assert joined["query"].isna().any()
+    assert all(e.evidence.query == QUERY for e in index.evidence(encoder)(joined)["explanation"])
+
+
 def test_what_cannot_get_words(index, encoder, page, whole, tmp_path):
     with pytest.raises(ValueError, match=r"keeps the words of its documents, found .* or look for words with model.evidence\(\)"):
         whole.evidence()

@@ -88,6 +88,20 @@ def test_missing_texts_and_foreign_explanations(model, encoder, frame):
     assert list(model.evidence(encoder)(explained.iloc[:0]).columns) == list(explained.columns)
 
 
+def test_rows_that_only_one_of_two_joined_rankings_found(model, encoder, frame):
+    explained = model.explainer()(frame)
+    joined = explained.assign(
+        query=["sort a list", float("nan"), float("nan")], query_vec=[frame["query_vec"][0], *[float("nan")] * 2]
+    )
+    found = model.evidence(encoder)(joined)["explanation"]
+    for with_query, without in zip(model.evidence(encoder)(explained)["explanation"], found):
+        assert with_query.shown.equals(without.shown) and without.evidence.query == "sort a list"
+    with pytest.raises(ValueError, match="rows of query '1' without query, and another one in row 2"):
+        model.evidence(encoder)(joined.assign(query=["sort a list", float("nan"), "sort"]))
+    with pytest.raises(ValueError, match="expects a text in query of every row, found nan in row 0"):
+        model.evidence(encoder)(joined.assign(query=float("nan")))
+
+
 def test_another_name_of_the_text(model, encoder, frame):
     explained = model.explainer()(frame.rename(columns={"text": "body"}))
     assert model.evidence(encoder, text_field="body")(explained)["explanation"][0].evidence.document == TEXTS[0]
