@@ -8,7 +8,7 @@ from pyterrier_xetrieval import Explanation
 from pyterrier_xetrieval.core.evidence import Evidence, WordTable
 from pyterrier_xetrieval.word_evidence import WordEvidence
 from pyterrier_xetrieval.words import spans
-from tests.helpers.builders import make_model, result_frame
+from tests.helpers.builders import make_model, random_sae, result_frame
 
 QUERY, DOCUMENT = "sort a list of rivers", "Return a sorted list of all the rivers that run here"
 
@@ -24,9 +24,9 @@ def explained(
         label: what all are called; their ids in the place of the braces.
         place: which of the explanations with three shared features and more.
     """
-    model = make_model()
+    model = make_model(random_sae(k=14))
     model.labels._names = {j: label.replace("{}", str(j)) for j in range(model.labels.dict_size)}
-    found = model.with_views(()).explainer(threshold=-1.0)(result_frame(n_queries=1, n_docs=60))["explanation"]
+    found = model.with_views(()).explainer()(result_frame(n_queries=1, n_docs=60).drop(columns="score"))["explanation"]
     e = [e for e in found if len(e) >= 3][place]
     carry = [{"sort", "list", "sorted"}, {"list"}, {"rivers"}] if carry is None else carry
     read = document[:stopped_at] if stopped_at is not None else document
