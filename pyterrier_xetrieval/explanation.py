@@ -11,7 +11,7 @@ import pandas as pd
 from . import explanation_text
 from .core.attribution import Attribution
 from .explanation_rows import OtherRanking, ShownFeature
-from .explanation_tables import compared
+from .explanation_tables import compared, record
 from .feature_names import FeatureNames, reading
 from .store.files import replacing
 from .word_evidence import WordEvidence
@@ -140,7 +140,7 @@ class Explanation:
         well the label stood its tests, and on whether the words that carry the feature say what the label says.
         """
         if self._confidence is None:
-            words = None if self.evidence is None else [sum(self._words(i).values(), []) for i in range(len(self))]
+            words = None if self.evidence is None else [sum(self.words(i).values(), []) for i in range(len(self))]
             self._confidence = self.labels.confidence_of(
                 self.features, self.query_activations, self.document_activations[:, 0], self.contributions, words
             )
@@ -149,7 +149,7 @@ class Explanation:
 
     def row(self, i: int) -> ShownFeature:
         """The ``i``-th shared feature as a reader sees it, whether it is one of :attr:`rows` or weakly shared."""
-        words = self._words(i) or {"query_words": [], "document_words": []}
+        words = self.words(i) or {"query_words": [], "document_words": []}
         label = reading(self.labels[int(self.features[i])], [*words["query_words"], *words["document_words"]])
         sides = tuple(words["query_words"]), tuple(words["document_words"])
         return ShownFeature(int(self.features[i]), label, float(self.confidence[i]), float(self.contributions[i]), *sides)
@@ -248,33 +248,10 @@ class Explanation:
         ``query_id``, ``doc_id``, ``shared_features``, ``per_view_shared_features`` and ``feature_explanations`` are
         the released program's keys; ``score``, ``parts`` and ``features`` are the attribution.
         """
-        ids, confidence = sorted(self.features.tolist()), self.confidence
-        return {
-            "query_id": _plain(self.qid),
-            "doc_id": _plain(self.docno),
-            "shared_features": ids,
-            "per_view_shared_features": self.per_view,
-            "feature_explanations": [{"feature_id": j, "hypothesis": self.labels.name(j)} for j in ids],
-            "score": self.score,
-            "parts": {"shared": self.shared, "other": self.other, "bias": self.bias, "residual": self.residual},
-            "features": [
-                {
-                    "feature_id": int(j),
-                    "label": self.labels[j],
-                    "views": self.views_of(i),
-                    "query_activation": float(self.query_activations[i]),
-                    "document_activations": dict(zip(self.views, map(float, self.document_activations[i]))),
-                    "contribution": float(self.contributions[i]),
-                    "confidence": None if np.isnan(confidence[i]) else float(confidence[i]),
-                    "shown": not confidence[i] < self.min_confidence,
-                    **self._words(i),
-                }
-                for i, j in enumerate(self.features)
-            ],
-        }
+        return record(self)
 
-    def _words(self, i: int) -> dict[str, list[str]]:
-        """The phrases of both texts that carry the i-th shared feature; nothing without evidence."""
+    def words(self, i: int) -> dict[str, list[str]]:
+        """``query_words`` and ``document_words``: the phrases that carry the ``i``-th shared feature; empty without evidence."""
         if self.evidence is None:
             return {}
         return {
@@ -355,7 +332,3 @@ def _text_or_file(text: str, path: str | os.PathLike[str] | None) -> str | None:
     with replacing(path) as file:
         file.write(text)
     return None
-
-
-def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import pyterrier_xetrieval as ptx
+from pyterrier_xetrieval.viz import Cards
 from tests.helpers.browser import LAPTOP, PHONE, opened, screenshot
 from tests.helpers.cards import explained
 
@@ -45,7 +46,7 @@ def in_notebook(*html: str, body: str = "<body>") -> str:
     return f'<!doctype html><meta name="viewport" content="width=device-width">{JUPYTER}{body}<table><tr><td>mine</td></tr></table>{cells}'
 
 
-def page_of_results() -> ptx.viz.Cards:
+def page_of_results() -> Cards:
     found = [explained(place=i) for i in range(3)]
     return ptx.show(pd.DataFrame({"explanation": found, "rank": [0, 1, 2], "query": found[0].evidence.query}))
 
@@ -102,9 +103,11 @@ def test_cards_disturb_neither_each_other_nor_the_notebook(browser):
 def test_hostile_texts_are_shown_as_text(browser, filler):
     text = HOSTILE + filler
     a, b = (explained(text, text, label=f"{HOSTILE[:110]} {{}}", place=i, carry=[{"rivers"}, {"script", "من"}]) for i in (0, 1))
-    a.docno = b.qid = a.qid = HOSTILE
+    a.docno, b.docno, a.qid, b.qid = HOSTILE, "a" * 300, HOSTILE, HOSTILE
     for html in (a._repr_html_(), a.to_html(), ptx.show(a, b)._repr_html_()):
         page = html if html.startswith("<!doctype") else in_notebook(html)
+        with opened(browser, page) as tab:
+            assert tab.evaluate("document.documentElement.scrollWidth") <= LAPTOP[0]
         with opened(browser, page, size=PHONE) as tab:
             assert tab.title() != "hacked" and tab.locator(".ptx script, .ptx b:not(.ptx-score b)").count() == 0
             shown = [element.text_content() for element in tab.locator(".ptx-words").all()]
