@@ -23,8 +23,9 @@ def comparison_of(left: Explanation, right: Explanation) -> dict[str, Any]:
     """
     table = left.compare(right)
     features, rest = table.dropna(subset="feature"), table.iloc[-3:]
+    shown = {row.feature for e in (left, right) for row in e.rows}
     rows = [
-        {"kind": f"f{n}", "feature": int(row.feature), **_named(int(row.feature), left, right), **_numbers(row)}
+        {"kind": f"f{n}", "shown": row.feature in shown, **_named(int(row.feature), left, right), **_numbers(row)}
         for n, row in enumerate(features.head(SPELT_OUT).itertuples())
     ]
     others = features.iloc[SPELT_OUT:]
@@ -55,11 +56,10 @@ def titles(left: Explanation, right: Explanation) -> tuple[str, str]:
 
 
 def _named(feature: int, left: Explanation, right: Explanation) -> dict[str, Any]:
-    """What a feature is called where its label is most to be trusted, and whether one of the two shows it."""
+    """What a feature is called in the one of the two where its label is most to be trusted."""
     found = [e.row(e.features.tolist().index(feature)) for e in (left, right) if feature in e.features]
     best = max(found, key=lambda row: row.confidence if row.confidence == row.confidence else 0.0)
-    shown = any(row.feature == feature for e in (left, right) for row in e.rows)
-    return {"label": best.label, "confidence": best.confidence, "shown": shown}
+    return {"feature": feature, "label": best.label, "confidence": best.confidence}
 
 
 def _numbers(row: Any) -> dict[str, float]:

@@ -52,16 +52,17 @@ def marked(text: str, places: Sequence[Spans], labels: Iterable[str]) -> Markup:
         >>> print(marked("a < list", [[(4, 8)]], ["lists"]))
         a &lt; <mark class="f0" title="lists">list</mark>
     """
-    names, out = list(labels), Markup()
+    names, out = list(labels), []
+    tags: dict[tuple[int, ...], str] = {(): ""}
     for piece, numbers in segments(text, places):
-        if not numbers:
-            out += escape(piece)
-            continue
-        lines = [f"--{place}:var(--bar{n})" for place, n in zip(("second", "third"), numbers[1:])]
-        out += Markup('<mark class="{}" title="{}"{}>{}</mark>').format(
-            " ".join(f"f{n}" for n in numbers),
-            " · ".join(dict.fromkeys(names[n] for n in numbers)),
-            Markup(' style="{}"').format(";".join(lines)) if lines else "",
-            piece,
-        )
-    return out
+        if numbers not in tags:
+            tags[numbers] = _opening(numbers, names)
+        out += [tags[numbers], escape(piece), "</mark>" if numbers else ""]
+    return Markup("".join(out))
+
+
+def _opening(numbers: tuple[int, ...], names: list[str]) -> str:
+    """The tag before words that carry these features."""
+    kinds, title = " ".join(f"f{n}" for n in numbers), " · ".join(dict.fromkeys(names[n] for n in numbers))
+    lines = ";".join(f"--{place}:var(--bar{n})" for place, n in zip(("second", "third"), numbers[1:]))
+    return f'<mark class="{kinds}" title="{escape(title)}"' + (f' style="{lines}">' if lines else ">")
