@@ -56,7 +56,7 @@ def one_page(explain: pt.Transformer, evidence: pt.Transformer, encoder: BiEncod
     found = evidence(explained)["explanation"]
     stamps.append(time.perf_counter())
     for explanation in found:
-        str(explanation)
+        explanation.to_text()
     stamps.append(time.perf_counter())
     return [1000 * (after - before) for before, after in zip(stamps, stamps[1:])]
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .stages.reason import CoTReasoner
     from .stages.reconstruct import Reconstructor
     from .stages.score import FoldViews, MultiViewScorer
+    from .viz.cards import show
     from .viz.explorer import explore, to_html
 
 __getattr__, __dir__, __all__ = attach(
@@ -44,6 +45,7 @@ __getattr__, __dir__, __all__ = attach(
         ".stages.reason": ["CoTReasoner"],
         ".stages.reconstruct": ["Reconstructor"],
         ".stages.score": ["FoldViews", "MultiViewScorer"],
+        ".viz.cards": ["show"],
         ".viz.explorer": ["explore", "to_html"],
     },
 )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from . import explanation_text
 from .core.attribution import Attribution
 from .explanation_rows import OtherRanking, ShownFeature
-from .explanation_tables import BIAS, OTHER, RESIDUAL, compared
+from .explanation_tables import compared, record
 from .feature_names import FeatureNames, reading
+from .store.files import replacing
 from .word_evidence import WordEvidence
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-WEAK = "weakly shared features"
 
 
 class Explanation:
@@ -27,14 +29,15 @@ class Explanation:
     dictionary and what the dictionary does not explain, the parts add up to the score of all views used (Eq. 11).
 
     Two are equal if they are of the same pair and all numbers are. Arrays are read-only: they are shared with those of
-    the other results. Stages make them: the column ``explanation``.
+    the other results. Stages make them: the column ``explanation``. Printed, an explanation is one line; in a notebook it is
+    a card.
 
     Args:
         qid, docno: the pair.
         parts: the scores of pairs taken apart; row: which of them this pair is.
         views: names of the ``V`` views, ``"original"`` first, then the aspects.
         labels: what the features are called, and how far to trust it.
-        top: how many features :func:`repr` and the notebook card spell out.
+        top: how many features the printed forms and the notebook's card spell out (the card ten at most).
         min_confidence: the confidence from which on a feature is shown; the others are counted as weakly shared. It changes
             no number. Where nobody measured the confidence of the labels, every feature is shown.
         evidence: the words that carry the features, if somebody looked.
@@ -52,7 +55,8 @@ class Explanation:
     Example::
 
         e = pipeline.search("sort a list by two keys").explanation[0]
-        print(e)
+        print(e)                                       # ordering .10 · best .09 · lists .07 · +30
+        print(e.to_text())                             # all parts of the score
         e.sentence()                                   # in words
         e.shown                                        # the features to read: label, confidence, contribution, words
         e.labels[e.features[0]], e.contributions[0], e.shared / e.score, e.to_dict()
@@ -140,12 +144,19 @@ class Explanation:
         well the label stood its tests, and on whether the words that carry the feature say what the label says.
         """
         if self._confidence is None:
-            words = None if self.evidence is None else [sum(self._words(i).values(), []) for i in range(len(self))]
+            words = None if self.evidence is None else [sum(self.words(i).values(), []) for i in range(len(self))]
             self._confidence = self.labels.confidence_of(
                 self.features, self.query_activations, self.document_activations[:, 0], self.contributions, words
             )
             self._confidence.setflags(write=False)
         return self._confidence
+
+    def row(self, i: int) -> ShownFeature:
+        """The ``i``-th shared feature as a reader sees it, whether it is one of :attr:`rows` or weakly shared."""
+        words = self.words(i) or {"query_words": [], "document_words": []}
+        label = reading(self.labels[int(self.features[i])], [*words["query_words"], *words["document_words"]])
+        sides = tuple(words["query_words"]), tuple(words["document_words"])
+        return ShownFeature(int(self.features[i]), label, float(self.confidence[i]), float(self.contributions[i]), *sides)
 
     @property
     def rows(self) -> list[ShownFeature]:
@@ -153,7 +164,7 @@ class Explanation:
 
         Where nobody measured the confidence of the labels: all of them, largest contribution first.
         """
-        rows = [self._shown_feature(i, c) for i, c in enumerate(self.confidence.tolist()) if not c < self.min_confidence]
+        rows = [self.row(i) for i in np.flatnonzero(~(self.confidence < self.min_confidence)).tolist()]
         return sorted(rows, key=lambda row: 0.0 if np.isnan(row.confidence) else -row.confidence)
 
     @property
@@ -172,19 +183,10 @@ class Explanation:
 
         Example::
 
-            Retrieved mainly for *ordering* (“sort” ↔ “sorted”) and *lists* (“list”); 86 % of the score is in 39 shared
-            features, 12 of them shown.
+            Retrieved mainly for *ordering* (“sort” ↔ “sorted”) and *lists* (“list”). The 12 features shown carry 62 % of the
+            score, 27 weakly shared ones 24 %.
         """
-        rows = self.rows
-        main = sorted(rows, key=lambda row: -row.contribution * (1.0 if np.isnan(row.confidence) else row.confidence))[:2]
-        for_what = (
-            f"mainly for {' and '.join(row.in_sentence() for row in main)}"
-            if main
-            else "for features whose labels may not fit these texts"
-        )
-        share = f"{100 * self.shared / self.score:.0f} %" if self.score else "none"
-        told = f"Retrieved {for_what}; {share} of the score is in {len(self)} shared features, {len(rows)} of them shown."
-        return told if self.ranking is None else f"{told} {self.ranking.sentence(self.score)}"
+        return explanation_text.sentence(self)
 
     def __len__(self) -> int:
         """The number of shared features, ``|O(q,d)|``."""
@@ -276,39 +278,10 @@ class Explanation:
         ``query_id``, ``doc_id``, ``shared_features``, ``per_view_shared_features`` and ``feature_explanations`` are
         the released program's keys; ``score``, ``parts`` and ``features`` are the attribution.
         """
-        ids, confidence = sorted(self.features.tolist()), self.confidence
-        return {
-            "query_id": _plain(self.qid),
-            "doc_id": _plain(self.docno),
-            "shared_features": ids,
-            "per_view_shared_features": self.per_view,
-            "feature_explanations": [{"feature_id": j, "hypothesis": self.labels.name(j)} for j in ids],
-            "score": self.score,
-            "parts": {"shared": self.shared, "other": self.other, "bias": self.bias, "residual": self.residual},
-            "features": [
-                {
-                    "feature_id": int(j),
-                    "label": self.labels[j],
-                    "views": self.views_of(i),
-                    "query_activation": float(self.query_activations[i]),
-                    "document_activations": dict(zip(self.views, map(float, self.document_activations[i]))),
-                    "contribution": float(self.contributions[i]),
-                    "confidence": None if np.isnan(confidence[i]) else float(confidence[i]),
-                    "shown": not confidence[i] < self.min_confidence,
-                    **self._words(i),
-                }
-                for i, j in enumerate(self.features)
-            ],
-        }
+        return record(self)
 
-    def _shown_feature(self, i: int, confidence: float) -> ShownFeature:
-        words = self._words(i) or {"query_words": [], "document_words": []}
-        label = reading(self.labels[int(self.features[i])], [*words["query_words"], *words["document_words"]])
-        sides = tuple(words["query_words"]), tuple(words["document_words"])
-        return ShownFeature(int(self.features[i]), label, confidence, float(self.contributions[i]), *sides)
-
-    def _words(self, i: int) -> dict[str, list[str]]:
-        """The phrases of both texts that carry the i-th shared feature; nothing without evidence."""
+    def words(self, i: int) -> dict[str, list[str]]:
+        """``query_words`` and ``document_words``: the phrases that carry the ``i``-th shared feature; empty without evidence."""
         if self.evidence is None:
             return {}
         return {
@@ -325,29 +298,67 @@ class Explanation:
         )
 
     def __str__(self) -> str:
-        lines = [f"score {self.score:.4f} of document {self.docno} for query {self.qid}, from views {', '.join(self.views)}"]
-        lines += [f"  {value:+.4f}  {name}" for name, value in self.lines()]
-        return "\n".join(lines if self.ranking is None else [*lines, f"  {self.ranking.sentence(self.score)}"])
+        return explanation_text.one_line(self)
+
+    def to_text(self) -> str:
+        """All parts of the score, one a line; together they are the score.
+
+        Example::
+
+            score 0.6679 of document 0 for query 1, from views original, summary, purpose, qa
+              +0.2294  “sort a list”, “length” ↔ “sorted list” · sorting or ordering data [461]
+              +0.1571  …
+        """
+        return explanation_text.full_text(self)
 
     def lines(self) -> list[tuple[str, float]]:
-        """What is printed: the parts of the score, each with its name; together they are the score.
+        """What :meth:`to_text` prints: the parts of the score, each with its name; together they are the score.
 
         A feature's id follows its label, which tells those of one label apart.
         """
-        rows, (weak, weak_part) = self.rows, self.weakly_shared
-        parts = [(row.with_id(), row.contribution) for row in rows[: self.top]]
-        if len(rows) > self.top:
-            rest = float(np.sum([row.contribution for row in rows[self.top :]]))
-            parts.append((f"{len(rows) - self.top} more shared features", rest))
-        if weak:
-            parts.append((f"{weak} {WEAK}", weak_part))
-        return [*parts, (OTHER, self.other), (BIAS, self.bias), (RESIDUAL, self.residual)]
+        return explanation_text.lines(self)
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """:meth:`to_dict` as JSON.
+
+        Args:
+            path: a file to write instead, all or nothing.
+
+        Returns:
+            The JSON; None if it was written to ``path``.
+
+        Example::
+
+            e.to_json("why.json")
+        """
+        return _text_or_file(json.dumps(self.to_dict(), ensure_ascii=False), path)
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """The notebook's card as a web page of its own, which needs no other file and no script.
+
+        Args:
+            path: a file to write instead, all or nothing.
+
+        Returns:
+            The page; None if it was written to ``path``.
+
+        Example::
+
+            e.to_html("why.html")
+        """
+        from .viz.cards import page_html  # late, as below
+
+        return _text_or_file(page_html(self), path)
 
     def _repr_html_(self) -> str:
-        from .explanation_html import table  # late: nobody needs it outside of a notebook
+        from .viz.cards import card_html  # late: a card is made of an explanation, and nobody needs it outside of a notebook
 
-        return table(self)
+        return card_html(self)
 
 
-def _plain(value: object) -> object:
-    return value.item() if isinstance(value, np.generic) else value
+def _text_or_file(text: str, path: str | os.PathLike[str] | None) -> str | None:
+    if path is None:
+        return text
+    with replacing(path) as file:
+        file.write(text)
+    return None

@@ -1,9 +1,10 @@
-"""Explanations as tables: many of them in one frame, and two of them side by side."""
+"""Explanations as data: one as plain values, two side by side, and many in one frame."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 
@@ -28,6 +29,34 @@ def compared(left: Explanation, right: Explanation) -> pd.DataFrame:
     })  # fmt: skip
     rest["difference"] = rest["left"] - rest["right"]
     return pd.concat([table.astype({"feature": "Int64"}), rest.astype({"feature": "Int64"})], ignore_index=True)
+
+
+def record(e: Explanation) -> dict:
+    """See :meth:`Explanation.to_dict`."""
+    ids, confidence = sorted(e.features.tolist()), e.confidence
+    return {
+        "query_id": _plain(e.qid),
+        "doc_id": _plain(e.docno),
+        "shared_features": ids,
+        "per_view_shared_features": e.per_view,
+        "feature_explanations": [{"feature_id": j, "hypothesis": e.labels.name(j)} for j in ids],
+        "score": e.score,
+        "parts": {"shared": e.shared, "other": e.other, "bias": e.bias, "residual": e.residual},
+        "features": [
+            {
+                "feature_id": int(j),
+                "label": e.labels[j],
+                "views": e.views_of(i),
+                "query_activation": float(e.query_activations[i]),
+                "document_activations": dict(zip(e.views, map(float, e.document_activations[i]))),
+                "contribution": float(e.contributions[i]),
+                "confidence": None if np.isnan(confidence[i]) else float(confidence[i]),
+                "shown": not confidence[i] < e.min_confidence,
+                **e.words(i),
+            }
+            for i, j in enumerate(e.features)
+        ],
+    }
 
 
 def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
@@ -67,3 +96,7 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
     numbers = ["query_activation", "document_activation", "contribution", "share"]
     frame = pd.DataFrame(rows, columns=columns + numbers)
     return frame.astype({"feature": "Int64", **dict.fromkeys(numbers, "float64")})
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,6 +1,7 @@
 import copy
 import json
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -44,14 +45,7 @@ def test_repr_names_the_strongest_features(explained):
     e = first_with(explained, 2)
     assert f"word{e.features[0]} " in repr(e) and f"word{e.features[1]} " not in repr(e)
     assert "not explained" in repr(e) and "\n" not in repr(e)
-    assert f"{len(e) - 1} more shared features" in str(e)
-
-
-def test_html_is_escaped_and_shows_the_residual(model, results):
-    model.labels._names.update(dict.fromkeys(range(model.labels.dict_size), "<b>&"))
-    html = first_with(model.explainer()(results), 1)._repr_html_()
-    assert "&lt;b&gt;&amp;" in html and "<b>&" not in html
-    assert "not explained by the dictionary" in html
+    assert f"{len(e) - 1} more shared features" in e.to_text()
 
 
 def test_long_frame_adds_up_to_the_scores(explained):
@@ -75,7 +69,7 @@ def test_numbers_as_ids_are_plain_in_the_dict(model, results):
 def test_a_copy_says_the_same_and_takes_no_other_pair_along(explained, again):
     for e in explained["explanation"]:
         twin = again(e)
-        assert twin.to_dict() == e.to_dict() and str(twin) == str(e) and repr(twin) == repr(e)
+        assert twin.to_dict() == e.to_dict() and twin.to_text() == e.to_text() and repr(twin) == repr(e)
         assert len(twin._parts.score) == 1 < len(e._parts.score)
         assert set(twin.labels._names) <= set(e.features.tolist()) and again(twin) == twin
 
@@ -110,7 +104,7 @@ def test_long_frame_of_nothing(explained):
 
 def test_lines_tell_features_of_one_label_apart(model, results):
     model.labels._names.update(dict.fromkeys(range(model.labels.dict_size), "keys"))
-    text = str(first_with(model.explainer()(results), 2))
+    text = first_with(model.explainer()(results), 2).to_text()
     ids = first_with(model.explainer()(results), 2).features[:2]
     assert all(f"keys [{j}]" in text for j in ids)
 
@@ -164,8 +158,38 @@ def test_what_is_shown_and_what_is_counted(results):
         assert sum(value for _, value in e.lines()) == pytest.approx(e.score, abs=1e-5)
         assert e.score == all_shown.score and np.array_equal(e.contributions, all_shown.contributions)  # no number changes
         assert [f["shown"] for f in e.to_dict()["features"]] == (e.confidence >= floor).tolist()
-        assert (f"{n} weakly shared features" in str(e)) == (n > 0)
-        assert f"{len(e)} shared features, {len(e.rows)} of them shown" in e.sentence()
+        assert (f"{n} weakly shared features" in e.to_text()) == (n > 0)
+        carried = f"{100 * (e.shared - part) / e.score:.0f} % of the score"
+        if e.rows:
+            assert re.search(rf"({len(e.rows)} features|The feature) shown carr(y|ies) {carried}", e.sentence())
+        assert (f"{n} weakly shared" in e.sentence() or "The weakly shared" in e.sentence()) == (n > 0)
+
+
+def test_on_one_line(model, results):
+    names = ["ordering", "a label that is far too long for the cell of a frame, and goes on"]
+    model.labels._names = {j: names[j % 2] for j in range(model.labels.dict_size)}
+    frame = model.explainer()(results)
+    for e in filter(len, frame["explanation"]):
+        *told, more = str(e).split(" · ") if len(e) > 3 else [*str(e).split(" · "), None]
+        assert more is None or more == f"+{len(e) - 3}"
+        assert len(told) == min(len(e), 3) and all(len(part) <= 45 for part in told)
+        for part, contribution in zip(told, sorted(e.contributions.tolist(), reverse=True)):
+            label, _, value = part.rpartition(" ")
+            assert label in ("ordering", "a label that is far too long for the…") and not value.startswith("0")
+            assert float(value) == pytest.approx(contribution, abs=0.0051)
+    assert str(first_with(frame, 2))[:20] in frame[["explanation"]].to_string()
+
+
+def test_one_line_where_nothing_is_shown(results):
+    e = next(e for e in judged_model().explainer(min_confidence=1)(results)["explanation"] if len(e))
+    assert str(e) == f"{len(e)} weakly shared features"
+    assert str(judged_model().explainer(threshold=1e6)(results)["explanation"][0]) == "no shared features"
+
+
+def test_json_is_the_dict_as_text_or_as_a_file(explained, tmp_path):
+    e = first_with(explained, 2)
+    assert json.loads(e.to_json()) == e.to_dict()
+    assert e.to_json(tmp_path / "why.json") is None and json.loads((tmp_path / "why.json").read_text()) == e.to_dict()
 
 
 def test_labels_that_nobody_judged_are_all_shown(explained):
@@ -180,7 +204,7 @@ def test_another_score_in_the_frame_is_told(model, results):
     reranked = scored.assign(score=np.arange(len(scored), dtype=float))
     for e, place, score in zip(model.explainer()(reranked)["explanation"], scored["rank"], reranked["score"]):
         assert (e.ranking.place, e.ranking.of, e.ranking.score) == (place, 4, score)
-        assert "ranked by another score" in e.sentence() and f"at place {place + 1} of 4" in str(e)
+        assert "ranked by another score" in e.sentence() and f"at place {place + 1} of 4" in e.to_text()
 
 
 def test_an_explanation_without_shared_features_is_still_one(model, results):

@@ -54,7 +54,7 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     click.echo(f"\n{query}\n")
     for row, after in zip(results.itertuples(), erased.itertuples()):
         click.echo(
-            f"{row.rank + 1}. {row.docno}: {row.explanation.sentence()}\n   {row.explanation}\n"
+            f"{row.rank + 1}. {row.docno}: {row.explanation.sentence()}\n   {row.explanation.to_text()}\n"
             f"  without these {len(row.explanation)} features: score {after.score:.4f} -> {after.erased_score:.4f}, "
             f"rank {after.rank + 1} -> {after.erased_rank + 1} of {documents}\n"
             f"  without as many of its other features: score {after.control_score:.4f}, rank {after.control_rank + 1}\n"

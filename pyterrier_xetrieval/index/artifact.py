@@ -51,7 +51,7 @@ class XetrievalIndex(pt.Artifact):
         model = Xetrieval.default()
         index = (model.encoder() >> model.indexer("corpus.xetrieval")).index(corpus)
         explain = model.encoder() >> index.retriever(num_results=10) >> index.explainer()
-        print(explain.search("sort a list by two keys").iloc[0].explanation)
+        print(explain.search("sort a list by two keys").iloc[0].explanation.to_text())
     """
 
     ARTIFACT_TYPE, ARTIFACT_FORMAT, ARTIFACT_PACKAGE_HINT = "dense_index", "xetrieval", "pyterrier_xetrieval"

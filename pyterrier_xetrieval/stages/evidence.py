@@ -48,7 +48,7 @@ class FeatureEvidence(RowWiseStage):
     Example::
 
         explain = dense >> dataset.text_loader() >> model.explainer() >> model.evidence()
-        print(explain.search("sort a list by two keys").explanation[0])
+        print(explain.search("sort a list by two keys").explanation[0].to_text())
     """
 
     label = "Evidence"

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...explanation import WEAK, Explanation
+from ...explanation import Explanation
 from ...explanation_tables import BIAS, OTHER, RESIDUAL
+from ...explanation_text import WEAK
 from ..palette import PALETTE
 from .axes import axes_or_new
 from .primitives import Bar, draw_bars, shortened

@@ -1,0 +1,91 @@
+"""An explanation in words: on one line, in one sentence, and part by part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .explanation_rows import ShownFeature
+from .explanation_tables import BIAS, OTHER, RESIDUAL
+
+if TYPE_CHECKING:
+    from .explanation import Explanation
+
+WEAK = "weakly shared features"
+
+
+def main_rows(e: Explanation, n: int) -> list[ShownFeature]:
+    """The ``n`` shown rows to name first: those with the largest product of contribution and confidence."""
+    return sorted(e.rows, key=lambda row: -row.contribution * (1.0 if np.isnan(row.confidence) else row.confidence))[:n]
+
+
+def one_line(e: Explanation) -> str:
+    """``ordering .10 · lists .07 · +30``: three features, and how many more are shared."""
+    main = main_rows(e, 3)
+    parts = [f"{shortened(row.label, 40)} {_two_decimals(row.contribution)}" for row in main]
+    if not parts:
+        return f"{len(e)} {WEAK}" if len(e) else "no shared features"
+    return " · ".join([*parts, f"+{len(e) - len(main)}"] if len(e) > len(main) else parts)
+
+
+def sentence(e: Explanation) -> str:
+    """See :meth:`Explanation.sentence`."""
+    main = main_rows(e, 2)
+    names = " and ".join(row.in_sentence() for row in main)
+    for_what = f"mainly for {names}" if main else "for features whose labels may not fit these texts"
+    told = f"Retrieved {for_what}. {_shares(e)}" if len(e) else "Retrieved for nothing that the dictionary finds in both texts."
+    return told if e.ranking is None else f"{told} {e.ranking.sentence(e.score)}"
+
+
+def _shares(e: Explanation) -> str:
+    """``The 3 features shown carry 62 % of the score, 21 weakly shared ones 23 %.``"""
+    shown, (weak, weak_part) = len(e) - e.weakly_shared[0], e.weakly_shared
+    carried, weakly = (f"{100 * part / e.score:.0f} %" if e.score else "nothing" for part in (e.shared - weak_part, weak_part))
+    if not shown:
+        return f"{_the(weak, 'weakly shared feature')} {weakly} of the score."
+    told = f"{_the(shown, 'feature shown')} {carried} of the score"
+    return f"{told}, {weak} weakly shared {'one' if weak == 1 else 'ones'} {weakly}." if weak else f"{told}."
+
+
+def _the(n: int, thing: str) -> str:
+    noun, space, rest = thing.partition(" shown")
+    return f"The {noun}{space}{rest} carries" if n == 1 else f"The {n} {noun}s{space}{rest} carry"
+
+
+def lines(e: Explanation) -> list[tuple[str, float]]:
+    """See :meth:`Explanation.lines`."""
+    rows, (weak, weak_part) = e.rows, e.weakly_shared
+    parts = [(row.with_id(), row.contribution) for row in rows[: e.top]]
+    if len(rows) > e.top:
+        rest = float(np.sum([row.contribution for row in rows[e.top :]]))
+        parts.append((f"{len(rows) - e.top} more shared features", rest))
+    if weak:
+        parts.append((f"{weak} {WEAK}", weak_part))
+    return [*parts, (OTHER, e.other), (BIAS, e.bias), (RESIDUAL, e.residual)]
+
+
+def full_text(e: Explanation) -> str:
+    """See :meth:`Explanation.to_text`."""
+    told = [f"score {e.score:.4f} of document {e.docno} for query {e.qid}, from views {', '.join(e.views)}"]
+    told += [f"  {value:+.4f}  {name}" for name, value in lines(e)]
+    return "\n".join(told if e.ranking is None else [*told, f"  {e.ranking.sentence(e.score)}"])
+
+
+def shortened(label: str, most: int) -> str:
+    """A label of at most ``most`` characters, cut between words where there are several.
+
+    Example::
+
+        >>> shortened("sorting or ordering data", 20)
+        'sorting or ordering…'
+    """
+    if len(label) <= most:
+        return label
+    kept = label[:most]  # one more than there is room for: a space there ends a word
+    return f"{(kept.rpartition(' ')[0] or kept[:-1]).rstrip(' ,;:')}…"
+
+
+def _two_decimals(value: float) -> str:
+    digits = f"{abs(value):.2f}".removeprefix("0")
+    return f"-{digits}" if value < 0 and digits != ".00" else digits

@@ -1,0 +1,80 @@
+"""What a card says of one explanation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from ..explanation import Explanation
+from ..explanation_tables import BIAS, OTHER, RESIDUAL
+from ..explanation_text import main_rows
+from .palette import PALETTE
+from .segments import marked
+from .templates import emphasised, signed
+
+
+def card_of(e: Explanation, rank: int | None = None) -> dict[str, Any]:
+    """The values for ``card.html.j2``.
+
+    Args:
+        rank: the place among the results, from 1, if it is known.
+    """
+    rows = e.rows
+    coloured, more = rows[: min(e.top, len(PALETTE))], rows[min(e.top, len(PALETTE)) :]
+    places = {feature: i for i, feature in enumerate(e.features.tolist())}
+    shown = {row.feature for row in rows}
+    weak = [e.row(i) for feature, i in places.items() if feature not in shown]
+    parts = [(f"f{n}", row.label, row.contribution) for n, row in enumerate(coloured)]
+    rest = [("more", f"{len(more)} more shared", _sum(more))] if more else []
+    rest += [("weak", f"{len(weak)} weakly shared", _sum(weak))] if weak else []
+    rest += [("other", OTHER, e.other), ("bias", BIAS, e.bias), ("residual", RESIDUAL, e.residual)]
+    numbers = [(row.feature, row.label) for row in coloured]
+    return {
+        "e": e, "rank": rank, "rows": coloured, "more": more, "weak": weak, "rest": rest,
+        "sentence": emphasised(e.sentence(), [(_number(row.feature, numbers), row.label) for row in main_rows(e, 2)]),
+        "stack": stacked([*parts, *rest]),
+        "alternative": "; ".join(f"{name} {signed(value)}" for _, name, value in [*parts, *rest]),
+        "widest": max((abs(row.contribution) for row in coloured), default=0.0) or 1.0,
+        "measured": any(row.confidence == row.confidence for row in rows),
+        **texts_of(e, numbers),
+    }  # fmt: skip
+
+
+def texts_of(e: Explanation, features: list[tuple[int, str]]) -> dict[str, Any]:
+    """Query and document with the words of these features marked.
+
+    Args:
+        features: ids and labels; the first one has the first colour.
+
+    Returns:
+        ``query`` and ``document`` as Markup, and ``unread``, what the encoder did not read of the document; without evidence
+        each is None.
+    """
+    evidence = e.evidence
+    if evidence is None:
+        return {"query": None, "document": None, "unread": None}
+    places, labels = {feature: i for i, feature in enumerate(e.features.tolist())}, [label for _, label in features]
+
+    def text(side: str, whole: str) -> Markup:
+        own = [places.get(feature) for feature, _ in features]
+        spans = [[] if i is None else [span for p in evidence.phrases(side, i) for span in p.spans] for i in own]
+        return marked(whole, spans, labels)
+
+    read = len(evidence.document) if evidence.stopped_at is None else evidence.stopped_at
+    document, unread = text("document", evidence.document[:read]), evidence.document[read:]
+    return {"query": text("query", evidence.query), "document": document, "unread": unread}
+
+
+def stacked(parts: list[tuple[str, str, float]]) -> list[tuple[str, str, float, float]]:
+    """Kind, name and value of the parts of a score, and how wide they are in a bar, in percent of all of them."""
+    total = sum(abs(value) for _, _, value in parts) or 1.0
+    return [(kind, name, value, 100 * abs(value) / total) for kind, name, value in parts]
+
+
+def _sum(rows: list) -> float:
+    return float(sum(row.contribution for row in rows))
+
+
+def _number(feature: int, numbers: list[tuple[int, str]]) -> int | None:
+    return next((n for n, (own, _) in enumerate(numbers) if own == feature), None)
