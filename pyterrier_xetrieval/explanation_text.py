@@ -41,10 +41,12 @@ def sentence(e: Explanation) -> str:
 def _shares(e: Explanation) -> str:
     """``The 3 features shown carry 62 % of the score, 21 weakly shared ones 23 %.``"""
     shown, (weak, weak_part) = len(e) - e.weakly_shared[0], e.weakly_shared
-    carried, weakly = (f"{100 * part / e.score:.0f} %" if e.score else "nothing" for part in (e.shared - weak_part, weak_part))
+    # a share of a score that is not above 0 says nothing
+    of_score = "of the score" if e.score > 0 else f"of the score, which is {e.score:.3f}"
+    carried, weakly = (f"{100 * x / e.score:.0f} %" if e.score > 0 else f"{x:.3f}" for x in (e.shared - weak_part, weak_part))
     if not shown:
-        return f"{_the(weak, 'weakly shared feature')} {weakly} of the score."
-    told = f"{_the(shown, 'feature shown')} {carried} of the score"
+        return f"{_the(weak, 'weakly shared feature')} {weakly} {of_score}."
+    told = f"{_the(shown, 'feature shown')} {carried} {of_score}"
     return f"{told}, {weak} weakly shared {'one' if weak == 1 else 'ones'} {weakly}." if weak else f"{told}."
 
 

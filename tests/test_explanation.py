@@ -159,7 +159,11 @@ def test_what_is_shown_and_what_is_counted(results):
         assert e.score == all_shown.score and np.array_equal(e.contributions, all_shown.contributions)  # no number changes
         assert [f["shown"] for f in e.to_dict()["features"]] == (e.confidence >= floor).tolist()
         assert (f"{n} weakly shared features" in e.to_text()) == (n > 0)
-        carried = f"{100 * (e.shared - part) / e.score:.0f} % of the score"
+        carried = (
+            f"{100 * (e.shared - part) / e.score:.0f} % of the score"
+            if e.score > 0
+            else f"{e.shared - part:.3f} of the score, which"
+        )
         if e.rows:
             assert re.search(rf"({len(e.rows)} features|The feature) shown carr(y|ies) {carried}", e.sentence())
         assert (f"{n} weakly shared" in e.sentence() or "The weakly shared" in e.sentence()) == (n > 0)

@@ -101,11 +101,13 @@ function Sentence({ why }) {
 // "The 3 features shown carry 62 % of the score, 21 weakly shared ones 23 %."
 function shares(why) {
   const weak = why.weak.reduce((sum, row) => sum + row.contribution, 0);
-  const part = (value) => (why.score ? percent(value / why.score) : "nothing");
+  // a share of a score that is not above 0 says nothing
+  const part = (value) => (why.score > 0 ? percent(value / why.score) : fixed(value));
+  const ofScore = why.score > 0 ? "of the score" : `of the score, which is ${fixed(why.score)}`;
   const n = why.rows.length;
   const m = why.weak.length;
-  if (!n) return `The ${m === 1 ? "weakly shared feature carries" : `${m} weakly shared features carry`} ${part(weak)} of the score.`;
-  const told = `The ${n === 1 ? "feature shown carries" : `${n} features shown carry`} ${part(why.sum - weak)} of the score`;
+  if (!n) return `The ${m === 1 ? "weakly shared feature carries" : `${m} weakly shared features carry`} ${part(weak)} ${ofScore}.`;
+  const told = `The ${n === 1 ? "feature shown carries" : `${n} features shown carry`} ${part(why.sum - weak)} ${ofScore}`;
   return m ? `${told}, ${m} weakly shared ${m === 1 ? "one" : "ones"} ${part(weak)}.` : `${told}.`;
 }
 
