@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,8 @@ def write_choices(
         if (sheet := next(known, None)) is None:
             sheets.append(sheet := [])
         sheet.append(choices[i])
-    paths, key = [], []
+    paths: list[Path] = []
+    key: list[dict[str, Any]] = []
     for s, sheet in enumerate(sheets, start=1):
         parts = [f"# Sheet {s}\n\n{QUESTION}{ANSWER}"]
         for number, choice in enumerate(sheet, start=len(key) + 1):
