@@ -125,7 +125,7 @@ def passage_text(
     Example::
 
         >>> passage_text("one two three four five six", [(14, 18)], {(14, 18): 1.0}, 16)
-        '… **four** five …'
+        '… **four** …'
     """
     if len(" ".join(text.split())) <= max_chars:
         start, stop = 0, len(text)
