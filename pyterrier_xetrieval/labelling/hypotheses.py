@@ -42,7 +42,7 @@ _PREFIX = re.compile(
     re.IGNORECASE,
 )
 _CLARITY = re.compile(r"[\s,;.(|/–-]*\bclarity\b(?:\s+is)?[\s:=*_]*([012])\b.*$", re.IGNORECASE)
-_CHUNK = 128  # features whose texts are read at once
+_CHUNK = 32  # features whose texts are read at once; the model waits for the first of them
 _AROUND = " \t\"'`*_#“”‘’«»„"
 
 
