@@ -186,7 +186,7 @@ class TokenEncoder:
     @torch.inference_mode()
     def _forward(self, texts: list[str]) -> list[TokenVectors]:
         model = self.encoder.model.eval()
-        encoded = self._tokenized(texts)
+        encoded = self.tokenized(texts)
         pooling, layers = model[1], [m for m in model if type(m).__name__ == "Dense"]
         inputs = {k: v.to(model.device) for k, v in encoded.items() if isinstance(v, torch.Tensor)}
         h = model[0](inputs)["token_embeddings"].float()
@@ -207,7 +207,8 @@ class TokenEncoder:
         constants = (scale[:, None] * constant).cpu().numpy()
         return [_token_vectors(encoding, self.prompt, *one) for encoding, *one in zip(encoded.encodings, rows, constants)]
 
-    def _tokenized(self, texts: list[str]) -> Any:
+    def tokenized(self, texts: list[str]) -> Any:
+        """The padded input of the model for these texts behind the prompt, cut to what it reads; a BatchEncoding of tensors."""
         model = self.encoder.model
         prompted = [self.prompt + text for text in texts]
         return model.tokenizer(
@@ -236,7 +237,7 @@ class TokenEncoder:
         if not getattr(getattr(getattr(self.encoder, "model", None), "tokenizer", None), "is_fast", False):
             return [(spans(text, unit), None) for text in texts]
         out = []
-        for text, encoding in zip(texts, self._tokenized(texts).encodings):
+        for text, encoding in zip(texts, self.tokenized(texts).encodings):
             places = _own_spans(encoding, self.prompt)
             read = np.array([sequence is not None for sequence in encoding.sequence_ids]) & (places[:, 1] > 0)
             found, _ = units(text, np.maximum(places[read], 0), unit)

@@ -133,6 +133,7 @@ def _samples(seed: int) -> FeatureSamples:
     docs = np.stack([np.arange(a, b) for a, b in zip(starts, starts[1:])])
     others = np.stack([rng.permutation(np.setdiff1d(np.arange(n), own)) for own in docs])
     return FeatureSamples(
-        docs=docs, values=np.ones(docs.shape, np.float32), active=rng.permuted(docs, axis=1), others=others,
+        docs=docs, values=np.ones(docs.shape, np.float32), active=rng.permuted(docs, axis=1),
+        active_values=np.ones(docs.shape, np.float32), others=others,
         counts=np.full(len(docs), docs.shape[1]), docnos=[str(i) for i in range(n)],
     )  # fmt: skip

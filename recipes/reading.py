@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
+import pyterrier as pt
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.cli.llm import language_model
@@ -27,7 +28,9 @@ from pyterrier_xetrieval.evaluation.reading_rows import Form, ModelForm
 from pyterrier_xetrieval.evaluation.reading_sheets import sections_of, write_sheets
 from pyterrier_xetrieval.store.files import replacing
 from recipes.command import Command
+from recipes.measured_collections import Sources
 from recipes.reading_report import RUN, read_run, rows_for_confidence, show, write_report
+from recipes.reading_words import measure_words, table_of
 from recipes.result_files import weights_of
 
 MODULE, DEFAULT = "recipes.reading", "default"
@@ -83,7 +86,7 @@ def sheets(
         raise click.UsageError(f"--original, --fewer and --identify expect names of forms, found {', '.join(sorted(unknown))}")
     pairs, sections, choices, models = draw_pairs(collections, n, seed=seed), [], [], {}
     for place, (name, kind, folder) in enumerate(forms):
-        form, model = _form(kind, folder, name in original, collections, seed)
+        form, model = form_of(kind, folder, name in original, collections, seed)
         own = spread(pairs, dict(fewer).get(name, n), seed=seed)
         explained = form.explain(own)
         sections += sections_of(name, own, explained, min_confidence=min_confidence, seed=seed + place)
@@ -111,9 +114,10 @@ def _model(folder: str) -> Xetrieval:
     return Xetrieval.default() if folder == DEFAULT else Xetrieval(folder)
 
 
-def _form(
+def form_of(
     kind: str, folder: str, original: bool, collections: list[EmbeddedCollection], seed: int
 ) -> tuple[Form, Xetrieval | None]:
+    """A way to write explanations, one of :data:`KINDS`, and the model that it is of, if it has one."""
     if kind == "overlap":
         return OverlapForm(collections), None
     model = _model(folder).with_views(() if original else None)
@@ -181,6 +185,42 @@ def labels(collections: list[EmbeddedCollection], seed: int, folder: str) -> Non
         found: pd.DataFrame = label_similarity(model, collection, seed=seed)
         means = found[["auc", "other"]].mean()
         click.echo(f"{collection.name}: AUC {means['auc']:.3f}, of another label {means['other']:.3f}, {len(found)} features")
+
+
+@main.command(cls=Command, interrupted="Finished collections are kept; the same command goes on.")
+@click.option("--data", type=_FOLDER, help="Folder of BEIR-style collections.")
+@click.option("--vectors", type=_FOLDER, help="Their NAME.f16.npy, NAME.q.f16.npy.")
+@click.option(
+    "--collections", "names", multiple=True, help="Only this one; may be repeated.  [default: all in --data, and pydocs]"
+)
+@click.option("--exclude-own-id", "own", multiple=True, help="One whose queries are documents: never their own id.")
+@click.option("--leave-out", multiple=True, help="Not this one; may be repeated.")
+@click.option(
+    "--cache", type=click.Path(file_okay=False, path_type=Path), help="Vectors of pydocs.  [default: in PyTerrier's home]"
+)
+@click.option("--texts", default=12, show_default=True, type=click.IntRange(min=1), help="Of each collection, one feature each.")
+@click.option("--max-words", default=120, show_default=True, type=click.IntRange(min=10), help="At which a text is cut.")
+@click.option("--word-share", default=0.1, show_default=True, help="Of a text's words that are taken out.")
+@click.option("--seed", default=0, show_default=True, help="Of everything drawn.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file of all rows, JSON.")
+def words(
+    data: Path | None, vectors: Path | None, names: tuple[str, ...], own: tuple[str, ...], leave_out: tuple[str, ...],
+    cache: Path | None, texts: int, max_words: int, word_share: float, seed: int, out: Path,
+) -> None:  # fmt: skip
+    """Take the words with the largest shares of a feature out of texts: does its activation fall, and is it in them?
+
+    Exact evidence is compared with the shares that explanations print, leave-one-out, gradient x input and random words.
+    """
+    if (data is None) != (vectors is None):
+        raise click.UsageError("--data and --vectors go together")
+    cache = cache or Path(pt.io.pyterrier_home()) / "xetrieval" / "vectors"
+    sources = Sources(data, vectors, cache, own, Xetrieval.default())
+    chosen = [name for name in names or sources.names() if name not in leave_out]
+    parts = [f"python -m {MODULE} words{' --data DIR --vectors DIR' if data else ''}"]
+    parts += [f"--exclude-own-id {name}" for name in own] + [f"--leave-out {name}" for name in leave_out]
+    command = " ".join([*parts, f"--seed {seed} --out FILE"])
+    options = {"n_docs": texts, "max_words": max_words, "word_share": word_share}
+    click.echo(table_of(measure_words(sources, chosen, out, options, seed=seed, command=command)))
 
 
 if __name__ == "__main__":

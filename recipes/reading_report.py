@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval.evaluation.reading_identification import KEY as CHOICES
-from pyterrier_xetrieval.evaluation.reading_identification import identification_scores
+from pyterrier_xetrieval.evaluation.reading_identification import identification_scores, read_choices
 from pyterrier_xetrieval.evaluation.reading_scores import ALL, CLEAR, reading_levels, reading_scores
 from pyterrier_xetrieval.evaluation.reading_verdicts import NUMBERS, read_explained, read_verdicts, reading_agreement
 from pyterrier_xetrieval.store.files import replacing
@@ -68,7 +68,7 @@ def show(run: Judged, *, min_confidence: float, seed: int) -> dict[str, pd.DataF
         click.echo(f"\nby the least confidence\n{tables['levels'].round(3).to_string(index=False)}")
         click.echo(f"\nconfidence and verdicts\n{tables['reliability'].round(3).to_string(index=False)}")
     if (run.folder / CHOICES).is_file() and list(run.folder.glob("identify_*.*.txt")):
-        tables["identification"] = identification_scores(run.folder, seed=seed)
+        tables["identification"] = identification_scores(read_choices(run.folder), seed=seed)
         click.echo(f"\nwhich of five pairs\n{tables['identification'].round(3).to_string(index=False)}")
     return tables
 

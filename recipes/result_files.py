@@ -25,14 +25,21 @@ def known(path: Path, key: Mapping) -> bool:
         return False
 
 
-def write_result(path: Path, key: Mapping, facts: Mapping, table: pd.DataFrame) -> None:
-    """One file: what was asked (``key``), where and when (``facts``), the ``rows``; six digits, all or nothing."""
-    rows = [{c: v for c, v in ((c, _plain(v)) for c, v in row.items()) if v is not None} for row in table.to_dict("records")]
-    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
+def write_result(path: Path, key: Mapping, facts: Mapping, table: pd.DataFrame, **tables: pd.DataFrame) -> None:
+    """One file: what was asked (``key``), where and when (``facts``), the ``rows``; six digits, all or nothing.
+
+    Further ``tables`` come before the rows under their names.
+    """
     head = json.dumps({"key": key, "facts": facts}, indent=1, ensure_ascii=False).removesuffix("\n}")
+    parts = [f' "{name}": [\n{_lines(own)}\n ]' for name, own in {**tables, "rows": table}.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
-        file.write(f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
+        file.write(",\n".join([head, *parts]) + "\n}\n")
+
+
+def _lines(table: pd.DataFrame) -> str:
+    rows = [{c: v for c, v in ((c, _plain(v)) for c, v in row.items()) if v is not None} for row in table.to_dict("records")]
+    return ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in rows)
 
 
 def _plain(value: Any) -> Any:

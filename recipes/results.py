@@ -21,7 +21,7 @@ from recipes.measured_collections import Sources
 from recipes.result_files import weights_of
 
 MODULE = "recipes.results"
-JUDGE_TOKENS = 24  # of a hypothesis of eight words; verdicts are shorter
+JUDGE_TOKENS = 32  # of a hypothesis of eight words and its clarity; verdicts are shorter
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -41,7 +41,10 @@ def describe(
 
     Streams over CORPUS and keeps, for every feature, the documents that activate it most, in any of their views
     (original and internalised), and some that do not. The language model reads ten of these and five of those, and
-    answers in one to eight words what the feature stands for. Features that get no answer keep their label.
+    answers in one to eight words what the feature stands for, and how clear that is (0 to 2). For an encoder that
+    averages its token vectors, the words that carry the feature are marked in the texts, long texts are shown where
+    these words are, and features that get the same label are told apart by them. Features that get no answer keep
+    their label.
 
     \b
     MODEL   an artifact's folder, or "default" for the bundled model
@@ -50,10 +53,11 @@ def describe(
             BEIR-style folder with corpus.jsonl[.gz]
     OUT     JSON lines, one per feature:
             {"feature": 17, "label": "sorting by several keys",
+             "clarity": 2, "words": ["sort", "keys", ...],
              "model": "qwen3-32b", "examples": ["d4", ...], ...}
     LABELS  the artifact's own format, tab-separated: feature, label, method,
-            firing_rate, max_activation, examples, contrast, and with --score
-            detection. Copied over MODEL/labels.tsv, explanations use it.
+            firing_rate, max_activation, clarity, examples, contrast, and with
+            --score detection. Copied over MODEL/labels.tsv, explanations use it.
 
     \b
     Example:
@@ -63,8 +67,9 @@ def describe(
       cp hypotheses.labels.tsv my-model/labels.tsv
 
     --score asks 20 questions for each of up to 500 described features that at least 50 documents activate (Cai et
-    al. 2026, Fig. 5): does the label fit this text? Half of the texts activate the feature, none was shown before.
-    The column detection is the share of right answers; 0.5 is chance. The answers are in OUT's .detection.jsonl.
+    al. 2026, Fig. 5): does the label fit this text? Half of the texts activate the feature, weakly to strongly, and
+    none was shown before. The column detection is the share of right answers; 0.5 is chance. The answers are in OUT's
+    .detection.jsonl, each with the activation.
 
     Every answer is in its file as soon as it has come back, and the vectors are kept. After an interruption the same
     command goes on. Answers of another model, corpus or seed under the same name are refused. The exit code is 1 if
@@ -72,22 +77,31 @@ def describe(
     """
     from ..datasets.corpus_file import CorpusFile
     from ..datasets.encoded_corpus import encode_corpus
+    from ..labelling import EvidencePassages, detection_scores, feature_samples
     from ..labelling import describe as describe_features
-    from ..labelling import detection_scores, feature_samples
     from ..labels import FeatureLabels
     from ..store.jsonl import json_lines
+    from ..token_vectors import TokenEncoder
 
     model, encoder = open_model(artifact, device)
     encoded = encode_corpus(CorpusFile(corpus), encoder, work or f"{out}.work", stage="describe", verbose=True)
     samples = feature_samples(model, encoded.index.np_vecs(), docnos=encoded.docnos, seed=seed, verbose=True)
-    labels = describe_features(samples, encoded.texts, llm, out, features=features, labels=model.labels, verbose=True)
+    reader = TokenEncoder(encoder)
+    evidence = EvidencePassages(model, reader) if reader.exact else None
+    if evidence is None:
+        click.echo(f"no words are marked in the texts: of this encoder, {reader.why_leave_out}", err=True)
+    labels = describe_features(
+        samples, encoded.texts, llm, out, features=features, labels=model.labels, evidence=evidence, verbose=True
+    )
     made = labels.table["method"] == f"hypothesis ({llm.name})"
     table = table or out.with_suffix(".labels.tsv")
     labels.write(table)
     click.echo(f"{out}: {int(made.sum())} features described; {table}: {len(labels)} of {labels.dict_size} features have a label")
     if score:
         described, answers = FeatureLabels(labels.table[made], labels.dict_size), out.with_suffix(".detection.jsonl")
-        scores = detection_scores(samples, encoded.texts, described, llm, answers, seed=seed, verbose=True)
+        scores = detection_scores(
+            samples, encoded.texts, described, llm, answers, seed=seed, evidence=evidence, verbose=True
+        )  # fmt: skip
         found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
         FeatureLabels(labels.table.assign(detection=found), labels.dict_size).write(table)
         told = "no described feature is active in 50 documents and silent in enough others: none was scored"

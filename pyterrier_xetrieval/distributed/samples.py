@@ -46,9 +46,9 @@ def feature_samples(
 ) -> FeatureSamples:
     """:func:`pyterrier_xetrieval.labelling.feature_samples` on a Ray cluster: the same samples, bit for bit.
 
-    Workers compute the activations of each part and keep its best documents, and the ids of all active features (two
-    bytes each where the dictionary has at most 65,536 features). This process then reads the ids, part after part, and
-    makes the random choices that a single pass would make.
+    Workers compute the activations of each part and keep its best documents, and the ids and activations of all active
+    features (four bytes for both where the dictionary has at most 65,536 features). This process then reads these, part
+    after part, and makes the random choices that a single pass would make.
 
     Args:
         model, docnos, top, random, pool, threshold, seed, verbose: as there.
@@ -117,7 +117,7 @@ class ActivationsJob(PartJob):
         matrix = np.memmap(filename, dtype, "r", offset, tuple(shape))[part.start : part.stop]
         dict_size, start = self.model.sae.dict_size, part.start
         narrow = np.uint16 if dict_size <= 1 << 16 else np.uint32
-        best, counts, features = BestDocuments(dict_size, self.top), [], []
+        best, counts, features, values = BestDocuments(dict_size, self.top), [], [], []
         try:
             for block in blocks(matrix, self.model.dim):
                 dense = max_over_views(self.model, block)
@@ -126,12 +126,13 @@ class ActivationsJob(PartJob):
                 best.add(feature, start + row, dense[activating])
                 counts.append(activating.sum(1).astype(np.uint32))
                 features.append(feature.astype(narrow))
+                values.append(dense[activating].astype(np.float16))
                 start += len(block)
         except ValueError as error:
             raise ValueError(f"{error} (counted from vector {part.start})") from None
-        active, ids = np.concatenate(counts), np.concatenate(features)
+        active, ids, activations = np.concatenate(counts), np.concatenate(features), np.concatenate(values)
         with replacing(self.file(part), "wb") as file:
-            np.savez(file, docs=best.docs, scores=best.scores, counts=active, features=ids)
+            np.savez(file, docs=best.docs, scores=best.scores, counts=active, features=ids, activations=activations)
 
 
 def _joined(
@@ -144,13 +145,13 @@ def _joined(
     for part in parts:
         with np.load(job.file(part)) as arrays:
             features, rows = arrays["features"].astype(np.int64), np.repeat(np.arange(len(part)), arrays["counts"])
-            docs, scores = arrays["docs"], arrays["scores"]
+            docs, scores, activations = arrays["docs"], arrays["scores"], arrays["activations"]
         feature, place = np.nonzero(docs >= 0)
         best.add(feature, docs[feature, place], scores[feature, place])
         counts += np.bincount(features, minlength=dict_size)
         for i in range(0, len(features), PAIRS):
             own = slice(i, i + PAIRS)
-            drawn.add(features[own], part.start + rows[own], rng.random(len(features[own])))
+            drawn.add(features[own], part.start + rows[own], rng.random(len(features[own])), activations[own])
         keys = others.rng.random(len(part))
         near = np.sort(np.argsort(keys, kind="stable")[:pool])  # no other document of the part can get into the pool
         places = np.full(len(part), -1)
@@ -159,7 +160,7 @@ def _joined(
         activating[places[rows[inside]], features[inside]] = True
         others.keep(part.start + near, keys[near], activating)
     values = np.where(best.docs >= 0, best.scores, 0).astype(np.float32)
-    return FeatureSamples(best.docs, values, drawn.docs, others.without(random), counts, docnos)
+    return FeatureSamples(best.docs, values, drawn.docs, drawn.values, others.without(random), counts, docnos)
 
 
 def _mapped(vectors: np.memmap, dim: int) -> tuple[str, str, int, list[int]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .reconstruction_quality import reconstruction
     from .score_parts import score_shares
     from .view_weights import choose_weights
+    from .word_removal import word_faithfulness
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -37,5 +38,6 @@ __getattr__, __dir__, __all__ = attach(
         ".reconstruction_quality": ["reconstruction"],
         ".score_parts": ["score_shares"],
         ".view_weights": ["choose_weights"],
+        ".word_removal": ["word_faithfulness"],
     },
 )

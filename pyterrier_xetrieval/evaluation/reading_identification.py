@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,11 @@ from .reading_sheets import section_text
 
 SHEET, KEY = "identify", "identify_key.jsonl"
 CHOICES, SECTIONS = 5, 8
+PAIRS = "pairs"
 QUESTION = f"""\
 A judge reads nothing else than this sheet. Each section has the rows of one explanation and {CHOICES} pairs of a query
-and a document. The rows say why the document of one of these pairs was found for its query. Which pair is it?
+and a document. The rows say why the document of one of these pairs was found for its query. Which pair is it? All
+five may have the same query; then the rows have to tell their documents apart.
 """
 ANSWER = """
 Write one line for each section into a text file: section and number of the pair, with a space between them, for example
@@ -33,12 +36,16 @@ Write one line for each section into a text file: section and number of the pair
 
 @dataclass(frozen=True)
 class Choice:
-    """The rows of one pair, and the pairs to choose from."""
+    """The rows of one pair, and the pairs to choose from.
+
+    ``among`` says how these were chosen: other pairs of the test, or as :mod:`.reading_within` does.
+    """
 
     form: str
     pair: ReadingPair
     rows: Sequence[ReadingRow]
     pairs: Sequence[ReadingPair]
+    among: str = PAIRS
 
 
 def choices_of(
@@ -72,7 +79,7 @@ def choices_of(
 def write_choices(
     folder: str | os.PathLike[str], choices: Sequence[Choice], *, seed: int = 0, per_sheet: int = SECTIONS
 ) -> list[Path]:
-    """Writes ``identify_NN.md`` and what judges do not see, ``identify_key.jsonl``; forms are mixed.
+    """Writes ``identify_NN.md`` and what judges do not see, ``identify_key.jsonl``; forms are mixed, no pair is twice in a sheet.
 
     Args:
         folder: made where there is none; seed: of the order; per_sheet: sections of a sheet.
@@ -82,17 +89,23 @@ def write_choices(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    order = [choices[i] for i in np.random.default_rng(seed).permutation(len(choices))]
-    paths, key = [], []
-    for first in range(0, len(order), per_sheet):
-        s = first // per_sheet + 1
+    sheets: list[list[Choice]] = []
+    for i in np.random.default_rng(seed).permutation(len(choices)):
+        known = (sheet for sheet in sheets if len(sheet) < per_sheet and choices[i].pair.id not in {c.pair.id for c in sheet})
+        if (sheet := next(known, None)) is None:
+            sheets.append(sheet := [])
+        sheet.append(choices[i])
+    paths: list[Path] = []
+    key: list[dict[str, Any]] = []
+    for s, sheet in enumerate(sheets, start=1):
         parts = [f"# Sheet {s}\n\n{QUESTION}{ANSWER}"]
-        for number, choice in enumerate(order[first : first + per_sheet], start=first + 1):
+        for number, choice in enumerate(sheet, start=len(key) + 1):
             rows = [f"- {' '.join(row.text.split())}" for row in choice.rows]
             pairs = [f"### Pair {i}\n\n{section_text(pair)}" for i, pair in enumerate(choice.pairs, start=1)]
             parts.append("\n".join([f"\n## Section {number}\n", *rows, "", *pairs]))
-            ids = {"pair": choice.pair.id, "collection": choice.pair.collection, "form": choice.form}
-            key.append({"sheet": s, "section": number, **ids, "answer": 1 + choice.pairs.index(choice.pair)})
+            ids = {"pair": choice.pair.id, "collection": choice.pair.collection, "docno": choice.pair.docno}
+            asked = {"form": choice.form, "among": choice.among, "answer": 1 + choice.pairs.index(choice.pair)}
+            key.append({"sheet": s, "section": number, **ids, **asked})
         paths.append(folder / f"{SHEET}_{s:02}.md")
         with replacing(paths[-1]) as file:
             file.write("\n".join(parts))
@@ -101,36 +114,63 @@ def write_choices(
     return paths
 
 
-def identification_scores(folder: str | os.PathLike[str], *, seed: int = 0) -> pd.DataFrame:
-    """How often the right pair was chosen; chance is one in five.
+def read_choices(folder: str | os.PathLike[str], answers: Sequence[str | os.PathLike[str]] = ()) -> pd.DataFrame:
+    """What readers chose, a line for each section and reader, with the key.
 
-    A judge's file of ``identify_03.md`` is ``identify_03.JUDGE.txt``; its lines are ``section pair``.
+    Args:
+        folder: what :func:`write_choices` has filled.
+        answers: a file for each reader, of lines ``section pair`` such as ``7 3``, about one sheet or several, whole
+            ones. Without any, the files ``identify_NN.JUDGE.txt`` beside the sheets.
 
     Returns:
-        ``form``, ``collection`` (``all`` for all of them), ``value``, ``low``, ``high``, ``n`` (pairs); all judges.
+        The columns of the key (``sheet``, ``section``, ``pair``, ``collection``, ``docno``, ``form``, ``among``,
+        ``answer``), ``judge`` (from the name of the file), ``chosen`` (1 to 5) and ``right`` (bool).
 
     Raises:
-        ValueError: no answers; a line of another form, or a section without an answer or with a number that is no pair.
+        ValueError: no answers; a line of another form, or a section without an answer, with two, with a number that is
+            no pair, or that no sheet has.
     """
     folder = Path(folder)
     key, found = pd.DataFrame([row for _, row in json_lines(folder / KEY)]), []
-    for path in sorted(folder.glob(f"{SHEET}_*.*.txt")):
-        own = key[key["sheet"] == int(path.name.split(".")[0].removeprefix(f"{SHEET}_"))]
+    if "among" not in key:
+        key["among"] = PAIRS
+    for path in map(Path, answers) if answers else sorted(folder.glob(f"{SHEET}_*.*.txt")):
         lines = [re.findall(r"\d+", line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         if any(len(line) != 2 or not 1 <= int(line[1]) <= CHOICES for line in lines):
             raise ValueError(f"{path} expects lines of a section and a pair from 1 to {CHOICES}, found others")
         chosen = {int(section): int(choice) for section, choice in lines}
+        named = re.match(rf"{SHEET}_(\d+)\.(.*)\.txt$", path.name)
+        sheets = {int(named[1])} if named else set(key.loc[key["section"].isin(chosen), "sheet"])
+        own = key[key["sheet"].isin(sheets)]
         if set(chosen) != set(own["section"]) or len(lines) != len(own):
             raise ValueError(
                 f"{path} expects one answer for each of the sections {own['section'].tolist()}, found {sorted(chosen)}"
             )
-        found.append(own.assign(right=own["section"].map(chosen) == own["answer"]))
+        picked = own["section"].map(chosen)
+        found.append(own.assign(judge=named[2] if named else path.stem, chosen=picked, right=picked == own["answer"]))
     if not found:
-        raise ValueError(f"identification_scores expects files such as {SHEET}_01.JUDGE.txt in {folder}, found none")
-    answers, rows = pd.concat(found), []
-    for form, own in answers.groupby("form", sort=False):
+        raise ValueError(f"read_choices expects files such as {SHEET}_01.JUDGE.txt in {folder}, found none")
+    return pd.concat(found, ignore_index=True)
+
+
+def identification_scores(chosen: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+    """How often the right pair was chosen; chance is one in five.
+
+    Args:
+        chosen: as :func:`read_choices` gives it; seed: of the bootstrap.
+
+    Returns:
+        ``form``, ``among``, ``collection`` (``all`` for all of them), ``value``, ``low``, ``high`` (95% interval over
+        pairs), ``n`` (pairs); all judges together.
+
+    Example::
+
+        identification_scores(read_choices("run2")).query("collection == 'all'")
+    """
+    rows = []
+    for (form, among), own in chosen.groupby(["form", "among"], sort=False):
         for collection in [ALL, *dict.fromkeys(own["collection"])]:
             part = own if collection == ALL else own[own["collection"] == collection]
             numbers = resampled(part["right"].to_numpy(np.float64), np.ones(len(part)), part["pair"], seed=seed)
-            rows.append([form, collection, *numbers])
-    return pd.DataFrame(rows, columns=["form", "collection", *MEASURES])
+            rows.append([form, among, collection, *numbers])
+    return pd.DataFrame(rows, columns=["form", "among", "collection", *MEASURES])

@@ -14,7 +14,7 @@ QUERY_WORDS, DOCUMENT_WORDS = 80, 170  # as much as a reader takes in; an encode
 
 @dataclass(frozen=True)
 class ReadingPair:
-    """A query and the document that ranks first for it, as a reader sees them.
+    """A query and a document that was found for it, as a reader sees them.
 
     Attributes:
         collection: its name; qid, docno: the pair's ids there.
@@ -36,7 +36,7 @@ class ReadingPair:
 
     @property
     def id(self) -> str:
-        """``collection/qid``: no query is drawn twice."""
+        """``collection/qid``: no query is drawn twice in one test."""
         return f"{self.collection}/{self.qid}"
 
 
@@ -65,28 +65,39 @@ def draw_pairs(collections: Sequence[EmbeddedCollection], n: int, *, seed: int =
     for collection in collections:
         texts_of(collection)  # what lacks them is noticed before anything is ranked
     rng = np.random.default_rng(seed)
-    counts = np.full(len(collections), n // len(collections))
-    counts[rng.permutation(len(collections))[: n % len(collections)]] += 1
-    return [pair for collection, count in zip(collections, counts.tolist()) for pair in _drawn(collection, count, rng)]
+    counts = even_counts(n, len(collections), rng)
+    return [pair for collection, count in zip(collections, counts) for pair in _drawn(collection, count, rng)]
+
+
+def even_counts(n: int, parts: int, rng: np.random.Generator) -> list[int]:
+    """``n`` in that many parts of one size, or of one more; which are larger is drawn."""
+    counts = np.full(parts, n // parts)
+    counts[rng.permutation(parts)[: n % parts]] += 1
+    return counts.tolist()
+
+
+def pair_of(collection: EmbeddedCollection, query_row: int, document_row: int) -> ReadingPair:
+    """A query and a document of a collection with texts, as a reader sees them."""
+    texts, query_texts = texts_of(collection)
+    query, query_cut = cut(str(query_texts[query_row]), QUERY_WORDS)
+    document, document_cut = cut(texts([document_row])[0], DOCUMENT_WORDS)
+    qid, docno = str(collection.qids[query_row]), str(collection.docnos[document_row])
+    return ReadingPair(collection.name, qid, docno, query, document, query_row, document_row, query_cut, document_cut)
 
 
 def _drawn(collection: EmbeddedCollection, count: int, rng: np.random.Generator) -> list[ReadingPair]:
-    texts, query_texts = texts_of(collection)
+    _, query_texts = texts_of(collection)
     order = rng.permutation(len(collection.qids))
     excluded = [collection.excluded[i] for i in order]
     best = rank(np.asarray(collection.queries)[order], collection.docs, 1, excluded=excluded)[0][:, 0]
     found: list[ReadingPair] = []
     seen: set[str] = set()
     for query_row, document_row in zip(order.tolist(), best.tolist()):
-        text = str(query_texts[query_row])
-        query, query_cut = cut(text, QUERY_WORDS)
+        query = cut(str(query_texts[query_row]), QUERY_WORDS)[0]
         if document_row < 0 or query in seen or len(found) == count:
             continue
         seen.add(query)
-        document, document_cut = cut(texts([document_row])[0], DOCUMENT_WORDS)
-        qid, docno = str(collection.qids[query_row]), str(collection.docnos[document_row])
-        rows = query_row, document_row
-        found.append(ReadingPair(collection.name, qid, docno, query, document, *rows, query_cut, document_cut))
+        found.append(pair_of(collection, query_row, document_row))
     if len(found) < count:
         raise ValueError(f"draw_pairs expects {count} different queries of {collection.name!r}, found {len(found)}")
     return found

@@ -7,6 +7,7 @@ from .._lazy import attach
 if TYPE_CHECKING:  # what editors and type checkers read
     from .hypotheses import describe
     from .keywords import keyword_labels, keyword_quality
+    from .passages import EvidencePassages
     from .quality import detection_scores, intruder_detection
     from .samples import FeatureSamples, feature_samples
 
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         ".hypotheses": ["describe"],
         ".keywords": ["keyword_labels", "keyword_quality"],
+        ".passages": ["EvidencePassages"],
         ".quality": ["detection_scores", "intruder_detection"],
         ".samples": ["FeatureSamples", "feature_samples"],
     },

@@ -13,9 +13,13 @@ from ..llm.engine import ATTEMPTS, GIVE_UP, Run
 from ..llm.prompts import digest
 
 
-def question(key: dict[str, Any], prompt: str, **known: Any) -> Question:
-    """A question about the feature (and document) of ``key``; ``known`` goes into its row."""
-    return Question(key, prompt, {"asked": digest(prompt, 32), **known})
+def question(key: dict[str, Any], prompt: str, made_from: str | None = None, **known: Any) -> Question:
+    """A question about the feature (and document) of ``key``; ``known`` goes into its row.
+
+    A run that goes on compares ``made_from``, the prompt itself unless given. It is given where the prompt has parts that
+    take long to find and whose last digits may depend on the machine, such as marked words.
+    """
+    return Question(key, prompt, {"asked": digest(made_from or prompt, 32), **known})
 
 
 def asking(

@@ -16,6 +16,7 @@ from ..llm.answer_file import Question
 from ..llm.endpoints import LanguageModel, as_model
 from ..llm.prompts import digest, fill, shortened, without_reasoning
 from .asking import asking, question
+from .passages import EvidencePassages
 from .samples import FeatureSamples
 
 # the text first: small models that read the label first say the same of every text
@@ -24,6 +25,7 @@ INTRUDER = (
     "All but one of the following numbered texts share something: a topic, an intention, a kind of question or a style. "
     "One does not belong to them.\n\n{texts}\n\nAnswer with the number of the text that does not belong, and nothing else."
 )
+CUT_TO_EVIDENCE = "cut to its evidence"  # in the digest of a question; the cut text may differ in its ends by machine
 _YES_NO = re.compile(r"^\W*(?:answer\W+)?(yes|no)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"^\W*(?:(?:the|answer|intruder|text|number|is)\W+)*(\d+)\b", re.IGNORECASE)
 
@@ -39,24 +41,29 @@ def detection_scores(
     n_texts: int = 20,
     min_docs: int = 50,
     seed: int = 0,
+    evidence: EvidencePassages | None = None,
     max_chars: int = 500,
     verbose: bool = False,
 ) -> pd.DataFrame:
     """Detection score (Fig. 5): does a label say which texts activate its feature? One question per feature and text.
 
-    Half of a feature's texts are random activating documents, half random non-activating ones; none that the label was
-    made from, as far as its row says (columns ``examples`` and ``contrast``). An answer that is neither YES nor NO is
-    wrong, and is recorded with ``"verdict": null``.
+    Half of a feature's texts activate it, half are random ones that do not; none that the label was made from, as far as
+    its row says (columns ``examples`` and ``contrast``). The activating ones are spread over the whole range of
+    activations, from the weakest to the strongest that the samples have; the activation is kept beside each verdict. An
+    answer that is neither YES nor NO is wrong, and is recorded with ``"verdict": null``.
 
     Args:
         samples, texts: as for :func:`~pyterrier_xetrieval.labelling.hypotheses.describe`.
         labels: the labels to judge, hypotheses or keywords.
         llm: the judge.
-        path: JSON-lines file, {feature, docno, verdict, answer, seed, …} a line; the same call continues it.
+        path: JSON-lines file, {feature, docno, verdict, answer, label, active, activation, seed, …} a line; the same call
+            continues it.
         n_features: features drawn at random from those that have a label, ``min_docs`` activating documents and texts
             enough; all of these if fewer.
         n_texts: texts per feature, even.
-        seed: of the features, the texts and their order.
+        seed: of the features and the order of the texts.
+        evidence: cuts each long text to the part with the words that carry most of the feature, whether it is active or
+            silent there; nothing is marked. None: to its beginning.
         max_chars, verbose: as for ``describe``.
 
     Returns:
@@ -77,12 +84,13 @@ def detection_scores(
     llm, half = as_model(llm), n_texts // 2
     seen = {row["feature"]: _shown(row, samples) for row in labels.table.to_dict("records")}
 
-    def pairs(j: int) -> list[tuple[int, bool]]:
-        """The documents to ask about, and whether they activate the feature."""
-        chosen = []
-        for documents, active in ((samples.active[j], True), (samples.others[j], False)):
-            chosen += [(int(d), active) for d in documents if d >= 0 and d not in seen[j]][:half]
-        return chosen
+    def pairs(j: int) -> list[tuple[int, float]]:
+        """The documents to ask about, and how active the feature is in them."""
+        drawn = zip(samples.active[j].tolist(), samples.active_values[j].tolist())
+        known = dict(drawn) | dict(zip(samples.docs[j].tolist(), samples.values[j].tolist()))
+        active = [(d, value) for d, value in known.items() if d >= 0 and d not in seen[j]]
+        silent = [(d, 0.0) for d in samples.others[j].tolist() if d >= 0 and d not in seen[j]]
+        return [*(active[i] for i in spread([value for _, value in active], half)), *silent[:half]]
 
     eligible = [j for j in np.flatnonzero(samples.counts >= min_docs).tolist() if labels.name(j) and len(pairs(j)) == n_texts]
     chosen = _draw(eligible, n_features, seed)
@@ -90,10 +98,14 @@ def detection_scores(
     def questions() -> Iterator[Question]:
         for j in chosen:
             documents, label = pairs(j), labels.name(j)
+            whole = [texts[d] for d, _ in documents]
+            shown, plain = _cut(whole, j, max_chars, evidence), _cut(whole, j, max_chars, None)
             for i in np.random.default_rng([seed, j]).permutation(n_texts):
-                document, active = documents[i]
-                asked = fill(DETECT, label=label, text=shortened(texts[document], max_chars))
-                yield question({"feature": j, "docno": samples.docnos[document]}, asked, label=label, active=active)
+                document, value = documents[i]
+                asked, beginning = (fill(DETECT, label=label, text=own[i]) for own in (shown, plain))
+                made_from = beginning if evidence is None else f"{beginning}\n{CUT_TO_EVIDENCE}"
+                known = {"label": label, "active": value > 0, "activation": float(f"{value:.4g}")}
+                yield question({"feature": j, "docno": samples.docnos[document]}, asked, made_from, **known)
 
     facts = {"test": "detection", "model": llm.name, "prompt": digest(DETECT, 12), "seed": seed, "n_texts": n_texts}
     run = asking(path, llm, _verdict(read_yes_no), facts)
@@ -105,6 +117,31 @@ def detection_scores(
     )
     measures = {"accuracy": "mean", "hits": "mean", "rejections": "mean", "unparsable": "sum"}
     return table.groupby(["feature", "label"], sort=False).agg(measures).reset_index()
+
+
+def spread(values: Sequence[float], n: int) -> list[int]:
+    """Places of ``n`` of the values, as evenly over their range as they lie: each the nearest to one of n equal steps.
+
+    Example::
+
+        >>> spread([0.1, 0.11, 0.12, 0.5, 0.9, 1.0], 3)
+        [0, 3, 5]
+    """
+    left, out = dict(enumerate(values)), []
+    for level in np.linspace(min(values, default=0.0), max(values, default=0.0), n).tolist():
+        if left:
+            out.append(min(left, key=lambda i: abs(left[i] - level)))
+            del left[out[-1]]
+    return out
+
+
+def _cut(texts: Sequence[str], feature: int, max_chars: int, evidence: EvidencePassages | None) -> list[str]:
+    """Each text on one line; long ones cut to where the feature's words are, or to their beginning."""
+    if evidence is None:
+        return [shortened(text, max_chars) for text in texts]
+    long = [i for i, text in enumerate(texts) if len(" ".join(text.split())) > max_chars]
+    passages = dict(zip(long, evidence.read([texts[i] for i in long], [feature] * len(long), max_chars, mark=False)))
+    return [passages[i].text if i in passages else shortened(text, max_chars) for i, text in enumerate(texts)]
 
 
 def intruder_detection(

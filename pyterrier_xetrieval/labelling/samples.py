@@ -32,6 +32,7 @@ class FeatureSamples:
         docs: int64 ``[D, n]``, most activating first, equal ones in the order of the corpus.
         values: float32 ``[D, n]``, their activations; 0 where there is no document.
         active: int64 ``[D, r]``, a uniform sample of all activating documents in random order.
+        active_values: float32 ``[D, r]``, their activations to the precision of float16; 0 where there is no document.
         others: int64 ``[D, r]``, documents that do not activate the feature, in random order, from a pool that is a
             uniform sample of the corpus.
         counts: int64 ``[D]``, how many documents activate the feature.
@@ -41,6 +42,7 @@ class FeatureSamples:
     docs: np.ndarray
     values: np.ndarray
     active: np.ndarray
+    active_values: np.ndarray
     others: np.ndarray
     counts: np.ndarray
     docnos: Sequence[str]
@@ -89,7 +91,7 @@ def feature_samples(
 ) -> FeatureSamples:
     """Streams over a corpus once and keeps, for every feature, the documents of :class:`FeatureSamples`.
 
-    Every view of the model counts: the vector itself and its internalised ones. Memory is ``[D, top + 2 random]`` and
+    Every view of the model counts: the vector itself and its internalised ones. Memory is ``[D, top + 3 random]`` and
     ``[pool, D]`` bits, whatever the size of the corpus. Equal arguments give equal samples, also if the vectors come
     in other batches.
 
@@ -127,7 +129,7 @@ def feature_samples(
             activating = dense > threshold
             rows, features = np.nonzero(activating)  # by document, so that the random numbers are always the same ones'
             best.add(features, n + rows, dense[activating])
-            drawn.add(features, n + rows, rng.random(len(rows)))
+            drawn.add(features, n + rows, rng.random(len(rows)), dense[activating])
             others.add(n, activating)
             counts += activating.sum(0)
             n += len(block)
@@ -136,7 +138,7 @@ def feature_samples(
     if len(docnos) != n or len(set(docnos)) != n:
         raise ValueError(f"feature_samples expects a docno of its own for each of {n} vectors, found {len(set(docnos))}")
     values = np.where(best.docs >= 0, best.scores, 0).astype(np.float32)
-    return FeatureSamples(best.docs, values, drawn.docs, others.without(random), counts, docnos)
+    return FeatureSamples(best.docs, values, drawn.docs, drawn.values, others.without(random), counts, docnos)
 
 
 @torch.no_grad()
@@ -178,26 +180,34 @@ def blocks(vectors: np.ndarray | Iterable[np.ndarray], dim: int) -> Iterator[np.
 
 
 class BestDocuments:
-    """The ``n`` documents with the highest scores for each of D features; of equal ones the earlier documents."""
+    """The ``n`` documents with the highest scores for each of D features; of equal ones the earlier documents.
+
+    Attributes:
+        docs: int64 ``[D, n]``, -1 where there are fewer; scores: float64 ``[D, n]``.
+        values: float32 ``[D, n]``, a number that was given with each document, as float16; 0 where there is none.
+    """
 
     def __init__(self, dict_size: int, n: int):
         self.docs = np.full((dict_size, n), -1, np.int64)
         self.scores = np.full((dict_size, n), -np.inf)
+        self.values = np.zeros((dict_size, n), np.float32)
 
-    def add(self, features: np.ndarray, docs: np.ndarray, scores: np.ndarray) -> None:
+    def add(self, features: np.ndarray, docs: np.ndarray, scores: np.ndarray, values: np.ndarray | None = None) -> None:
         """Takes in pairs of a feature and a document that comes later in the corpus than all before, with their scores."""
-        n = self.docs.shape[1]
+        n, values = self.docs.shape[1], np.zeros(len(docs), np.float32) if values is None else values
         better = scores > self.scores[features, -1]  # after the first blocks that leaves few
         touched = np.unique(features[better])
         features = np.concatenate([np.repeat(touched, n), features[better]])
         docs = np.concatenate([self.docs[touched].ravel(), docs[better]])
         scores = np.concatenate([self.scores[touched].ravel(), scores[better]])
+        values = np.concatenate([self.values[touched].ravel(), values[better].astype(np.float16).astype(np.float32)])
         order = np.lexsort((docs, -scores, features))
-        features, docs, scores = features[order], docs[order], scores[order]
+        features, docs, scores, values = features[order], docs[order], scores[order], values[order]
         rank = np.arange(len(features)) - np.searchsorted(features, features)
         kept = rank < n
         self.docs[features[kept], rank[kept]] = docs[kept]
         self.scores[features[kept], rank[kept]] = scores[kept]
+        self.values[features[kept], rank[kept]] = values[kept]
 
 
 class DocumentPool:

@@ -146,6 +146,9 @@ def test_describe_exits_with_1_if_hypotheses_are_missing(made, folder, tmp_path)
             done = run(*arguments)
             assert done.exit_code == code and len(lines(tmp_path / "out.jsonl")) == described, done.output
             assert ("1 answer(s) are missing" in done.stderr) == bool(code)
+        prompts = [body["messages"][0]["content"] for _, _, body in proxy.seen]
+        assert all("between two **asterisks**:\n\n[10] " in p and "Clarity: 2 if" in p for p in prompts)
+        assert all(p.count("**") > 2 for p in prompts)  # in the texts too
 
 
 def test_describe_refuses_the_vectors_of_another_encoder(made, folder, tmp_path):

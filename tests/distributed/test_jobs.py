@@ -22,7 +22,7 @@ def test_samples_are_those_of_one_pass(model, tmp_path):
     expected = samples_in_one_process(model, matrix, **options)
     mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
     found = feature_samples(model, mapped, tmp_path / "work", part_size=600, workers=2, **options)
-    for name in ("docs", "values", "active", "others", "counts"):
+    for name in ("docs", "values", "active", "active_values", "others", "counts"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     assert found.docnos == expected.docnos and expected.counts.min() > 9 and not (tmp_path / "work").exists()
     for wrong in (matrix, mapped[256:]):

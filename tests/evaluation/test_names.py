@@ -5,7 +5,17 @@ import sys
 
 import pytest
 
-NAMES = ("reconstruction", "erasure", "latency", "stability", "steering", "retrieval", "counterfactual", "label_scores")
+NAMES = (
+    "reconstruction",
+    "erasure",
+    "latency",
+    "stability",
+    "steering",
+    "retrieval",
+    "counterfactual",
+    "label_scores",
+    "word_faithfulness",
+)
 LATE = {"scipy", "sklearn", "pyterrier_dr", "transformers", "matplotlib"}
 
 

@@ -6,7 +6,12 @@ import re
 
 import pytest
 
-from pyterrier_xetrieval.evaluation.reading_identification import choices_of, identification_scores, write_choices
+from pyterrier_xetrieval.evaluation.reading_identification import (
+    choices_of,
+    identification_scores,
+    read_choices,
+    write_choices,
+)
 from pyterrier_xetrieval.evaluation.reading_judge import judge_sheets
 from pyterrier_xetrieval.evaluation.reading_pairs import ReadingPair
 from pyterrier_xetrieval.evaluation.reading_sheets import sections_of, write_sheets
@@ -120,14 +125,14 @@ def test_which_pair(tmp_path):
     right = "".join(f"{row['section']} {row['answer']}\n" for row in first)
     (tmp_path / "identify_01.a.txt").write_text(right)
     (tmp_path / "identify_01.b.txt").write_text("".join(f"{row['section']} {row['answer'] % 5 + 1}\n" for row in first))
-    scores = identification_scores(tmp_path).set_index("collection")
+    scores = identification_scores(read_choices(tmp_path)).set_index("collection")
     assert scores.loc["all", "value"] == 0.5 and scores.loc["all", "n"] == 8
     (tmp_path / "identify_01.b.txt").write_text(right.rsplit("\n", 2)[0])
     with pytest.raises(ValueError, match="one answer for each of the sections"):
-        identification_scores(tmp_path)
+        read_choices(tmp_path)
     (tmp_path / "identify_01.b.txt").write_text(right.replace(f" {first[0]['answer']}\n", " 6\n", 1))
     with pytest.raises(ValueError, match="a pair from 1 to 5"):
-        identification_scores(tmp_path)
+        read_choices(tmp_path)
     with pytest.raises(ValueError, match="5 pairs at least, found 4"):
         choices_of("one", PAIRS[:4], known_pairs(PAIRS[:4]))
 
@@ -151,7 +156,7 @@ def test_a_model_judges_what_a_person_would_read(folder):
     verdicts = read_verdicts(folder)
     rows = verdicts[~verdicts["decoy"]]
     assert (rows["verdict"] == 2 - rows["feature"] % 100).all() and (verdicts.loc[verdicts["decoy"], "verdict"] == 0).all()
-    assert identification_scores(folder).set_index("collection").loc["all", "value"] == 1
+    assert identification_scores(read_choices(folder)).set_index("collection").loc["all", "value"] == 1
     n = len(asked)
     judge_sheets(folder, judge, "toy")
     assert len(asked) == n == 75 and not any("one" in prompt.split() and "form" in prompt.split() for prompt in asked)

@@ -52,4 +52,4 @@ def oracle(prompt: str) -> str:
         return next(f"Text {n}" for n, t in texts.items() if not common & set(t.split()))
     active = [set(t.split()) for t in re.findall(r"^\[\d+\] (.*)$", prompt, re.M)]
     silent = {word for t in re.findall(r"^- (.*)$", prompt, re.M) for word in t.split()}
-    return f'Label: "{" ".join(set.intersection(*active) - silent)}."'
+    return f'Label: "{" ".join(set.intersection(*active) - silent)}."\nClarity: 2'

@@ -1,5 +1,7 @@
 """Two collections of short texts about things that an encoder knows, their pairs, and verdicts that are known."""
 
+import json
+
 import numpy as np
 
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
@@ -35,6 +37,21 @@ def embedded(encoder) -> list[EmbeddedCollection]:
             texts=lambda rows, documents=documents: [documents[i] for i in rows], query_texts=np.array(queries),
         ))  # fmt: skip
     return out
+
+
+def write_collections(folder, encoder):
+    """The two collections as folders, and their vectors in ``vectors``; gives the folder."""
+    (folder / "vectors").mkdir()
+    for name, texts in TEXTS.items():
+        (folder / name).mkdir()
+        for file, letter, rows in (("corpus", "d", texts.values()), ("queries", "q", texts)):
+            lines = [json.dumps({"_id": f"{letter}{i}", "text": text}) + "\n" for i, text in enumerate(rows)]
+            (folder / name / f"{file}.jsonl").write_text("".join(lines))
+        judged = "".join(f"q{i}\td{i}\t1\n" for i in range(len(texts)))
+        (folder / name / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
+        np.save(folder / "vectors" / f"{name}.f16.npy", encoder.encode_docs(list(texts.values())).astype(np.float16))
+        np.save(folder / "vectors" / f"{name}.q.f16.npy", encoder.encode_queries(list(texts)).astype(np.float16))
+    return folder
 
 
 class KnownPair:

@@ -3,14 +3,17 @@
 import json
 import random
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from pyterrier_xetrieval import FeatureLabels
-from pyterrier_xetrieval.labelling.hypotheses import check_label, clean_label, describe
-from pyterrier_xetrieval.labelling.quality import detection_scores, intruder_detection
+from pyterrier_xetrieval import FeatureLabels, Xetrieval
+from pyterrier_xetrieval.labelling import EvidencePassages, feature_samples
+from pyterrier_xetrieval.labelling.hypotheses import check_label, clean_label, describe, read_clarity
+from pyterrier_xetrieval.labelling.quality import DETECT, detection_scores, intruder_detection, spread
 from pyterrier_xetrieval.llm.endpoints import EndpointLLM, FunctionLLM, TeacherError
 from pyterrier_xetrieval.llm.prompts import fill
+from pyterrier_xetrieval.token_vectors import TokenEncoder
 from tests.helpers.llm_server import lines, real_server
 from tests.helpers.planted import WORDS, oracle, planted_samples
 
@@ -29,6 +32,8 @@ def test_an_oracle_finds_the_planted_words(planted, tmp_path):
     row = labels.table.iloc[2]
     assert json.loads(row.examples) == [f"d{d}" for d in samples.docs[2, :10]] and len(json.loads(row.contrast)) == 5
     assert row.firing_rate == pytest.approx(1 / 6) and row.max_activation == samples.values[2, 0]
+    assert labels.table["clarity"].tolist()[:5] == [2] * 5 and labels.facts(2).clarity == 2  # of the kept label nobody knows it
+    assert np.isnan(labels.facts(5).clarity)
     labels.write(tmp_path / "labels.tsv")
     again = FeatureLabels.read(tmp_path / "labels.tsv", 6)
     assert again.table.examples[2] == row.examples and again[5] == "kept" and again.table.examples[5] == ""
@@ -38,7 +43,7 @@ def test_an_oracle_finds_the_planted_words(planted, tmp_path):
     assert (table.set_index("feature").accuracy == [0.5 if label == "kept" else 1.0 for label in table.label]).all()
     assert table.set_index("label").loc["kept", ["hits", "rejections"]].tolist() == [0, 1] and (table.unparsable == 0).all()
     for seen in lines(tmp_path / "d.jsonl"):
-        assert seen["active"] == (WORDS[seen["feature"]] in texts[int(seen["docno"][1:])])
+        assert seen["active"] == (WORDS[seen["feature"]] in texts[int(seen["docno"][1:])]) == (seen["activation"] > 0)
         if seen["feature"] < 5:  # nothing that the label was made from
             assert seen["docno"] not in json.loads(labels.table.examples[seen["feature"]] or "[]")
             assert seen["docno"] not in json.loads(labels.table.contrast[seen["feature"]] or "[]")
@@ -136,8 +141,114 @@ def test_answers_are_cleaned():
     ):  # fmt: skip
         assert clean_label(text).lower().removeprefix("- ") == "sorting lists", text
     assert clean_label("<think>still") == "" and clean_label("C++ labels: a guide") == "C++ labels: a guide"
+    for text in ("Label: sorting lists\nClarity: 2", "clarity = 1\nLabel: Sorting lists", "sorting lists (clarity: **0**)"):
+        assert clean_label(text).lower() == "sorting lists" and read_clarity(text) in (2, 1, 0)
+    assert read_clarity("clarity of diamonds") is None and clean_label("clarity of diamonds") == "clarity of diamonds"
+    assert read_clarity("sorting lists") is None and read_clarity("<think>Clarity: 2</think>Label: x\nClarity: 1") == 1
     assert check_label("a b c d e f g h") is None and check_label("…") and check_label("漢" * 200)
     assert fill("{a} {b} {c}", a="{b}", b="x") == "{b} x {c}"
+
+
+CORPUS = [
+    f"{a} {b}"
+    for a in ("The oak tree", "A migraine headache", "Sorting numbers", "The stock market")
+    for b in ("in detail.", "and what to do.", "explained simply.", "for beginners.", "with examples.", "every day.", "at last.")
+]
+TELLS = "Label: putting things in order\nClarity: 1"
+
+
+@pytest.fixture(scope="module")
+def real():
+    """The bundled model's samples of a few texts, one of them long with its sorting in the middle, and what marks words."""
+    model, filler = Xetrieval.default(), "The committee met again and the minutes were approved by all who were present. "
+    texts = [*CORPUS, f"{filler * 4}Numbers were sorted. {filler * 4}"]
+    encoder = model.encoder()
+    return feature_samples(model, encoder.encode_docs(texts)), texts, EvidencePassages(model, TokenEncoder(encoder))
+
+
+def test_the_prompt_shows_where_the_feature_is(real, tmp_path):
+    samples, texts, evidence = real
+    asked = []
+
+    def llm(prompt):
+        asked.append(prompt)
+        return TELLS
+
+    options = {"features": [461], "examples": 2, "contrast": 2, "evidence": evidence}
+    labels = describe(samples, texts, llm, tmp_path / "h.jsonl", **options)
+    passages = evidence.read([texts[d] for d in samples.docs[461, :2]], [461, 461], 500)
+    assert all(passage.text.startswith("**Sorting numbers") for passage in passages)
+    second = int(np.ceil(10 * samples.values[461, 1] / samples.values[461, 0]))
+    silent = [texts[d] for d in samples.others[461, :2]]
+    assert asked == [
+        "A feature of a text embedding model is active in some texts and silent in others. Find out what it stands for.\n\n"
+        "Texts in which the feature is active, each with its strength from 1 (weak) to 10 (strongest), the words that carry it "
+        f"most between two **asterisks**:\n\n[10] {passages[0].text}\n[{second}] {passages[1].text}\n\n"
+        f"Texts in which the feature is silent:\n\n- {silent[0]}\n- {silent[1]}\n\n"
+        "What do the active texts have in common, above all the strongest, that the silent ones lack? It may be a topic, an "
+        "intention, a kind of question or a style. Be as specific as all of the strong texts allow. Answer with two lines and "
+        "nothing else:\nLabel: one phrase of 1 to 8 words\nClarity: 2 if nearly all active texts fit the label, 1 if most of "
+        "the strong ones do, 0 if they have nothing in common"
+    ]
+    row = lines(tmp_path / "h.jsonl")[0]
+    assert (row["label"], row["clarity"]) == ("putting things in order", 1) and {"sorting", "numbers"} <= set(row["words"][:2])
+    assert labels.facts(461).clarity == 1
+    with pytest.raises(ValueError, match="was asked about before"):  # without marks it is another question
+        describe(samples, texts, llm, tmp_path / "h.jsonl", **{**options, "evidence": None})
+
+
+def test_a_run_with_evidence_goes_on_and_tells_equal_labels_apart(real, tmp_path):
+    samples, texts, evidence = real
+    trees = next(j for j in np.argsort(-samples.max_activation).tolist() if "oak" in texts[samples.docs[j, 0]])
+    llm, features, read = FunctionLLM(lambda prompt: TELLS, name="same"), [461, trees], []
+
+    class Counting(EvidencePassages):
+        def read(self, texts, features, max_chars, *, mark=True):
+            read.append(sorted(set(features)))
+            return super().read(texts, features, max_chars, mark=mark)
+
+    counting, path = Counting(evidence.model, evidence.reader), tmp_path / "h.jsonl"
+    first = describe(samples, texts, llm, path, features=features[:1], evidence=counting)
+    assert first[461] == "putting things in order"
+    both = describe(samples, texts, llm, path, features=features, evidence=counting)
+    assert read[0] == [461] and read[1] == [features[1]]  # of an answered feature no text is read again
+    assert both[461].startswith("putting things in order (") and both[features[1]].startswith("putting things in order (")
+    assert both[461] != both[features[1]] and [row["label"] for row in lines(path)] == ["putting things in order"] * 2
+
+
+def test_detection_looks_at_the_whole_range_and_cuts_long_texts_to_the_feature(real, tmp_path):
+    samples, texts, evidence = real
+    labels = FeatureLabels(pd.DataFrame({"feature": [461], "label": ["order"], "method": "m"}), samples.dict_size)
+    asked, n = [], 2 * int(samples.counts[461])
+    assert 28 in samples.docs[461]  # the long text
+
+    def judge(prompt):
+        asked.append(prompt)
+        return "yes"
+
+    options = {"n_texts": n, "min_docs": 1, "max_chars": 80, "evidence": evidence}
+    table = detection_scores(samples, texts, labels, judge, tmp_path / "d.jsonl", **options)
+    rows = {row["docno"]: row for row in lines(tmp_path / "d.jsonl")}
+    active = {d: float(v) for d, v in zip(samples.docs[461].tolist(), samples.values[461].tolist()) if d >= 0}
+    assert {int(d) for d, row in rows.items() if row["active"]} == set(active) and table["hits"].tolist() == [1]
+    assert all(rows[str(d)]["activation"] == pytest.approx(value, rel=1e-3) for d, value in active.items())
+    window = evidence.read([texts[28]], [461], 80, mark=False)[0].text
+    assert "sorted" in window and fill(DETECT, text=window, label="order") in asked and not any("**" in p for p in asked)
+
+
+def test_values_are_spread_over_their_range():
+    assert spread([0.9, 0.1, 0.2, 0.5], 2) == [1, 0] and spread([], 3) == [] and sorted(spread([1.0, 1.0], 5)) == [0, 1]
+    many = np.r_[np.linspace(0.01, 0.1, 90), np.linspace(0.1, 1, 10)]  # most texts are weak, few are chosen among them
+    assert (many[spread(many.tolist(), 10)] > 0.1).sum() >= 8
+
+
+def test_a_real_model_on_a_real_server_reads_marked_texts(real, tmp_path):
+    samples, texts, evidence = real
+    llm = EndpointLLM("smollm2", base_url=f"{real_server().listening_address}/v1", max_tokens=8, temperature=0)
+    options = {"examples": 2, "contrast": 1, "max_chars": 80, "attempts": 1, "evidence": evidence}
+    labels = describe(samples, texts, llm, tmp_path / "h.jsonl", features=[461], **options)
+    row = lines(tmp_path / "h.jsonl")[0]
+    assert labels[461] == row["label"] and row["clarity"] in (None, 0, 1, 2) and "sorting" in row["words"]
 
 
 def test_a_real_model_on_a_real_server(planted, tmp_path):

@@ -25,7 +25,7 @@ def test_samples_are_those_of_a_brute_force_computation_however_they_arrive():
     all_samples = [feature_samples(model, a, top=20, random=15, pool=300, seed=3) for a in arrivals]
     samples = all_samples[0]
     for other in all_samples[1:]:
-        for name in ("docs", "values", "active", "others", "counts"):
+        for name in ("docs", "values", "active", "active_values", "others", "counts"):
             assert np.array_equal(getattr(samples, name), getattr(other, name)), name
     order = np.argsort(-expected, axis=0, kind="stable")[:20].T
     values = np.take_along_axis(expected.T, order, 1)
@@ -37,6 +37,8 @@ def test_samples_are_those_of_a_brute_force_computation_however_they_arrive():
     for j in range(model.sae.dict_size):
         active, others = samples.active[j], samples.others[j]
         assert len(set(active[active >= 0])) == (active >= 0).sum() == min(15, samples.counts[j])
+        np.testing.assert_allclose(samples.active_values[j, active >= 0], expected[active[active >= 0], j], rtol=1e-3)
+        assert (samples.active_values[j, active < 0] == 0).all()
         assert (expected[active[active >= 0], j] > 0).all() and (expected[others[others >= 0], j] == 0).all()
         assert len(set(others[others >= 0])) == (others >= 0).sum() <= 700 - samples.counts[j]
         assert (others >= 0).all() or samples.counts[j] > 600  # few in the pool, or none at all

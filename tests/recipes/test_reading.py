@@ -18,25 +18,14 @@ from recipes.reading import main, spread
 from recipes.reading_report import confidence_table, read_run, rows_for_confidence
 from recipes.tables import Results
 from tests.helpers.llm_server import completion
-from tests.helpers.reading import TEXTS
+from tests.helpers.reading import TEXTS, write_collections
 
 FORMS = [["whole", "words-and-label"], ["label", "label"], ["random", "untrained"], ["overlap", "overlap"]]
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder, encoder = tmp_path_factory.mktemp("data"), Xetrieval.default().encoder()
-    (folder / "vectors").mkdir()
-    for name, texts in TEXTS.items():
-        (folder / name).mkdir()
-        for file, letter, rows in (("corpus", "d", texts.values()), ("queries", "q", texts)):
-            lines = [json.dumps({"_id": f"{letter}{i}", "text": text}) + "\n" for i, text in enumerate(rows)]
-            (folder / name / f"{file}.jsonl").write_text("".join(lines))
-        judged = "".join(f"q{i}\td{i}\t1\n" for i in range(len(texts)))
-        (folder / name / "qrels.tsv").write_text(f"query-id\tcorpus-id\tscore\n{judged}")
-        np.save(folder / "vectors" / f"{name}.f16.npy", encoder.encode_docs(list(texts.values())).astype(np.float16))
-        np.save(folder / "vectors" / f"{name}.q.f16.npy", encoder.encode_queries(list(texts)).astype(np.float16))
-    return folder
+    return write_collections(tmp_path_factory.mktemp("data"), Xetrieval.default().encoder())
 
 
 def on(data):
@@ -169,3 +158,22 @@ def test_names_that_no_form_has(data, tmp_path):
         main, ["sheets", *map(str, on(data)), "--form", "a", "label", "default", "--fewer", "b", "2", "--out", str(tmp_path)]
     )
     assert found.exit_code == 2 and "expect names of forms, found b" in found.output
+
+
+def test_words_are_taken_out_collection_by_collection(data, tmp_path):
+    file, options = tmp_path / "words.json", ["--texts", 2, "--word-share", 0.2]
+    told = run("words", *on(data)[:-2], *options, "--out", file)
+    first = json.loads(file.read_text())
+    assert "animals: 2 texts" in told and {row["collection"] for row in first["rows"]} == {"animals"}
+    told = run("words", *on(data), *options, "--out", file)
+    both = json.loads(file.read_text())
+    assert "animals: 2" not in told and "kitchen: 2 texts" in told  # what the file has is not asked again
+    assert both["rows"][:10] == first["rows"] and len(both["rows"]) == 20 and both["key"] == first["key"]
+    value = {(r["collection"], r["method"], r["measure"]): r["value"] for r in both["scores"]}
+    mean = np.mean([row["deletion"] for row in both["rows"] if row["method"] == "evidence"])
+    assert value["all", "evidence", "deletion"] == pytest.approx(mean, rel=1e-4)
+    assert f"| evidence | {mean:.2f} [" in told and "| random | " in told
+    run("words", *on(data)[:-2], "--texts", 1, "--out", file)  # other options: begun anew
+    assert len(json.loads(file.read_text())["rows"]) == 5
+    found = CliRunner().invoke(main, ["words", "--data", str(data), "--out", str(file)])
+    assert found.exit_code == 2 and "--data and --vectors go together" in found.output
