@@ -24,7 +24,10 @@ TEXTS = ("sort a list of words by their length", "Return a new sorted list; a ke
 @click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Vectors of pydocs.  [default: as the demo's]")
 @click.option("--explorer", type=click.Path(dir_okay=False, path_type=Path), default="docs/explorer.png", show_default=True)
 @click.option(
-    "--card", type=click.Path(dir_okay=False, path_type=Path), default="pyterrier_xetrieval/pt_docs/_static/card.png", show_default=True
+    "--card",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="pyterrier_xetrieval/pt_docs/_static/card.png",
+    show_default=True,
 )
 def main(cache: Path | None, explorer: Path, card: Path) -> None:
     """Take the pictures of the explorer and of a card."""

@@ -55,10 +55,13 @@ class Demo:
     @cached_property
     def index(self) -> XetrievalIndex:
         """The collection: its vectors with all views, their codes, the texts and the words that carry the features."""
-        documents = pt.tqdm(self.dataset.get_corpus_iter(verbose=False), total=len(self.dataset), desc="encode", unit="doc")
         path = self.folder / "index.xetrieval"
-        indexer = self.model.indexer(path, encoder=self.encoder, evidence=True)
-        _unless_there(path, lambda: (self.encoder >> indexer).index(documents))
+
+        def make() -> None:
+            documents = pt.tqdm(self.dataset.get_corpus_iter(verbose=False), total=len(self.dataset), desc="encode", unit="doc")
+            (self.encoder >> self.model.indexer(path, encoder=self.encoder, evidence=True)).index(documents)
+
+        _unless_there(path, make)
         return XetrievalIndex(path)
 
     @cached_property
