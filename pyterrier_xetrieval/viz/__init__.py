@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from .._lazy import attach
 
 if TYPE_CHECKING:  # what editors and type checkers read
-    from .cards import show
+    from .cards import Cards, show
     from .explorer import explore, to_html
     from .figures.axes import save_figure
     from .figures.dictionaries import plot_label_scores, plot_reconstruction, plot_sparsity
@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # what editors and type checkers read
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        ".cards": ["show"],
+        ".cards": ["Cards", "show"],
         ".explorer": ["explore", "to_html"],
         ".figures.axes": ["save_figure"],
         ".figures.dictionaries": ["plot_label_scores", "plot_reconstruction", "plot_sparsity"],

@@ -11,8 +11,8 @@ export function HowToRead({ page }) {
         document is the sum of what the features add that it <em>shares</em> with the query.
       </p>
       <p>
-        Each row is one feature: what it is about, the words that carry it in the query ↔ in the document, its part of the score,
-        and how <em>sure</em> it is that the label fits both texts.
+        Each row is one feature: its label, the words that carry it in the query ↔ in the document, its <em>contribution</em> to the
+        score, and its <em>confidence</em>, the probability that the label fits both texts.
       </p>
       <p>
         <strong>Choose a row</strong> to see its words alone, other texts that have it, and to turn it down or up in the query: the

@@ -39,8 +39,8 @@ export function Explanation({ page, state, change, edits, ranked }) {
           <thead>
             <tr>
               <th scope="col">shared feature</th>
-              <th scope="col" class="number">part of the score</th>
-              <th scope="col" class="number" title="the probability that the label fits both texts; the surest come first">sure ▾</th>
+              <th scope="col" class="number">contribution</th>
+              <th scope="col" class="number" title="the probability that the label fits both texts; the surest come first">confidence ▾</th>
             </tr>
           </thead>
           <tbody>

@@ -29,7 +29,7 @@ export function Feature({ page, state, change, edits, edit, slot }) {
       <p class="soft facts">
         feature {page.ids[j]} · in {counted(page.counts[j], "document")} of {page.size.toLocaleString("en")} (
         {percent(page.counts[j] / page.size)})
-        {row && !Number.isNaN(row.confidence) && <> · label fits this pair with {percent(row.confidence)}</>}
+        {row && !Number.isNaN(row.confidence) && <> · confidence for this pair {percent(row.confidence)}</>}
         {!Number.isNaN(page.detection[j]) && (
           <> · <span title="how well a judge told texts with the feature from others by its label: 50 % is chance">
             test of its label {percent(page.detection[j])}
