@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 NDCG = "nDCG@10"
+SAE = "sae.safetensors"
+WITHOUT_DICTIONARY = ("cot", "sweep")  # questions that the model's own dictionary has no part in: an earlier one's stay
 TRAINED_ON = ("liveqa_med", "msmarco_dl21")  # collections whose documents, or passages of them, the dictionary was trained on
 
 
@@ -38,7 +40,8 @@ class Results:
             files.append(file)
         if not files:
             raise ValueError(f"render expects result files, found none in {folder}")
-        if len({json.dumps([file["key"]["model"], file["key"]["seed"]]) for file in files}) > 1:
+        whole = [file for file in files if file["key"]["question"] not in WITHOUT_DICTIONARY]
+        if len({_made_by(file) for file in whole}) > 1 or len({_made_by(file, SAE) for file in files}) > 1:
             raise ValueError(f"render expects results of one model and seed, found several in {folder}")
         rows: dict[str, list] = {}
         for file in files:
@@ -53,6 +56,12 @@ class Results:
         """``3 of 17 collections``, ``1 collection``."""
         total = n if of is None else of
         return f"{n if of is None else f'{n} of {of}'} collection{'' if total == 1 else 's'}"
+
+
+def _made_by(file: dict, but: str = "") -> str:
+    """The seed and the files of the model, but for one of these, that a result was measured with."""
+    model = {name: value for name, value in file["key"]["model"].items() if name != but}
+    return json.dumps([model, file["key"]["seed"]], sort_keys=True)
 
 
 def pick(frame: pd.DataFrame, index: str | list[str] = "collection", **conditions) -> pd.DataFrame:
