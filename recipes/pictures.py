@@ -17,6 +17,16 @@ from pyterrier_xetrieval.cli.demo_job import Demo
 from recipes.command import Command
 
 WIDTH, HEIGHT = 1366, 768
+# what the numbers in the picture of a card stand beside; pt_docs/reading.rst says what each is
+PARTS = (".ptx-words", ".ptx-say", ".ptx-stack", "tbody tr:nth-child(1) th", "tbody tr:nth-child(1) td", "details summary")
+_NUMBER = """([selector, number]) => {
+    const place = document.querySelector(".ptx-card " + selector).getBoundingClientRect();
+    const badge = document.createElement("b");
+    badge.textContent = number;
+    badge.style.cssText = `position:absolute;left:${place.left - 26}px;top:${place.top + scrollY}px;width:20px;height:20px;` +
+        "border-radius:10px;background:#b3261e;color:#fff;font:bold 12px/20px system-ui;text-align:center";
+    document.body.append(badge);
+}"""
 TEXTS = ("sort a list of words by their length", "Return a new sorted list; a key function may be given.")
 
 
@@ -42,7 +52,12 @@ def main(cache: Path | None, explorer: Path, card: Path) -> None:
         model.explain(*TEXTS).to_html(Path(folder) / "card.html")
         _open(page, Path(folder) / "card.html")
         card.parent.mkdir(parents=True, exist_ok=True)
-        page.locator(".ptx-card").screenshot(path=card)
+        for number, selector in enumerate(PARTS, 1):
+            page.evaluate(_NUMBER, [selector, number])
+        box = page.locator(".ptx-card").bounding_box()
+        margin = 30  # for the numbers
+        clip = {"x": box["x"] - margin, "y": box["y"], "width": box["width"] + margin, "height": box["height"]}
+        page.screenshot(path=card, clip=clip)
         browser.close()
 
 
