@@ -28,6 +28,11 @@ def explore(index: Path, topics: Path | None, queries: tuple[str, ...], out: Pat
     Example:
       pyterrier-xetrieval explore corpus.xetrieval \\
           --query "sort a list by two keys" -o explorer.html
+
+    \b
+    CORPUS  JSON lines {"docno": "d1", "text": "..."}, or "_id" and "title"
+
+    OUT is replaced when all is done. An interruption leaves what was there, and the command starts again.
     """
     asked = [*_read(topics), *((None, query) for query in queries)]
     if not asked:
