@@ -15,6 +15,11 @@ export function HowToRead({ page }) {
         score, and its <em>confidence</em>, the probability that the label fits both texts.
       </p>
       <p>
+        Grey are the parts without a row: <em>weakly shared</em> features, whose labels are less sure; <em>other features</em> of the
+        document, which the query lacks; the <em>bias</em>, the same for every document; and what is <em>not explained</em>. A
+        word of two features has a line in the colour of the second.
+      </p>
+      <p>
         <strong>Choose a row</strong> to see its words alone, other texts that have it, and to turn it down or up in the query: the
         ranking follows at once. Tick two results to compare them.
       </p>
