@@ -168,9 +168,14 @@ def _examples(index: XetrievalIndex, features: np.ndarray) -> list[int]:
     for first, matrix in postings(index.layout, features):
         for column in range(len(features)):
             own = slice(matrix.indptr[column], matrix.indptr[column + 1])
-            pairs = list(zip(matrix.data[own].tolist(), (first + matrix.indices[own]).tolist()))
-            strong[column] = heapq.nlargest(STRONG, [*strong[column], *pairs])
-            faint = [pair for pair in pairs if pair[0] < _WEAK * largest[column]]
-            weak[column] = heapq.nlargest(WEAK, [*weak[column], *faint])
+            values, docids = matrix.data[own], first + matrix.indices[own]
+            strong[column] = heapq.nlargest(STRONG, [*strong[column], *_largest(values, docids, STRONG)])
+            faint = values < _WEAK * largest[column]
+            weak[column] = heapq.nlargest(WEAK, [*weak[column], *_largest(values[faint], docids[faint], WEAK)])
     ordered = [[docid for _, docid in [*s, *w]] for s, w in zip(strong, weak)]
     return [own[i] for i in range(STRONG + WEAK) for own in ordered if i < len(own)]
+
+
+def _largest(values: np.ndarray, docids: np.ndarray, n: int) -> list[tuple[float, int]]:
+    best = np.argsort(-values, kind="stable")[:n]
+    return list(zip(values[best].tolist(), docids[best].tolist()))
