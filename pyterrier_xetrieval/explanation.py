@@ -160,12 +160,13 @@ class Explanation:
 
     @property
     def rows(self) -> list[ShownFeature]:
-        """The shared features to read: those whose confidence is at least ``min_confidence``, the surest first.
+        """The shared features to read: those whose confidence is at least ``min_confidence``, what matters most first.
 
-        Where nobody measured the confidence of the labels: all of them, largest contribution first.
+        They are in order of contribution times confidence: a large part of the score whose label is doubtful stands behind
+        one of like size that is sure. Where nobody measured the confidence of the labels: all, largest contribution first.
         """
         rows = [self.row(i) for i in np.flatnonzero(~(self.confidence < self.min_confidence)).tolist()]
-        return sorted(rows, key=lambda row: 0.0 if np.isnan(row.confidence) else -row.confidence)
+        return sorted(rows, key=lambda row: -row.contribution * (1.0 if np.isnan(row.confidence) else row.confidence))
 
     @property
     def shown(self) -> pd.DataFrame:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .explanation_rows import ShownFeature
 from .explanation_tables import BIAS, OTHER, RESIDUAL
 
 if TYPE_CHECKING:
@@ -15,14 +14,9 @@ if TYPE_CHECKING:
 WEAK = "weakly shared features"
 
 
-def main_rows(e: Explanation, n: int) -> list[ShownFeature]:
-    """The ``n`` shown rows to name first: those with the largest product of contribution and confidence."""
-    return sorted(e.rows, key=lambda row: -row.contribution * (1.0 if np.isnan(row.confidence) else row.confidence))[:n]
-
-
 def one_line(e: Explanation) -> str:
     """``ordering .10 · lists .07 · +30``: three features, and how many more are shared."""
-    main = main_rows(e, 3)
+    main = e.rows[:3]
     parts = [f"{shortened(row.label, 40)} {_two_decimals(row.contribution)}" for row in main]
     if not parts:
         return f"{len(e)} {WEAK}" if len(e) else "no shared features"
@@ -31,7 +25,7 @@ def one_line(e: Explanation) -> str:
 
 def sentence(e: Explanation) -> str:
     """See :meth:`Explanation.sentence`."""
-    main = main_rows(e, 2)
+    main = e.rows[:2]
     names = " and ".join(row.in_sentence() for row in main)
     for_what = f"mainly for {names}" if main else "for features whose labels may not fit these texts"
     told = f"Retrieved {for_what}. {_shares(e)}" if len(e) else "Retrieved for nothing that the dictionary finds in both texts."

@@ -55,8 +55,9 @@ def erase_shown(
         e = own.explanation
         contributions = e.contributions.astype(np.float64)
         confidence = e.confidence
-        surest = np.argsort(-np.nan_to_num(confidence), kind="stable")  # the order in which users see them
-        shown = surest[~(confidence[surest] < min_confidence) & (contributions[surest] > 0)][:most]
+        # the order in which users see them
+        order = np.argsort(-contributions * np.nan_to_num(confidence, nan=1.0), kind="stable")
+        shown = order[~(confidence[order] < min_confidence) & (contributions[order] > 0)][:most]
         if not len(shown):
             continue
         others = np.setdiff1d(np.flatnonzero(contributions > 0), shown)

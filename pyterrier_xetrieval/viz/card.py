@@ -8,7 +8,6 @@ from markupsafe import Markup
 
 from ..explanation import Explanation
 from ..explanation_tables import BIAS, OTHER, RESIDUAL
-from ..explanation_text import main_rows
 from .palette import PALETTE
 from .segments import marked
 from .templates import emphasised, signed
@@ -32,7 +31,7 @@ def card_of(e: Explanation, rank: int | None = None) -> dict[str, Any]:
     numbers = [(row.feature, row.label) for row in coloured]
     return {
         "e": e, "rank": rank, "rows": coloured, "more": more, "weak": weak, "rest": rest,
-        "sentence": emphasised(e.sentence(), [(_number(row.feature, numbers), row.label) for row in main_rows(e, 2)]),
+        "sentence": emphasised(e.sentence(), [(_number(row.feature, numbers), row.label) for row in e.rows[:2]]),
         "stack": stacked([*parts, *rest]),
         "alternative": "; ".join(f"{name} {signed(value)}" for _, name, value in [*parts, *rest]),
         "widest": max((abs(row.contribution) for row in coloured), default=0.0) or 1.0,

@@ -30,7 +30,7 @@ def page_of_frame(explained, tmp_path_factory):
 
 
 EXPLAINED = """([q, docno]) => {
-    const { page, explain, mainRows } = window.xetrieval;
+    const { page, explain } = window.xetrieval;
     const e = explain(page, q, page.documentOf.get(docno));
     const plain = (row) => [page.ids[row.feature], row.label, row.confidence, row.contribution, row.queryWords, row.documentWords];
     return { ...e, rows: e.rows.map(plain), weak: e.weak.map(plain) };

@@ -1,6 +1,6 @@
 // Why one document has its score: a sentence, the score as a bar, the features that both texts have, and the texts.
 
-import { deltas, effect, explain, mainRows, whyNot } from "./maths.js";
+import { deltas, effect, explain, whyNot } from "./maths.js";
 import { counted, fixed, percent, signed } from "./numbers.js";
 import { entryOf } from "./page.js";
 import { Marked, Words } from "./text.jsx";
@@ -40,7 +40,7 @@ export function Explanation({ page, state, change, edits, ranked }) {
             <tr>
               <th scope="col">shared feature</th>
               <th scope="col" class="number">contribution</th>
-              <th scope="col" class="number" title="the probability that the label fits both texts; the surest come first">confidence ▾</th>
+              <th scope="col" class="number" title="the probability that the label fits both texts">confidence</th>
             </tr>
           </thead>
           <tbody>
@@ -71,7 +71,7 @@ export function Explanation({ page, state, change, edits, ranked }) {
 }
 
 function Sentence({ why }) {
-  const main = mainRows(why);
+  const main = why.rows.slice(0, 2);
   const words = (row) => {
     const both = [row.queryWords[0], row.documentWords[0]].filter(Boolean);
     const own = new Set(both.map((word) => word.toLowerCase())).size === 1 ? both.slice(0, 1) : both;

@@ -59,7 +59,7 @@ function places(values) {
   return out;
 }
 
-// Why a document has its score for a query, as Explanation says it. `rows` are the shown features, the surest first, `weak` the
+// Why a document has its score for a query, as Explanation says it. `rows` are the shown features, what matters most first, `weak` the
 // others, largest contribution first.
 export function explain(page, q, d) {
   return cached(page, `explain ${q} ${d}`, () => explained(page, q, d));
@@ -82,8 +82,8 @@ function explained(page, q, d) {
   const bias = dot(queries.vectors, q, page.bias, 0, page.dim);
   const sum = shared.reduce((total, row) => total + row.contribution, 0);
   const believed = (row) => !(row.confidence < page.floor);
-  const sure = (row) => (Number.isNaN(row.confidence) ? 0 : row.confidence);
-  const rows = shared.filter(believed).sort((a, b) => sure(b) - sure(a));
+  const weight = (row) => row.contribution * (Number.isNaN(row.confidence) ? 1 : row.confidence);
+  const rows = shared.filter(believed).sort((a, b) => weight(b) - weight(a));
   const weak = shared.filter((row) => !believed(row));
   return { query: q, document: d, score, rows, weak, sum, other, bias, residual: score - sum - other - bias };
 }
@@ -131,12 +131,6 @@ function confidence(page, feature, inQuery, inDocument, contribution, words) {
     return 1 / (1 + Math.exp(-fixed - c.activation * Math.log(relative)));
   };
   return fits(inQuery) * fits(inDocument);
-}
-
-// The two rows that the sentence names: those that contribute most, weighed by how sure they are.
-export function mainRows(explanation) {
-  const weight = (row) => row.contribution * (Number.isNaN(row.confidence) ? 1 : row.confidence);
-  return [...explanation.rows].sort((a, b) => weight(b) - weight(a)).slice(0, 2);
 }
 
 // Why one document scores higher than another: rows that add up to the difference, largest in size first.

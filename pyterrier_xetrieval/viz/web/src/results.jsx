@@ -1,7 +1,7 @@
 // The list of results, with what the edits of the query have done to it.
 
 import { useState } from "preact/hooks";
-import { explain, mainRows } from "./maths.js";
+import { explain } from "./maths.js";
 import { fixed } from "./numbers.js";
 
 const STEP = 10;
@@ -36,7 +36,7 @@ export function Results({ page, state, change, ranked, edits, ticked, tick }) {
 
 function Result({ page, state, change, row, edits, ticked, tick }) {
   const docno = page.documents.docnos[row.document];
-  const why = mainRows(explain(page, state.query, row.document));
+  const why = explain(page, state.query, row.document).rows.slice(0, 2);
   const chosen = row.document === state.document;
   const rise = row.rankBefore - row.rank;
   return (
