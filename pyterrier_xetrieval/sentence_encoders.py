@@ -95,7 +95,9 @@ class SentenceEncoder(SBertBiEncoder):
         self.options = {name: value for name, value in chosen.items() if value is not None}
         # pyterrier_dr and indexes compare encoders by model_name: a name that tells those with other options apart
         self.model_name = self.source if not self.options else f"{self.source}:{json.dumps(self.options, sort_keys=True)}"
-        warn_if_slow(next(self.model.parameters()).dtype, self.device, stage=type(self).__name__, remedy="load the model in float32")
+        warn_if_slow(
+            next(self.model.parameters()).dtype, self.device, stage=type(self).__name__, remedy="load the model in float32"
+        )
 
     def encode_queries(self, texts: Iterable[str], batch_size: int | None = None) -> np.ndarray:
         """float32 ``[n, m]``; ``[0, 0]`` for no texts."""

@@ -9,6 +9,7 @@ from functools import cache
 import torch
 
 _SLOW = 2.0  # times as long as float32: well above what a busy processor makes of equally fast ones
+_LEAST, _MOST = 5, 50  # runs
 
 
 def warn_if_slow(dtype: torch.dtype, device: torch.device | str, *, stage: str, remedy: str) -> None:
@@ -33,18 +34,21 @@ def bfloat16_slowdown() -> float:
     """How many times as long as in float32 this processor needs for a product of matrices in bfloat16.
 
     It is measured once, in some milliseconds: what instructions a processor has is said in as many ways as there are makers.
+    Each dtype counts with its shortest run, because others that use the processor can only make a run longer.
     """
-    return _seconds(torch.bfloat16) / _seconds(torch.float32)
+    shortest = dict.fromkeys((torch.float32, torch.bfloat16), float("inf"))
+    for i in range(_MOST):
+        for dtype in shortest:
+            shortest[dtype] = min(shortest[dtype], _seconds(dtype))
+        if i >= _LEAST and shortest[torch.bfloat16] <= _SLOW * shortest[torch.float32]:
+            break
+    return shortest[torch.bfloat16] / shortest[torch.float32]
 
 
 @torch.inference_mode()
 def _seconds(dtype: torch.dtype) -> float:
-    """The shortest of some runs: others that use the processor can only make one longer."""
+    """Of one product."""
     a, b = torch.ones(128, 384, dtype=dtype), torch.ones(384, 384, dtype=dtype)
-    a @ b  # the first run sets things up
-    took = []
-    for _ in range(7):
-        start = time.perf_counter()
-        a @ b
-        took.append(time.perf_counter() - start)
-    return min(took)
+    start = time.perf_counter()
+    a @ b
+    return time.perf_counter() - start
