@@ -255,6 +255,9 @@ class Xetrieval(StageFactory, pt.Artifact):
     @property
     def vector_facts(self) -> VectorFacts | None:
         """What is known of the encoder's vectors, to tell others from them; None where nobody measured it."""
+        return self._part("vector_facts", self._read_vector_facts)
+
+    def _read_vector_facts(self) -> VectorFacts | None:
         if "vectors" in self.meta:
             return VectorFacts.from_dict(self.meta["vectors"])
         if self.meta["encoder"].get("normalize"):  # artifacts of version 0.1 say this alone

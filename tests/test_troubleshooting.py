@@ -81,7 +81,7 @@ def length(bundled, frame):
     raise told[0].message
 
 
-def e5(tmp_path):
+def prompts(tmp_path):
     with pytest.warns(UserWarning) as told:
         load_encoder({"name": str(shutil.copytree(get_model_path(), tmp_path / "e5-tuned"))})
     raise told[0].message
@@ -162,7 +162,7 @@ def pairs(tmp_path):
 RAISES = {
     made.__name__.replace("_", "-"): made
     for made in (
-        columns, no_vector, flex_index, dimension, space, length, e5, joined, finite, text, no_explanation, keeps_texts, keeps_words, evidence_encoder,
+        columns, no_vector, flex_index, dimension, space, length, prompts, joined, finite, text, no_explanation, keeps_texts, keeps_words, evidence_encoder,
         unfinished, finished, resume, label, alpha, nothing_changed, compare, pairs,
     )
 }  # fmt: skip
