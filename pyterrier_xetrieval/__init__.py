@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .stages.internalize import ReasoningInternalizer
     from .stages.intervene import FeatureIntervention
     from .stages.load import VectorLoader
+    from .stages.normalize import Normalizer
     from .stages.reason import CoTReasoner
     from .stages.reconstruct import Reconstructor
     from .stages.score import FoldViews, MultiViewScorer
@@ -42,6 +43,7 @@ __getattr__, __dir__, __all__ = attach(
         ".stages.internalize": ["ReasoningInternalizer"],
         ".stages.intervene": ["FeatureIntervention"],
         ".stages.load": ["VectorLoader"],
+        ".stages.normalize": ["Normalizer"],
         ".stages.reason": ["CoTReasoner"],
         ".stages.reconstruct": ["Reconstructor"],
         ".stages.score": ["FoldViews", "MultiViewScorer"],

@@ -16,9 +16,11 @@ import pyterrier as pt
 import torch
 
 from . import __version__, model_files
+from .core.batches import device_of
 from .core.checks import check_aspect_name, distinct_aspects
 from .core.internalizer import Internalizer
 from .core.sae import SparseAutoencoder
+from .core.vector_facts import CHECKS, VectorFacts
 from .core.views import view_weights
 from .encoders import load_encoder
 from .labels import FeatureLabels
@@ -45,7 +47,7 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     Args:
         path: the artifact's folder.
-        device: where the weights go, e.g. ``"cuda"``; the CPU unless said otherwise.
+        device: where the weights go, e.g. ``"cuda"``, or 0 for the first accelerator; the CPU unless said otherwise.
 
     Raises:
         FileNotFoundError: no artifact at ``path``.
@@ -62,10 +64,11 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     ARTIFACT_TYPE, ARTIFACT_FORMAT, ARTIFACT_PACKAGE_HINT = "dense_explainer", "xetrieval", "pyterrier_xetrieval"
 
-    def __init__(self, path: str | os.PathLike[str], *, device: str | torch.device | None = None):
+    def __init__(self, path: str | os.PathLike[str], *, device: str | int | torch.device | None = None):
         in_memory = isinstance(path, _NO_PATH)
         super().__init__(path if in_memory else Path(path).expanduser().absolute())  # type: ignore[arg-type]  # of pyterrier's sentinel
-        self.device = torch.device(device or "cpu")
+        self.device = device_of(device)
+        self.check: Literal["warn", "error", "off"] = "warn"
         self._id = ""  # tells models in memory apart
         self._parts: dict[str, Any] = {}  # what has been read; shared with the copies that with_views makes
         if not in_memory:
@@ -73,7 +76,7 @@ class Xetrieval(StageFactory, pt.Artifact):
             self._weights: dict[str, float] = {aspect: self.meta["weights"][aspect] for aspect in self.meta["aspects"]}
 
     @classmethod
-    def default(cls, *, device: str | torch.device | None = None) -> Xetrieval:
+    def default(cls, *, device: str | int | torch.device | None = None) -> Xetrieval:
         """The bundled model for all-MiniLM-L6-v2 (384 dimensions); see ``pretrained/minilm/README.md``."""
         return cls(_DEFAULT, device=device)
 
@@ -158,6 +161,31 @@ class Xetrieval(StageFactory, pt.Artifact):
         )
         return model
 
+    def with_check(self, check: Literal["warn", "error", "off"]) -> Xetrieval:
+        """The same model, whose stages do something else about vectors that its encoder does not give; this one stays as it is.
+
+        Vectors of another encoder, and vectors that were not normalised, have scores and features like any others, and nothing
+        that is said of them means anything. The stages that read features look at the vectors once, as they come in: at the mean
+        length, and at the share that the dictionary leaves unexplained (:class:`~.core.vector_facts.VectorFacts`).
+
+        Args:
+            check: ``"warn"``, as a model does unless told otherwise; ``"error"`` to refuse such vectors with a ValueError;
+                ``"off"`` not to look.
+
+        Raises:
+            ValueError: another word.
+
+        Example::
+
+            >>> Xetrieval.default().with_check("error").check
+            'error'
+        """
+        if check not in CHECKS:
+            raise ValueError(f"Xetrieval.with_check expects check to be one of {CHECKS}, found {check!r}")
+        model = object.__new__(type(self))
+        model.__dict__.update(self.__dict__, check=check)
+        return model
+
     def save(self, path: str | os.PathLike[str], *, dtype: str = "float32", card: str = "") -> Xetrieval:
         """Writes the artifact's folder, all or nothing, and returns the artifact there.
 
@@ -178,7 +206,7 @@ class Xetrieval(StageFactory, pt.Artifact):
         meta = {**self.meta, "dtype": dtype, "weights": self.weights, "aspects": own_aspects}
         with new_folder(path) as folder:
             model_files.write(folder, self.internalizers, self.sae, self.labels, meta, card)
-        return type(self)(str(path), device=str(self.device))
+        return type(self)(str(path), device=str(self.device)).with_check(self.check)
 
     @property
     def stored_dtype(self) -> str:
@@ -223,6 +251,18 @@ class Xetrieval(StageFactory, pt.Artifact):
     def min_confidence(self) -> float:
         """The confidence from which on a feature is shown unless told otherwise; 0 where nobody measured it: all are shown."""
         return self.meta.get("min_confidence", 0.0)
+
+    @property
+    def vector_facts(self) -> VectorFacts | None:
+        """What is known of the encoder's vectors, to tell others from them; None where nobody measured it."""
+        return self._part("vector_facts", self._read_vector_facts)
+
+    def _read_vector_facts(self) -> VectorFacts | None:
+        if "vectors" in self.meta:
+            return VectorFacts.from_dict(self.meta["vectors"])
+        if self.meta["encoder"].get("normalize"):  # artifacts of version 0.1 say this alone
+            return VectorFacts(length=1, length_spread=0, unexplained=0, unexplained_spread=0, foreign=0)
+        return None
 
     def encoder(self, **options: Any) -> BiEncoder:
         """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
@@ -270,7 +310,7 @@ class Xetrieval(StageFactory, pt.Artifact):
         return type(self).from_parts(
             internalizers=self.internalizers, sae=self.sae, labels=labels, encoder=self.meta["encoder"], weights=self.weights,
             facts=facts,
-        )  # fmt: skip
+        ).with_check(self.check)  # fmt: skip
 
     @property
     def shared_encoder(self) -> BiEncoder:
@@ -385,7 +425,7 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     def _identity(self) -> tuple:
         own = (self._id,) if self._in_memory else (str(self.path), str(self.device))
-        return *own, *self._weights.items()
+        return *own, self.check, *self._weights.items()
 
     def __eq__(self, other: object) -> bool:
         return self._identity() == other._identity() if isinstance(other, Xetrieval) else NotImplemented
@@ -400,7 +440,9 @@ class Xetrieval(StageFactory, pt.Artifact):
             name = "Xetrieval.default()"
         else:
             name = f"Xetrieval({str(self.path)!r})"
-        return name if self._weights == self.meta["weights"] else f"{name}.with_views(weights={self._weights})"
+        if self._weights != self.meta["weights"]:
+            name = f"{name}.with_views(weights={self._weights})"
+        return name if self.check == "warn" else f"{name}.with_check({self.check!r})"
 
 
 def _frozen(module: Module) -> Module:

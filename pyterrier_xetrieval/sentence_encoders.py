@@ -6,7 +6,9 @@ Importing this module takes seconds, because pyterrier_dr does; :mod:`.encoders`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -16,6 +18,9 @@ import torch
 from pyterrier_dr import SBertBiEncoder
 from tqdm import tqdm
 
+from .core.bfloat16 import warn_if_slow
+from .core.checks import positive_ints
+
 MINILM_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -23,31 +28,76 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 class SentenceEncoder(SBertBiEncoder):
     """Any sentence-transformers model, with the prompts that its configuration has for queries and for documents.
 
-    A pyterrier_dr encoder like any other; only :class:`pyterrier_dr.SBertBiEncoder` itself gives every model bare text.
+    A pyterrier_dr encoder like any other; only :class:`pyterrier_dr.SBertBiEncoder` itself gives every model bare text. What
+    is not said here is as the model's own configuration says it.
 
     Args:
         model_name: name on the Hugging Face hub, or a folder.
+        prompts: what is put before texts, ``{"query": …, "document": …}``, instead of the configured prompts of these sides;
+            ``""`` for nothing.
+        truncate_dim: how many dimensions of each vector are kept, the first ones; for models that were trained for it
+            (Matryoshka). What is left of a unit vector is shorter than 1: add ``normalize=True``.
+        max_seq_length: how many tokens of a text are read, its prompt among them; the rest is cut.
+        normalize: scale vectors to length 1. False leaves them as the model gives them, which for most models is length 1 too.
+        trust_remote_code: run the Python code that the model brings along; only for models whose authors you trust.
         batch_size: texts encoded at once.
         text_field: column of the documents' texts.
         verbose: show progress, of loading the weights as well.
         device: where the model computes; the GPU if there is one.
 
+    Raises:
+        ValueError: prompts of other names, or numbers that are not above 0.
+
     Example::
 
         SentenceEncoder("Qwen/Qwen3-Embedding-0.6B") >> index.retriever()
+        SentenceEncoder("my-e5", prompts={"query": "query: ", "document": "passage: "})
     """
 
     def __init__(
         self,
-        model_name: str,
+        model_name: str | os.PathLike[str],
         *,
+        prompts: Mapping[str, str] | None = None,
+        truncate_dim: int | None = None,
+        max_seq_length: int | None = None,
+        normalize: bool = False,
+        trust_remote_code: bool = False,
         batch_size: int = 32,
         text_field: str = "text",
         verbose: bool = False,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
     ):
+        from sentence_transformers import SentenceTransformer
+        from transformers import AutoConfig
+
+        self.source = os.fspath(model_name)
+        numbers = {"truncate_dim": truncate_dim, "max_seq_length": max_seq_length}
+        positive_ints(stage="SentenceEncoder", **{name: value for name, value in numbers.items() if value is not None})
+        if strangers := set(prompts or {}) - {"query", "document"}:
+            raise ValueError(f"SentenceEncoder expects prompts for 'query' and 'document', found {sorted(strangers)}")
+        # not SBertBiEncoder's own constructor, which can pass none of these options on
+        super(SBertBiEncoder, self).__init__(batch_size=batch_size, text_field=text_field, verbose=verbose)
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
         with loading_bars(verbose):
-            super().__init__(model_name, batch_size=batch_size, text_field=text_field, verbose=verbose, device=device)
+            self.model = SentenceTransformer(
+                self.source, device=str(self.device), truncate_dim=truncate_dim, trust_remote_code=trust_remote_code
+            ).eval()
+        self.config = AutoConfig.from_pretrained(self.source, trust_remote_code=trust_remote_code)
+        if prompts is not None:
+            self.model.prompts = {**self.model.prompts, **prompts}
+        if max_seq_length is not None:
+            self.model.max_seq_length = max_seq_length
+        self.normalize = normalize
+        chosen = {"prompts": prompts and dict(prompts), **numbers, "normalize": normalize or None}
+        self.options = {name: value for name, value in chosen.items() if value is not None}
+        # pyterrier_dr and indexes compare encoders by model_name: a name that tells those with other options apart
+        self.model_name = self.source if not self.options else f"{self.source}:{json.dumps(self.options, sort_keys=True)}"
+        warn_if_slow(
+            next(self.model.parameters()).dtype, self.device, stage=type(self).__name__, remedy="load the model in float32"
+        )
 
     def encode_queries(self, texts: Iterable[str], batch_size: int | None = None) -> np.ndarray:
         """float32 ``[n, m]``; ``[0, 0]`` for no texts."""
@@ -64,11 +114,16 @@ class SentenceEncoder(SBertBiEncoder):
         texts = list(texts)
         if not texts:
             return np.empty((0, 0), np.float32)
-        vectors = encode(texts, batch_size=batch_size or self.batch_size, show_progress_bar=show_progress)
-        return vectors.astype(np.float32)
+        vectors = encode(texts, batch_size=self.batch_size if batch_size is None else batch_size, show_progress_bar=show_progress)
+        vectors = vectors.astype(np.float32)
+        if self.normalize:
+            vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)
+        return vectors
 
     def __repr__(self) -> str:
-        return f"SentenceEncoder({self.model_name!r})"
+        return (
+            f"SentenceEncoder({', '.join([repr(self.source), *(f'{name}={value!r}' for name, value in self.options.items())])})"
+        )
 
 
 class MiniLM(SentenceEncoder):
@@ -77,8 +132,8 @@ class MiniLM(SentenceEncoder):
     The bundled encoder. Text beyond 256 word pieces is cut.
 
     Args:
-        dtype: of the forward pass; ``"bfloat16"`` is about twice as fast where the processor has bf16 units. Vectors
-            are float32 and of unit norm either way.
+        dtype: of the forward pass; ``"bfloat16"`` is about twice as fast where the processor has bf16 units, and many times
+            slower where it has none, of which a warning tells. Vectors are float32 and of unit norm either way.
         batch_size, text_field, verbose, device: as in :class:`SentenceEncoder`.
 
     Raises:
@@ -99,7 +154,7 @@ class MiniLM(SentenceEncoder):
         batch_size: int = 32,
         text_field: str = "text",
         verbose: bool = False,
-        device: str | torch.device | None = None,
+        device: str | int | torch.device | None = None,
     ):
         if dtype not in ("float32", "bfloat16"):
             raise ValueError(f"MiniLM expects dtype 'float32' or 'bfloat16', found {dtype!r}")
@@ -107,8 +162,10 @@ class MiniLM(SentenceEncoder):
         self.dtype = dtype
         # pyterrier_dr compares encoders by model_name: a name that tells the precisions apart, and holds no local path
         self.model_name = MINILM_NAME if dtype == "float32" else f"{MINILM_NAME}:{dtype}"
+        self.source = MINILM_NAME
         if dtype == "bfloat16":
             self.model.to(torch.bfloat16)
+            warn_if_slow(torch.bfloat16, self.device, stage="MiniLM", remedy="use dtype='float32'")
 
     def _encoded(self, encode: Callable[..., np.ndarray], texts: Iterable[str], batch_size: int | None) -> np.ndarray:
         vectors = super()._encoded(encode, texts, batch_size)

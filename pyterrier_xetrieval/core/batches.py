@@ -1,4 +1,4 @@
-"""Arrays as batches on a device."""
+"""Devices, and arrays as batches on one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+
+
+def device_of(device: torch.device | str | int | None) -> torch.device:
+    """The device that is meant, the CPU for None; 0 is the first accelerator, as everywhere in torch.
+
+    >>> device_of(None), device_of("cpu")
+    (device(type='cpu'), device(type='cpu'))
+    """
+    return torch.device("cpu" if device is None else device)
 
 
 def on_device(x: np.ndarray, batch_size: int, device: torch.device | str) -> Iterator[torch.Tensor]:

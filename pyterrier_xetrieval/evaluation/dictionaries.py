@@ -28,7 +28,7 @@ def untrained(sae: SparseAutoencoder, *, k: int | None = None, seed: int = 0) ->
         >>> untrained(SparseAutoencoder(4, 8, 2)).k
         2
     """
-    k = k or sae.k
+    k = sae.k if k is None else k
     if k is None:
         raise ValueError(f"untrained expects k for the rule {sae.activation!r}, which has none of its own")
     random = SparseAutoencoder(sae.dim, sae.dict_size, k)

@@ -13,6 +13,7 @@ import pandas as pd
 import pyterrier as pt
 import torch
 
+from ..core.batches import device_of
 from ..core.checks import distinct_aspects
 from ..model import Xetrieval
 from ..stages.load import VectorLoader, rows_of
@@ -57,9 +58,9 @@ class XetrievalIndex(pt.Artifact):
     ARTIFACT_TYPE, ARTIFACT_FORMAT, ARTIFACT_PACKAGE_HINT = "dense_index", "xetrieval", "pyterrier_xetrieval"
     path: Path
 
-    def __init__(self, path: str | os.PathLike[str], *, device: str | torch.device | None = None):
+    def __init__(self, path: str | os.PathLike[str], *, device: str | int | torch.device | None = None):
         super().__init__(Path(path).expanduser().absolute())
-        self.device = str(torch.device(device or "cpu"))
+        self.device = str(device_of(device))
         self.meta = self._read_meta()
         self._check_shards()
         self.layout = Layout(self.path, self.meta["shards"])

@@ -59,18 +59,18 @@ class StoredExplainer(RowWiseStage):
         if not len(inp):
             return inp.assign(explanation=np.empty(0, dtype=object))
         inp = plain_cells(inp)
-        columns = VectorColumns(inp, dim=self.index.model.dim, stage=self)
+        columns = VectorColumns(inp, dim=self.index.model.dim, stage=self, model=self.index.model)
         queries, query_rows = columns.queries()
         try:
             parts = [
-                self._explained(inp.iloc[start : start + _ROWS], queries, query_rows[start : start + _ROWS])
+                self._explained(inp.iloc[start : start + _ROWS], queries, query_rows[start : start + _ROWS], columns)
                 for start in range(0, len(inp), _ROWS)
             ]
         except DamagedCodes as error:
             raise ValueError(f"{self.index!r} is damaged: {error}; {self.remedy}") from None
         return columns.assign(explanation=np.concatenate(parts))
 
-    def _explained(self, inp: pd.DataFrame, queries: np.ndarray, query_rows: np.ndarray) -> np.ndarray:
+    def _explained(self, inp: pd.DataFrame, queries: np.ndarray, query_rows: np.ndarray, columns: VectorColumns) -> np.ndarray:
         own, query_rows = np.unique(query_rows, return_inverse=True)  # the queries of this block
         queries = queries[own]
         model, stored = self.index.model, self.index.settings
@@ -80,7 +80,7 @@ class StoredExplainer(RowWiseStage):
         codes = unpack(packed, 1 + len(stored["aspects"]), model.sae.dict_size).first_views(len(weights))
         parts = explain_vectors(
             model.sae, queries, query_rows, codes, rows, scores=row_dots(queries, query_rows, vectors, rows),
-            weights=weights, threshold=self.threshold,
+            weights=weights, threshold=self.threshold, check=columns.check_space,
         )  # fmt: skip
         named = inp["qid"].tolist(), inp["docno"].tolist()
         return explanations(

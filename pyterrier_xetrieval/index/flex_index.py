@@ -77,7 +77,7 @@ class HalfFlexIndex(StoredFlexIndex):
 
     def np_retriever(self, *, batch_size: int | None = None, **options: Any) -> pt.Transformer:
         """:meth:`FlexIndex.np_retriever`, in smaller blocks unless said otherwise."""
-        return super().np_retriever(batch_size=batch_size or _BLOCK, **options)
+        return super().np_retriever(batch_size=_BLOCK if batch_size is None else batch_size, **options)
 
     retriever = np_retriever
 

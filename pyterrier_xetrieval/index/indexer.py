@@ -84,6 +84,7 @@ class XetrievalIndexer(pt.Indexer):
         self.texts, self.evidence = bool(texts or evidence), bool(evidence)
         self.text_field: str = getattr(encoder, "text_field", None) or "text"
         self.reader = self._reader() if evidence else None
+        self._looked_at = False  # whether the vectors are the encoder's: the first batch tells
         self.adds = False  # to a finished index
         self.encodes_again = encoder is not None  # one document, to see that a run goes on with the same encoder
 
@@ -219,5 +220,8 @@ class XetrievalIndexer(pt.Indexer):
                 raise ValueError(f"XetrievalIndexer expects doc_vec, found none in document {missing[0]!r}; encode first")
             vectors = pd.Series([document["doc_vec"] for document in batch], dtype=object)
             frame = pd.DataFrame({"docno": docnos, "doc_vec": vectors})
-        z, rows = VectorColumns(frame, dim=self.model.dim, stage=self)["doc_vec"]
+        columns = VectorColumns(frame, dim=self.model.dim, stage=self, model=None if self._looked_at else self.model)
+        z, rows = columns["doc_vec"]
+        columns.check_space("doc_vec", z)
+        self._looked_at = True
         return z[rows], words

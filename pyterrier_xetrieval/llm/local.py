@@ -25,7 +25,7 @@ class TransformersLLM(Options):
         temperature: 0 for the likeliest answer, None for the model's own generation settings.
         batch_size: prompts per forward pass.
         device: e.g. ``"cuda"``; the CPU unless said otherwise.
-        dtype: of the weights; ``"auto"`` is that of the checkpoint.
+        dtype: of the weights; ``"auto"`` is that of the checkpoint. A warning says if the processor is slow with bfloat16.
         name: recorded with every text; default the GGUF file's or the model's name, without its folder.
 
     Raises:
@@ -43,7 +43,7 @@ class TransformersLLM(Options):
     max_tokens: int = 1024
     temperature: float | None = None
     batch_size: int = 4
-    device: str | None = None
+    device: str | int | None = None
     dtype: str = "auto"
     name: str = ""
 
@@ -81,6 +81,8 @@ class TransformersLLM(Options):
     def _loaded(self) -> tuple[Any, Any]:
         import transformers
 
+        from ..core.bfloat16 import warn_if_slow  # late: it loads torch
+
         options: dict[str, Any] = {"gguf_file": self.gguf_file} if self.gguf_file else {}
         tokenizer = transformers.AutoTokenizer.from_pretrained(self.model, padding_side="left", **options)
         if tokenizer.pad_token_id is None:
@@ -88,4 +90,6 @@ class TransformersLLM(Options):
         if self.gguf_file and hasattr(transformers, "GgufConfig"):  # older versions always unpack
             options["quantization_config"] = transformers.GgufConfig(dequantize=True)
         model: Any = transformers.AutoModelForCausalLM.from_pretrained(self.model, dtype=self.dtype, **options)
-        return tokenizer, model.to(self.device or "cpu").eval()
+        model = model.to("cpu" if self.device is None else self.device).eval()
+        warn_if_slow(model.dtype, model.device, stage="TransformersLLM", remedy="use dtype='float32'")
+        return tokenizer, model

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 from weakref import finalize, ref
 
 import numpy as np
 import pandas as pd
 import torch
+
+from ..core.codes import ViewCodes, encode_view
+from ..core.vector_facts import VectorFacts
+
+if TYPE_CHECKING:
+    from ..model import Xetrieval
 
 # The matrices whose rows this module has put into frames, by address; an entry goes with its matrix.
 _MATRICES: dict[int, _Rows] = {}
@@ -47,6 +55,9 @@ class VectorColumns:
         frame: it is not changed.
         dim: the expected dimension; None takes that of the first vector.
         stage: who asks; errors name it.
+        model: whose encoder's ``query_vec`` and ``doc_vec`` these should be: their length is looked at when they are read, and
+            :meth:`check_space` looks at the rest. Every vector is looked at once, by the first stage that reads it; what the
+            model's own stages made of it (edited, folded) is not. Without a model nothing is looked at.
 
     Example::
 
@@ -55,9 +66,10 @@ class VectorColumns:
         return columns.assign(doc_vec_qa=unstack(view, rows))
     """
 
-    def __init__(self, frame: pd.DataFrame, *, dim: int | None, stage: object):
-        self.frame, self.dim, self.stage = frame, dim, stage
+    def __init__(self, frame: pd.DataFrame, *, dim: int | None, stage: object, model: Xetrieval | None = None):
+        self.frame, self.dim, self.stage, self.model = frame, dim, stage, model
         self._own: dict[str, np.ndarray] = {}
+        self._unsure: dict[str, _Rows | None] = {}  # the columns whose vectors nobody has looked at
 
     def __getitem__(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         """The distinct vectors of a column, float32 ``[u, m]``, and which of them each row holds, int64 ``[n]``.
@@ -92,6 +104,50 @@ class VectorColumns:
             return [matrix for matrix, _ in read], rows
         return [matrix[own[first]] for matrix, own in read], rows
 
+    def check_space(self, column: str, x: np.ndarray, codes: ViewCodes | None = None) -> None:
+        """Warns, or raises, if a column that was read holds vectors of another encoder; at no cost if it was looked at before.
+
+        Args:
+            column: ``"query_vec"`` or ``"doc_vec"``; any other is not looked at.
+            x: float32 ``[n, m]``, its distinct vectors.
+            codes: theirs; None to encode some of them.
+
+        Raises:
+            ValueError: vectors of another encoder, and a model with ``check="error"``.
+        """
+        if self.model is None or column not in self._unsure or not len(x):
+            return
+        if codes is None:
+            x = x[np.linspace(0, len(x) - 1, min(len(x), max(4, min(len(x) // 8, 64)))).astype(np.int64)]
+            codes = encode_view(self.model.sae, x, refit=False, batch_size=len(x))
+        facts, known = self.model.vector_facts, self._unsure.pop(column)
+        problem = facts and facts.wrong_space(self.model.sae, x, codes)
+        if problem:
+            self._report(
+                f"found {column} that the model's encoder does not give: {problem}; use model.encoder() for queries and documents"
+            )
+        if known is not None and facts is not None:
+            known.fits.add(facts)
+
+    def _check_length(self, column: str, matrix: np.ndarray, known: _Rows | None) -> None:
+        facts = None if self.model is None or self.model.check == "off" else self.model.vector_facts
+        if facts is None or column not in ("query_vec", "doc_vec") or (known is not None and facts in known.fits):
+            return
+        problem = facts.wrong_length(matrix)
+        if not problem:
+            self._unsure[column] = known
+            return
+        remedy = "put model.normalizer() before this stage" if facts.unit else "encode with model.encoder()"
+        self._report(f"expects {column} {problem}; {remedy}")
+        if known is not None:
+            known.fits.add(facts)
+
+    def _report(self, problem: str) -> None:
+        message = f"{self.stage!r} {problem} (or use model.with_check('off'))"
+        if self.model is not None and self.model.check == "error":
+            raise ValueError(message)
+        warnings.warn(message, stacklevel=2)
+
     def assign(self, **columns: object) -> pd.DataFrame:
         """The frame with these columns, and with the vectors that were read as rows of one matrix for each column."""
         return self.frame.assign(**{**self._own, **columns})
@@ -102,14 +158,15 @@ class VectorColumns:
         first = np.empty(len(distinct), np.int64)
         first[slots[::-1]] = np.arange(len(cells))[::-1]
         own = [cells[row] for row in first.tolist()]
-        known = _rows_of_matrix(own)
-        if known is not None:
-            matrix, places = known
+        known: _Rows | None
+        if found := _rows_of_matrix(own):
+            matrix, places, known = found
             rows = places[slots]
         else:
             matrix, places = self._stacked(column, own, first)
             rows = places[slots]
             self._own[column] = unstack(matrix, rows)
+            known = _MATRICES.get(id(matrix))
         if self.dim is not None and len(matrix) and matrix.shape[1] != self.dim:
             raise _other_dimension(self.stage, column, self.dim, matrix.shape[1], _row_name(self.frame, 0))
         finite = np.isfinite(matrix).all(axis=1)
@@ -119,6 +176,7 @@ class VectorColumns:
                 f"{self.stage!r} found NaN or infinity in {column} of {_row_name(self.frame, row)}; check the encoder or the index"
             )
         self.dim = matrix.shape[1] if len(matrix) else self.dim
+        self._check_length(column, matrix, known)
         return matrix, rows
 
     def _stacked(self, column: str, cells: list, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +197,8 @@ class VectorColumns:
 class _Rows:
     """The rows of a matrix as the arrays that :func:`unstack` made of them; it keeps none of these alive."""
 
-    def __init__(self, vectors: list[np.ndarray]):
+    def __init__(self, vectors: list[np.ndarray], fits: VectorFacts | None):
+        self.fits = {fits}  # of the models for which they need no further look
         self.places = {id(vector): i for i, vector in enumerate(vectors)}
         self.references = [ref(vector) for vector in vectors]
 
@@ -149,8 +208,8 @@ class _Rows:
         return place if place is not None and self.references[place]() is cell else None
 
 
-def _rows_of_matrix(cells: list) -> tuple[np.ndarray, np.ndarray] | None:
-    """The matrix whose rows all the cells are, and which rows; None unless :func:`unstack` made them.
+def _rows_of_matrix(cells: list) -> tuple[np.ndarray, np.ndarray, _Rows] | None:
+    """The matrix whose rows all the cells are, which rows, and what is known of it; None unless :func:`unstack` made them.
 
     Only the rows that are in use count: a frame that was cut to few results does not drag the other vectors along.
     """
@@ -163,9 +222,9 @@ def _rows_of_matrix(cells: list) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     places = np.array(found, np.int64)
     if len(places) == len(base):
-        return base, places
+        return base, places, known
     used, places = np.unique(places, return_inverse=True)
-    return base[used], places
+    return base[used], places, known
 
 
 def _distinct(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -182,14 +241,15 @@ def _distinct(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray |
     return rows, first
 
 
-def unstack(matrix: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+def unstack(matrix: np.ndarray, rows: np.ndarray | None = None, *, fits: VectorFacts | None = None) -> np.ndarray:
     """A column of 1-d arrays from a matrix: row ``i`` holds ``matrix[rows[i]]``; equal rows share one array.
 
-    The array is of dtype ``object``, also when empty, so that an empty frame keeps the type of its column.
+    The array is of dtype ``object``, also when empty, so that an empty frame keeps the type of its column. ``fits``: the
+    facts of the model whose stage made these vectors, so that its other stages do not take them for those of another encoder.
     """
     vectors = list(matrix)
     if matrix.dtype == np.float32 and matrix.base is None and matrix.size and id(matrix) not in _MATRICES:
-        _MATRICES[id(matrix)] = _Rows(vectors)
+        _MATRICES[id(matrix)] = _Rows(vectors, fits)
         finalize(matrix, _MATRICES.pop, id(matrix))
     column = np.empty(len(vectors) if rows is None else len(rows), dtype=object)
     column[:] = vectors if rows is None else [vectors[i] for i in rows.tolist()]

@@ -72,11 +72,14 @@ class FeatureEvidence(RowWiseStage):
         weights = self._weights(explained)
         if not set(weights) <= set(aspects_of(inp.columns)):  # an index explains views that its frames do not carry
             inp = ReasoningInternalizer(self.model.with_views(list(weights))).transform(inp)
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self)
+        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
         queries, query_rows = columns.queries()
         documents, doc_rows = columns.documents(list(weights))
         sae, modules = self.model.sae, [self.model.internalizers[aspect] for aspect in weights]
-        codes = join_views(encode_views(sae, documents, refit=self.refit, batch_size=512), sae.dict_size)
+        own = encode_views(sae, documents, refit=self.refit, batch_size=512)
+        columns.check_space("query_vec", queries)
+        columns.check_space("doc_vec", documents[0], own[0])
+        codes = join_views(own, sae.dict_size)
         queries_asked, document_texts = query_texts(inp, stage=self), self._texts(inp)
         query_words, document_words = self._words(queries_asked, "query"), self._words(document_texts, "document")
         found = np.empty(len(inp), dtype=object)

@@ -63,12 +63,12 @@ class SAEExplainer(RowWiseStage):
         if not len(inp):
             return inp.assign(explanation=np.empty(0, dtype=object))
         weights = views_of(inp, self.model)
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self)
+        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
         queries, query_rows = columns.queries()
         documents, rows = columns.documents(list(weights))
         parts = explain_vectors(
             self.model.sae, queries, query_rows, documents, rows, weights=(1.0, *weights.values()),
-            threshold=self.threshold, refit=self.refit, batch_size=self.batch_size,
+            threshold=self.threshold, refit=self.refit, batch_size=self.batch_size, check=columns.check_space,
         )  # fmt: skip
         found = explanations(
             inp["qid"].tolist(), inp["docno"].tolist(), parts, self.model, views=("original", *weights), top=self.top,

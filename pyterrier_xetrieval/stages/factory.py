@@ -9,6 +9,7 @@ from .evidence import FeatureEvidence
 from .explain import SAEExplainer
 from .internalize import ReasoningInternalizer
 from .intervene import FeatureIntervention
+from .normalize import Normalizer
 from .reconstruct import Reconstructor
 from .score import FoldViews, MultiViewScorer
 
@@ -72,6 +73,10 @@ class StageFactory:
         return FeatureIntervention(
             self._model, mode, features=features, alpha=alpha, target=target, reconstruct=reconstruct, batch_size=batch_size
         )
+
+    def normalizer(self) -> Normalizer:
+        """Scales vectors to length 1: :class:`~pyterrier_xetrieval.Normalizer`."""
+        return Normalizer(self._model)
 
     def reconstructor(self, *, refit: bool = True, batch_size: int = 1024) -> Reconstructor:
         """Replaces vectors by what the dictionary makes of them: :class:`~pyterrier_xetrieval.Reconstructor`."""

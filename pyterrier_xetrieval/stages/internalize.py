@@ -42,8 +42,9 @@ class ReasoningInternalizer(RowWiseStage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["doc_vec"])
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self)
+        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
         z, rows = columns["doc_vec"]
+        columns.check_space("doc_vec", z)
         views = {}
         for aspect, module in self.model.internalizers.items():
             views[view_column(aspect)] = unstack(internalize(module, z, batch_size=self.batch_size), rows)

@@ -98,8 +98,11 @@ class FeatureIntervention(RowWiseStage):
             views = [column for column in map(view_column, self.model.aspects) if column in inp.columns]
             edited += ["doc_vec", *views]
         self.check(inp, [*edited, "explanation"] if self.features == "shared" else edited)
-        columns, sets = VectorColumns(inp, dim=self.model.dim, stage=self), self._sets(inp)
-        return columns.assign(**self._edited({column: columns[column] for column in edited}, sets))
+        columns, sets = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model), self._sets(inp)
+        vectors = {column: columns[column] for column in edited}
+        for column, (x, _) in vectors.items():
+            columns.check_space(column, x)
+        return columns.assign(**self._edited(vectors, sets))
 
     def _sets(self, inp: pd.DataFrame) -> list[tuple[int, ...]]:
         if isinstance(self.features, (tuple, dict)):
@@ -153,7 +156,9 @@ class FeatureIntervention(RowWiseStage):
                 stacklevel=2,
             )
         parts = np.split(edited, np.cumsum([len(own) for own in own_sets])[:-1])
-        return {column: unstack(part.copy(), places[column]) for column, part in zip(columns, parts)}
+        return {
+            column: unstack(part.copy(), places[column], fits=self.model.vector_facts) for column, part in zip(columns, parts)
+        }
 
     def _alphas(self) -> float | np.ndarray:
         """One for all, or float32 ``[D]``, one for each; 1 where nothing is said."""

@@ -44,10 +44,11 @@ class Reconstructor(RowWiseStage):
             v.columns(includes=["query_vec", "doc_vec"], mode="both")
             v.columns(includes=["doc_vec"], mode="doc")
             v.columns(includes=["query_vec"], mode="query")
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self)
+        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
         edited = {}
         for column in {"both": ["query_vec", "doc_vec"], "doc": ["doc_vec"], "query": ["query_vec"]}[v.mode]:
             x, rows = columns[column]
+            columns.check_space(column, x)
             x = reconstruct(self.model.sae, x, refit=self.refit, batch_size=self.batch_size)
-            edited[column] = unstack(x, rows)
+            edited[column] = unstack(x, rows, fits=self.model.vector_facts)
         return inp.assign(**edited)

@@ -104,5 +104,6 @@ class FoldViews(RowWiseStage):
         self.check(inp, ["doc_vec"])
         weights = views_of(inp, self.model)
         views, rows = VectorColumns(inp, dim=None, stage=self).documents(list(weights))
-        folded = unstack(fold_views(views, list(weights.values())), rows)
+        facts = None if self.model is None else self.model.vector_facts
+        folded = unstack(fold_views(views, list(weights.values())), rows, fits=facts)
         return inp.drop(columns=[view_column(aspect) for aspect in weights]).assign(doc_vec=folded)

@@ -57,7 +57,7 @@ def train_sae(
     dead_after: int = 100_000,
     eval_every: int = 200,
     checkpoint: str | os.PathLike[str] | None = None,
-    device: str | None = None,
+    device: str | int | None = None,
     seed: int = 0,
     verbose: bool = False,
 ) -> tuple[SparseAutoencoder, list[dict[str, Any]]]:

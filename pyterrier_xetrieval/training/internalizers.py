@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ..core.batches import device_of
 from ..core.internalizer import Internalizer
 from .vector_rows import as_array
 
@@ -40,7 +41,7 @@ def train_internalizers(
     epochs: int = 100,
     patience: int = 5,
     val_share: float = 0.15,
-    device: str | None = None,
+    device: str | int | None = None,
     seed: int = 0,
     verbose: bool = False,
 ) -> tuple[dict[str, Internalizer], dict[str, dict[str, Any]]]:
@@ -91,7 +92,7 @@ def train_internalizers(
 
     def matrix(vectors: Any, name: str, rows: int | None = None, dim: int | None = None) -> torch.Tensor:
         vectors = vectors if encoder is None or vectors is pretrain else encoder.encode_docs(list(vectors))
-        tensor = torch.as_tensor(np.array(as_array(vectors), np.float32)).to(device or "cpu")
+        tensor = torch.as_tensor(np.array(as_array(vectors), np.float32)).to(device_of(device))
         if tensor.ndim != 2 or not torch.isfinite(tensor).all():
             raise ValueError(f"{name}: expected a finite 2-d array, found shape {tuple(tensor.shape)}")
         if len(tensor) != (rows or len(tensor)) or tensor.shape[1] != (dim or tensor.shape[1]):

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from ..core.batches import device_of
+
 
 class Processes:
     """The processes that ``torchrun`` started, or this one alone.
@@ -20,8 +22,8 @@ class Processes:
         device: where to compute; ``"cuda"`` is this process's own card. gloo connects CPUs, nccl cards.
     """
 
-    def __init__(self, device: str | None = None):
-        self.device = torch.device(device or "cpu")
+    def __init__(self, device: str | int | None = None):
+        self.device = device_of(device)
         if self.device.type == "cuda" and dist.is_torchelastic_launched():
             self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(self.device)

@@ -16,6 +16,7 @@ import torch
 from ..core.codes import encode_view
 from ..core.internalizer import Internalizer
 from ..core.sae import SparseAutoencoder
+from ..core.vector_facts import VectorFacts
 from ..datasets.encoded_corpus import EncodedCorpus, encode_corpus
 from ..encoders import encoder_class, encoder_identity, load_encoder
 from ..labelling.keywords import keyword_labels
@@ -132,7 +133,7 @@ def train_model(
             sae=sae,
             labels=_labels(sae, encoded, work, seed),
             encoder=_description(encoder, encoded.index.np_vecs()),
-            facts={"training": facts},
+            facts={"training": facts, "vectors": VectorFacts.measure(sae, encoded.index.np_vecs(), seed=seed).to_dict()},
         )
         return _written(model, path, {"internalizers": trained["history"], "sae": history})
 
@@ -167,15 +168,19 @@ def _description(encoder: BiEncoder, vectors: np.ndarray) -> dict[str, Any]:
     """What the artifact says of its encoder; without a name where a name would load another one."""
     from pyterrier_dr import SBertBiEncoder  # late, as it takes seconds
 
-    from ..sentence_encoders import MINILM_NAME, MiniLM
+    from ..sentence_encoders import SentenceEncoder
 
     sample = np.asarray(vectors[:1000])
-    name = MINILM_NAME if type(encoder) is MiniLM else getattr(encoder, "model_name", None)
+    identity = encoder_identity(encoder, ["encode_docs"], stage=STAGE)
+    name = encoder.source if isinstance(encoder, SentenceEncoder) else getattr(encoder, "model_name", None)
     by_name = name and (
-        type(encoder) is encoder_class(name) or (type(encoder) is SBertBiEncoder and not any(encoder.model.prompts.values()))
+        type(encoder) is encoder_class(name, identity["class"])
+        or (type(encoder) is SBertBiEncoder and not any(encoder.model.prompts.values()))
     )
+    options = encoder.options if type(encoder) is SentenceEncoder else {}
     return {
-        **encoder_identity(encoder, ["encode_docs"], stage=STAGE),
+        **identity,
+        **({"options": options} if options else {}),
         "name": name if by_name else "",
         "dim": sample.shape[1],
         "normalize": bool(np.allclose(np.linalg.norm(sample, axis=1), 1, atol=1e-3)),

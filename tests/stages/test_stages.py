@@ -26,6 +26,7 @@ STAGES = {
     "erase_shared": lambda: MODEL.with_views(["qa"]).intervention("keep_only", features="shared", target="both"),
     "scale_query": lambda: MODEL.intervention("scale", alpha=0.5, features=[1], target="query"),
     "reconstructor": lambda: MODEL.reconstructor(),
+    "normalizer": lambda: MODEL.normalizer(),
     "loader": lambda: VectorLoader(INDEX),
 }
 
