@@ -16,6 +16,10 @@ import torch
 from pyterrier_dr import SBertBiEncoder
 from tqdm import tqdm
 
+from .documents import no_text
+from .encoder_stages import DocEncoder, QueryEncoder
+from .store.surrogates import repaired
+
 MINILM_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -23,7 +27,8 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 class SentenceEncoder(SBertBiEncoder):
     """Any sentence-transformers model, with the prompts that its configuration has for queries and for documents.
 
-    A pyterrier_dr encoder like any other; only :class:`pyterrier_dr.SBertBiEncoder` itself gives every model bare text.
+    A pyterrier_dr encoder like any other; only :class:`pyterrier_dr.SBertBiEncoder` itself gives every model bare text. Half of
+    a character (``"\\ud83d"``), which no tokenizer takes, is read as the replacement character.
 
     Args:
         model_name: name on the Hugging Face hub, or a folder.
@@ -31,6 +36,9 @@ class SentenceEncoder(SBertBiEncoder):
         text_field: column of the documents' texts.
         verbose: show progress, of loading the weights as well.
         device: where the model computes; the GPU if there is one.
+
+    Raises:
+        ValueError: (when encoding) a document or a query without a text.
 
     Example::
 
@@ -49,6 +57,14 @@ class SentenceEncoder(SBertBiEncoder):
         with loading_bars(verbose):
             super().__init__(model_name, batch_size=batch_size, text_field=text_field, verbose=verbose, device=device)
 
+    def query_encoder(self, verbose: bool | None = None, batch_size: int | None = None) -> QueryEncoder:
+        """The stage that adds ``query_vec``."""
+        return QueryEncoder(self, verbose=verbose, batch_size=batch_size)
+
+    def doc_encoder(self, verbose: bool | None = None, batch_size: int | None = None) -> DocEncoder:
+        """The stage that adds ``doc_vec``."""
+        return DocEncoder(self, verbose=verbose, batch_size=batch_size)
+
     def encode_queries(self, texts: Iterable[str], batch_size: int | None = None) -> np.ndarray:
         """float32 ``[n, m]``; ``[0, 0]`` for no texts."""
         return self._encoded(self.model.encode_query, texts, batch_size)
@@ -62,9 +78,14 @@ class SentenceEncoder(SBertBiEncoder):
         if isinstance(texts, tqdm):
             texts.disable = True  # it would be full at once, when the texts are listed
         texts = list(texts)
+        for n, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise no_text(repr(self), f"text {n} of {len(texts)}", text, field="value")
         if not texts:
             return np.empty((0, 0), np.float32)
-        vectors = encode(texts, batch_size=batch_size or self.batch_size, show_progress_bar=show_progress)
+        vectors = encode(
+            [repaired(text) for text in texts], batch_size=batch_size or self.batch_size, show_progress_bar=show_progress
+        )
         return vectors.astype(np.float32)
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ import pyterrier as pt
 from ..core.checks import positive_int
 from ..core.edits import reconstruct
 from .base import RowWiseStage
-from .columns import VectorColumns, unstack
+from .columns import VectorColumns
 
 if TYPE_CHECKING:
     from ..model import Xetrieval
@@ -49,5 +49,5 @@ class Reconstructor(RowWiseStage):
         for column in {"both": ["query_vec", "doc_vec"], "doc": ["doc_vec"], "query": ["query_vec"]}[v.mode]:
             x, rows = columns[column]
             x = reconstruct(self.model.sae, x, refit=self.refit, batch_size=self.batch_size)
-            edited[column] = unstack(x, rows)
+            edited[column] = columns.unstacked(column, x, rows)
         return inp.assign(**edited)
