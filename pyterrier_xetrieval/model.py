@@ -22,10 +22,12 @@ from .core.internalizer import Internalizer
 from .core.sae import SparseAutoencoder
 from .core.vector_facts import CHECKS, VectorFacts
 from .core.views import view_weights
+from .documents import Missing
 from .encoders import load_encoder
 from .labels import FeatureLabels
 from .stages.factory import StageFactory
 from .store.files import artifact_facts, new_folder
+from .store.surrogates import repaired
 from .token_vectors import TokenEncoder, readers_of
 
 if TYPE_CHECKING:
@@ -270,7 +272,7 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     def relabel(
         self,
-        corpus: Iterable[dict | str],
+        corpus: Iterable[dict | str] | pd.DataFrame,
         *,
         sample: int = 2000,
         min_detection: float = 0.6,
@@ -283,7 +285,7 @@ class Xetrieval(StageFactory, pt.Artifact):
         if these tell held-out texts of the corpus better. Costs what encoding the sample costs.
 
         Args:
-            corpus: texts, or dicts with ``text`` and perhaps ``title``; read once.
+            corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``; read once.
             sample: how many of them are looked at; seed: of the draw.
             min_detection: from which detection score on a label says enough and stays.
             verbose: show a progress bar.
@@ -372,7 +374,7 @@ class Xetrieval(StageFactory, pt.Artifact):
         strangers = [type(t).__name__ for t in (query, *documents) if not isinstance(t, str)]
         if strangers:
             raise ValueError(f"Xetrieval.explain expects a query and texts as strings, found {strangers[0]}")
-        encoder = self.shared_encoder
+        encoder, query = self.shared_encoder, repaired(query)  # pandas' strings cannot hold half of a character
         frame = pd.DataFrame({"qid": "1", "query": query, "docno": [str(i) for i in range(len(documents))]})
         frame[encoder.text_field] = pd.Series(documents, dtype=object)
         frame["query_vec"] = list(encoder.encode_queries([query])) * len(documents)
@@ -386,15 +388,15 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     def indexer(
         self, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,
-        dtype: Literal["float32", "float16"] = "float32", texts: bool = False, evidence: bool = False, resume: bool = True,
-        batch_size: int = 256, shard_size: int = 10_000,
+        dtype: Literal["float32", "float16"] = "float32", texts: bool = False, evidence: bool = False,
+        missing: Missing = "error", resume: bool = True, batch_size: int = 256, shard_size: int = 10_000,
     ) -> XetrievalIndexer:  # fmt: skip
         """Makes an index of a whole corpus: :class:`~pyterrier_xetrieval.index.XetrievalIndexer`."""
         from .index import XetrievalIndexer  # an index holds a model, and so imports this module
 
         return XetrievalIndexer(
-            self, path, encoder=encoder, refit=refit, dtype=dtype, texts=texts, evidence=evidence, resume=resume,
-            batch_size=batch_size, shard_size=shard_size,
+            self, path, encoder=encoder, refit=refit, dtype=dtype, texts=texts, evidence=evidence, missing=missing,
+            resume=resume, batch_size=batch_size, shard_size=shard_size,
         )  # fmt: skip
 
     def _part(self, name: str, read: Callable[[], Any]) -> Any:

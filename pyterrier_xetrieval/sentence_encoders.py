@@ -20,6 +20,9 @@ from tqdm import tqdm
 
 from .core.bfloat16 import warn_if_slow
 from .core.checks import positive_ints
+from .documents import no_text
+from .encoder_stages import DocEncoder, QueryEncoder
+from .store.surrogates import repaired
 
 MINILM_NAME = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -29,7 +32,8 @@ class SentenceEncoder(SBertBiEncoder):
     """Any sentence-transformers model, with the prompts that its configuration has for queries and for documents.
 
     A pyterrier_dr encoder like any other; only :class:`pyterrier_dr.SBertBiEncoder` itself gives every model bare text. What
-    is not said here is as the model's own configuration says it.
+    is not said here is as the model's own configuration says it. Half of a character (``"\\ud83d"``), which no tokenizer takes,
+    is read as the replacement character.
 
     Args:
         model_name: name on the Hugging Face hub, or a folder.
@@ -46,7 +50,7 @@ class SentenceEncoder(SBertBiEncoder):
         device: where the model computes; the GPU if there is one.
 
     Raises:
-        ValueError: prompts of other names, or numbers that are not above 0.
+        ValueError: prompts of other names, or numbers that are not above 0; (when encoding) a document or a query without a text.
 
     Example::
 
@@ -99,6 +103,14 @@ class SentenceEncoder(SBertBiEncoder):
             next(self.model.parameters()).dtype, self.device, stage=type(self).__name__, remedy="load the model in float32"
         )
 
+    def query_encoder(self, verbose: bool | None = None, batch_size: int | None = None) -> QueryEncoder:
+        """The stage that adds ``query_vec``."""
+        return QueryEncoder(self, verbose=verbose, batch_size=batch_size)
+
+    def doc_encoder(self, verbose: bool | None = None, batch_size: int | None = None) -> DocEncoder:
+        """The stage that adds ``doc_vec``."""
+        return DocEncoder(self, verbose=verbose, batch_size=batch_size)
+
     def encode_queries(self, texts: Iterable[str], batch_size: int | None = None) -> np.ndarray:
         """float32 ``[n, m]``; ``[0, 0]`` for no texts."""
         return self._encoded(self.model.encode_query, texts, batch_size)
@@ -112,9 +124,15 @@ class SentenceEncoder(SBertBiEncoder):
         if isinstance(texts, tqdm):
             texts.disable = True  # it would be full at once, when the texts are listed
         texts = list(texts)
+        for n, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise no_text(repr(self), f"text {n} of {len(texts)}", text, field="value")
         if not texts:
             return np.empty((0, 0), np.float32)
-        vectors = encode(texts, batch_size=self.batch_size if batch_size is None else batch_size, show_progress_bar=show_progress)
+        vectors = encode(
+            [repaired(text) for text in texts], batch_size=self.batch_size if batch_size is None else batch_size,
+            show_progress_bar=show_progress,
+        )  # fmt: skip
         vectors = vectors.astype(np.float32)
         if self.normalize:
             vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-12)

@@ -15,6 +15,7 @@ import torch
 
 from .core.checks import positive_int
 from .core.evidence import WordVectors, sum_rows
+from .store.surrogates import repaired
 from .words import UNITS, spans, units
 
 SIDES = {"query": ("encode_queries", ("query",)), "document": ("encode_docs", ("document", "passage", "corpus"))}
@@ -174,7 +175,7 @@ class TokenEncoder:
     def _batches(
         self, texts: Iterable[str], window: int | None, function: Callable[[list[str]], list[T]]
     ) -> Iterator[tuple[list[int], list[T]]]:
-        stream, first = iter(texts), 0
+        stream, first = map(repaired, texts), 0
         while own := list(islice(stream, window or _WINDOW * self.batch_size)):
             order = sorted(range(len(own)), key=lambda i: -len(own[i]))
             for start in range(0, len(own), self.batch_size):

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from .core.checks import positive_int
+from .core.views import unit_rows
+from .documents import as_texts
 from .explanation_tables import BIAS, OTHER, RESIDUAL
 from .feature_names import reading
-from .stages.columns import as_texts
-from .stages.load import VectorLoader
+from .stages.load import VectorLoader, compares_by_cosine
+from .store.surrogates import repaired
 from .words import phrases_of_features
 
 if TYPE_CHECKING:
@@ -69,7 +71,7 @@ def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results
     """See :meth:`Xetrieval.why_not`."""
     from .index import XetrievalIndex  # an index holds a model, which offers this function
 
-    num_results = positive_int(num_results, "num_results", stage="why_not")
+    num_results, query = positive_int(num_results, "num_results", stage="why_not"), repaired(query)
     own = isinstance(index, XetrievalIndex)
     q = np.asarray(model.shared_encoder.encode_queries([query]), np.float32)
     asked = pd.DataFrame({"qid": ["1"], "query": [query], "query_vec": list(q)})
@@ -83,10 +85,10 @@ def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results
     ].tolist()
     *results, document = explained
     scores = sorted(e.score for e in results)
-    above, vectors = 0, flex.np_vecs()
+    above, vectors, scored = 0, flex.np_vecs(), unit_rows if compares_by_cosine(flex) else np.asarray
     for start in range(0, len(vectors), _ROWS):
         # not by a hair: the same vector in another product differs in its last bits
-        above += int((np.asarray(vectors[start : start + _ROWS]) @ q[0] > document.score + 1e-6).sum())
+        above += int((scored(vectors[start : start + _ROWS]) @ scored(q)[0] > document.score + 1e-6).sum())
     table = _missing(results, document)
     words = _query_words(model, query, [] if table["feature"].isna().all() else table["feature"].dropna().tolist())
     table.insert(2, "query_words", [words.get(j, ()) if pd.notna(j) else () for j in table["feature"]])

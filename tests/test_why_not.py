@@ -2,6 +2,7 @@
 
 import pickle
 
+import pyterrier as pt
 import pytest
 from pyterrier_dr import FlexIndex
 
@@ -23,12 +24,17 @@ def model():
     return Xetrieval.default()
 
 
-@pytest.fixture(scope="module", params=["flex", "xetrieval", "xetrieval without views"])
+@pytest.fixture(scope="module", params=["flex", "flex by cosine", "xetrieval", "xetrieval without views"])
 def index(request, model, tmp_path_factory):
     folder, corpus = tmp_path_factory.mktemp("why_not"), [{"docno": d, "text": t} for d, t in TEXTS.items()]
     if request.param == "flex":
         index = FlexIndex(str(folder / "i.flex"), verbose=False)
         (model.shared_encoder >> index).index(corpus)
+        return index
+    if request.param == "flex by cosine":
+        index = FlexIndex(str(folder / "i.flex"), sim_fn="cos", verbose=False)
+        longer = pt.apply.doc_vec(lambda row: row["doc_vec"] * (1 + len(row["text"]) % 7))  # so that a dot product would differ
+        (model.shared_encoder >> longer >> index).index(corpus)
         return index
     own = model.with_views(()) if "without" in request.param else model
     return (model.shared_encoder >> own.indexer(folder / "i")).index(corpus)

@@ -65,3 +65,16 @@ def row_dots(left: np.ndarray, left_rows: np.ndarray, right: np.ndarray, right_r
         block = slice(start, start + _PAIRS)
         np.einsum("nm,nm->n", left.take(left_rows[block], axis=0), right.take(right_rows[block], axis=0), out=out[block])
     return out
+
+
+def unit_rows(vectors: np.ndarray) -> np.ndarray:
+    """The vectors at length 1, float32 ``[n, m]``; those that have it already, and zeros, stay as they are bit by bit.
+
+    >>> unit_rows(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)).tolist()
+    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    """
+    out = np.array(vectors, np.float32)
+    lengths = np.linalg.norm(out, axis=1)
+    other = (np.abs(lengths - 1) > 1e-6) & (lengths > 0)
+    out[other] /= lengths[other, None]
+    return out

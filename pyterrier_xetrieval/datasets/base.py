@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pyterrier as pt
 
+from ..documents import as_texts
 from ..stages.base import RowWiseStage
-from ..stages.columns import as_texts
 
 
 class Collection(pt.datasets.Dataset):

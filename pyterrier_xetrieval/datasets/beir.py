@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 import pandas as pd
 import pyterrier as pt
 
+from ..documents import Missing, TextCheck, docno_of, plain_text, text_of
 from ..store.jsonl import records
 from .base import Collection, excluded_frame
+from .qrels_file import read_qrels
 
-QRELS_HEADER = ["query-id", "corpus-id", "score"]
 NO_IDS = {"N/A"}  # how BRIGHT writes an empty list of excluded documents
 
 
@@ -28,15 +28,19 @@ class BeirFolder(Collection):
         self.name = name or self.path.name
         self.exclude_own_id = exclude_own_id
 
-    def get_corpus_iter(self, *, verbose: bool = False) -> Iterator[dict[str, str]]:
-        """Yields ``{'docno': ..., 'text': ...}`` in file order; the text is title and text, separated by a space."""
-        rows = pt.tqdm(_rows(self._file("corpus.jsonl", "corpus.jsonl.gz")), desc=f"{self.name} documents", disable=not verbose)
-        return ({"docno": str(row["_id"]), "text": f"{row.get('title') or ''} {row['text']}".strip()} for row in rows)
+    def get_corpus_iter(self, *, verbose: bool = False, missing: Missing = "error") -> Iterator[dict[str, str]]:
+        """Yields ``{'docno': ..., 'text': ...}`` in file order; the text is title and text, separated by a space.
+
+        A document without a text is an error, or is left out with ``missing="drop"``; a warning then says how many were.
+        """
+        check = TextCheck(missing, stage=repr(self))
+        rows = json_documents(self._file("corpus.jsonl", "corpus.jsonl.gz"), check)
+        return iter(pt.tqdm(rows, desc=f"{self.name} documents", disable=not verbose))
 
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the queries in file order: columns ``qid`` and ``query`` (both strings)."""
         self._no_variant(variant)
-        return pd.DataFrame([(str(row["_id"]), row["text"]) for row in self._queries()], columns=["qid", "query"], dtype=str)
+        return pd.DataFrame([(docno_of(row), row["text"]) for row in self._queries()], columns=["qid", "query"], dtype=str)
 
     def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the judgements: columns ``qid``, ``docno`` (strings) and ``label`` (int); above 0 is relevant.
@@ -44,26 +48,24 @@ class BeirFolder(Collection):
         ``variant``: a split, ``"dev"`` for ``qrels/dev.tsv``; None for ``qrels.tsv`` or ``qrels/test.tsv``.
         """
         path = self._file("qrels.tsv", "qrels/test.tsv") if variant is None else self._file(f"qrels/{variant}.tsv")
-        rows = pd.read_csv(path, sep="\t", dtype=str, quoting=csv.QUOTE_NONE, keep_default_na=False, encoding="utf-8")
-        if list(rows.columns) != QRELS_HEADER:
-            raise ValueError(f"{path} expects the tab-separated header {QRELS_HEADER}, found {list(rows.columns)}")
-        labels = pd.to_numeric(rows["score"], errors="coerce")  # 1.0 is a whole number too
-        wrong = rows["score"][labels.isna() | (labels % 1 != 0)]
-        if len(wrong):
-            raise ValueError(f"{path} expects whole numbers in column score, found {wrong.iloc[0]!r}")
-        return pd.DataFrame({"qid": rows["query-id"], "docno": rows["corpus-id"], "label": labels.astype(int)})
+        return read_qrels(path)
 
     def get_excluded(self) -> pd.DataFrame:
         """Documents not to be retrieved for a query (``qid``, ``docno``): ``excluded_ids``, its own id if asked for."""
         pairs: list[tuple[str, str]] = []
         for row in self._queries():
             ids = row.get("excluded_ids") or (row.get("metadata") or {}).get("excluded_ids") or []
-            pairs += [(str(row["_id"]), str(docno)) for docno in ids if docno not in NO_IDS]
-            pairs += [(str(row["_id"]), str(row["_id"]))] if self.exclude_own_id else []
+            qid = str(docno_of(row))
+            pairs += [(qid, plain_text(docno)) for docno in ids if docno not in NO_IDS]
+            pairs += [(qid, qid)] if self.exclude_own_id else []
         return excluded_frame(pairs)
 
     def _queries(self) -> Iterator[dict[str, Any]]:
-        return _rows(self._file("queries.jsonl", "queries.jsonl.gz"))
+        for where, row in records(self._file("queries.jsonl", "queries.jsonl.gz")):
+            if docno_of(row) is None:
+                raise ValueError(f"{where} expects _id and text, found {str(row)[:80]}")
+            TextCheck("error", stage=repr(self)).keeps(row.get("text"), f"query {docno_of(row)!r}, {where}")
+            yield row
 
     def _file(self, *names: str) -> Path:
         for name in names:
@@ -75,12 +77,22 @@ class BeirFolder(Collection):
         return f"beir_folder({str(self.path)!r})"
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON-lines file, each with ``_id`` and ``text``."""
+def json_documents(path: Path, check: TextCheck) -> Iterator[dict[str, str]]:
+    """The documents ``{docno, text}`` of a JSON-lines file {docno or _id, text, title?}.
+
+    Args:
+        check: what becomes of a document without a text.
+
+    Raises:
+        ValueError: a line that is no such object; it is named.
+    """
     for where, row in records(path):
-        if row.get("_id") is None or not isinstance(row.get("text"), str):
-            raise ValueError(f"{where} expects _id and text, found {str(row)[:80]}")
-        yield row
+        docno, text = docno_of(row), text_of(row)
+        if docno is None:
+            raise ValueError(f"{where} expects docno (or _id) and text, found {str(row)[:80]}")
+        if check.keeps(row.get("text"), f"document {docno!r}, {where}"):
+            yield {"docno": docno, "text": str(text)}
+    check.tell()
 
 
 def beir_folder(path: str | os.PathLike[str], *, name: str | None = None, exclude_own_id: bool = False) -> BeirFolder:
@@ -88,7 +100,8 @@ def beir_folder(path: str | os.PathLike[str], *, name: str | None = None, exclud
 
     The folder holds ``corpus.jsonl`` ({_id, title, text}; the title may be missing), ``queries.jsonl`` ({_id, text},
     and BRIGHT's ``excluded_ids``, a list of document ids, there or in ``metadata``), both also as ``.gz``, and the
-    judgements ``qrels.tsv`` or ``qrels/test.tsv`` (header query-id, corpus-id, score; other splits: ``get_qrels("dev")``).
+    judgements ``qrels.tsv`` or ``qrels/test.tsv`` (header query-id, corpus-id, score, or one of the other forms that
+    :func:`~.qrels_file.read_qrels` takes; other splits: ``get_qrels("dev")``).
     A missing file is an error only when its part is asked for.
 
     Args:

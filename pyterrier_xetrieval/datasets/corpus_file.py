@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from ..documents import Missing, TextCheck, docno_of, documents_in
 from ..store.files import new_folder
-from ..store.jsonl import check_can_be_read_again, records
+from ..store.jsonl import check_can_be_read_again
+from ..store.surrogates import repaired
 from ..store.texts import StoredTexts
-from . import beir_folder
+from .beir import beir_folder, json_documents
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class CorpusFile:
     Args:
         path: JSON lines {docno or _id, text, title?}, also gzipped (``.gz``), or a BEIR-style folder.
         limit: only the first so many.
+        missing: what becomes of a document whose text is missing (None, NaN) or no string: ``"error"``, or ``"drop"``, which
+            leaves it out and warns how many were left out.
 
     Raises:
         FileNotFoundError: (when read) nothing at ``path``.
@@ -41,11 +46,14 @@ class CorpusFile:
 
     path: str | os.PathLike[str]
     limit: int | None = None
+    missing: Missing = "error"
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         path = Path(self.path)
-        found = beir_folder(path).get_corpus_iter() if path.is_dir() else _json_documents(path)
-        return islice(found, self.limit)
+        if path.is_dir():
+            return islice(beir_folder(path).get_corpus_iter(missing=self.missing), self.limit)
+        check_can_be_read_again(path, stage="CorpusFile")
+        return islice(json_documents(path, TextCheck(self.missing, stage="CorpusFile")), self.limit)
 
     def __len__(self) -> int:
         return self._count
@@ -53,15 +61,6 @@ class CorpusFile:
     @cached_property
     def _count(self) -> int:
         return sum(1 for _ in self)
-
-
-def _json_documents(path: Path) -> Iterator[dict[str, str]]:
-    check_can_be_read_again(path, stage="CorpusFile")
-    for where, row in records(path):
-        docno = row.get("docno", row.get("_id"))
-        if docno is None or not isinstance(row.get("text"), str):
-            raise ValueError(f"{where} expects docno (or _id) and text, found {str(row)[:80]}")
-        yield {"docno": str(docno), "text": f"{row.get('title') or ''} {row['text']}".strip()}
 
 
 class Documents:
@@ -98,25 +97,33 @@ class Documents:
         return [self[row]["text"] for row in rows]
 
     @classmethod
-    def store(cls, corpus: Iterable[dict[str, Any]], folder: Path, *, stage: str) -> Documents:
+    def store(
+        cls, corpus: Iterable[dict[str, Any]] | pd.DataFrame, folder: Path, *, stage: str, missing: Missing = "error"
+    ) -> Documents:
         """Copies a corpus into a folder, all or nothing, or makes sure that the copy there is of this one.
+
+        Args:
+            missing: as in :class:`CorpusFile`.
 
         Raises:
             ValueError: a document without docno or text, a docno twice, fewer than two documents, another corpus.
         """
         digest, names, ends = hashlib.sha256(), array("Q"), array("q", [0])
-        known = folder.is_dir()
+        known, check = folder.is_dir(), TextCheck(missing, stage=stage)
         with nullcontext() if known else new_folder(folder) as new:
             with open(new / "documents.jsonl" if new else os.devnull, "wb") as file:
-                for document in corpus:
-                    docno, text = document.get("docno"), document.get("text")
-                    if docno is None or not isinstance(text, str):
+                for document in documents_in(corpus, stage=stage):
+                    docno, text = docno_of(document), document.get("text")
+                    if docno is None or "text" not in document:
                         raise ValueError(f"{stage} expects documents with docno and text, found {str(document)[:80]}")
-                    line = json.dumps({"docno": str(docno), "text": text}).encode() + b"\n"
+                    if not check.keeps(text, f"document {docno!r}"):
+                        continue
+                    line = json.dumps({"docno": docno, "text": repaired(str(text))}).encode() + b"\n"
                     digest.update(line)
                     ends.append(ends[-1] + file.write(line))
-                    name = hashlib.sha256(str(docno).encode("utf-8", "replace")).digest()
+                    name = hashlib.sha256(docno.encode("utf-8", "replace")).digest()
                     names.append(int.from_bytes(name[:8], "little"))
+            check.tell()
             distinct = len(np.unique(names))
             if len(names) < 2 or distinct < len(names):
                 found = f"{len(names)} documents of {distinct} docnos"

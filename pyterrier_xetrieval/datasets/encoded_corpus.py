@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyterrier as pt
 
+from ..documents import Missing
 from ..encoders import check_same_encoder, encoder_identity
 from ..store.files import new_folder, replacing, same_as_kept
 from ..store.jsonl import appending
@@ -41,19 +43,23 @@ class EncodedCorpus:
 
 
 def encode_corpus(
-    corpus: str | os.PathLike[str] | Iterable[dict[str, Any]] | Callable[[], Iterable[dict[str, Any]]],
+    corpus: str | os.PathLike[str] | Iterable[dict[str, Any]] | pd.DataFrame | Callable[[], Iterable[dict[str, Any]]],
     encoder: BiEncoder,
     work: str | os.PathLike[str],
     *,
+    missing: Missing = "error",
     stage: str = "encode_corpus",
     verbose: bool = False,
 ) -> EncodedCorpus:
     """Encodes a corpus into ``WORK/corpus.flex``, with its documents in ``WORK/documents``; the same call continues it.
 
     Args:
-        corpus: iterable of {docno, text}, a function that returns one, or a path as :class:`CorpusFile` reads it.
+        corpus: iterable of {docno, text}, a data frame with these columns, a function that returns one of them, or a path as
+            :class:`CorpusFile` reads it.
         encoder: a pyterrier_dr bi-encoder.
         work: the folder; where an earlier call has encoded the same corpus with the same encoder, nothing is encoded again.
+        missing: what becomes of a document whose text is missing (None, NaN) or no string: ``"error"``, or ``"drop"``, which
+            leaves it out and warns how many were left out.
         stage: name of the caller, for errors.
         verbose: show a progress bar.
 
@@ -68,12 +74,13 @@ def encode_corpus(
         encoded.index.np_vecs()                     # float32 [n, 384], a memory map
     """
     if isinstance(corpus, (str, os.PathLike)):
-        corpus = CorpusFile(corpus)
+        corpus = CorpusFile(corpus, missing=missing)
     work = Path(work)
     with appending(work / "corpus.lock"):
         identity = encoder_identity(encoder, ["encode_docs"], stage=stage)
         same_as_kept(work / "encoder.json", identity, stage=stage, keep=False)
-        documents = Documents.store(corpus() if callable(corpus) else corpus, work / "documents", stage=stage)
+        given = corpus() if callable(corpus) else corpus
+        documents = Documents.store(given, work / "documents", stage=stage, missing=missing)
         same_as_kept(work / "encoder.json", identity, stage=stage)
         docnos = [document["docno"] for document in documents]
         index = encode_texts(documents.texts, docnos, encoder, work / "corpus.flex", stage=stage, verbose=verbose)

@@ -12,6 +12,7 @@ import pandas as pd
 import pyterrier as pt
 
 from ..core.checks import positive_int
+from ..documents import plain_text
 from .base import Collection, excluded_frame, excluded_of, name_of
 
 Datasets: TypeAlias = Sequence[pt.datasets.Dataset] | Mapping[str, pt.datasets.Dataset]
@@ -35,7 +36,7 @@ class SampledCollection(Collection):
 
         def others() -> Iterator[tuple[bytes, str]]:
             for document in self.dataset.get_corpus_iter(verbose=False):
-                docno = str(document["docno"])
+                docno = plain_text(document["docno"])
                 if docno in gold:
                     found.add(docno)
                 else:
@@ -48,7 +49,7 @@ class SampledCollection(Collection):
         """Yields the sampled documents as the collection has them, in its order."""
         docnos = self.docnos
         for document in self.dataset.get_corpus_iter(verbose=verbose):
-            if str(document["docno"]) in docnos:
+            if plain_text(document["docno"]) in docnos:
                 yield document
 
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
@@ -90,7 +91,7 @@ class PooledCollection(Collection):
         _ = self._docnos  # finds docnos that clash before the first document is yielded
         for prefix, dataset in self._parts:
             for document in dataset.get_corpus_iter(verbose=verbose):
-                yield {**document, "docno": prefix + document["docno"]}
+                yield {**document, "docno": prefix + plain_text(document["docno"])}
 
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the queries of all collections."""
@@ -133,7 +134,7 @@ class PooledCollection(Collection):
 def _docnos_of(dataset: pt.datasets.Dataset) -> Sequence[str]:
     if isinstance(dataset, SampledCollection):
         return sorted(dataset.docnos)
-    return [document["docno"] for document in dataset.get_corpus_iter(verbose=False)]
+    return [plain_text(document["docno"]) for document in dataset.get_corpus_iter(verbose=False)]
 
 
 def _no_clash(names: pd.Series, what: str) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..datasets.corpus_file import CorpusFile
+from ..documents import docno_of
 from ..store.files import replacing
 
 if TYPE_CHECKING:
@@ -116,7 +117,8 @@ def documents_of(corpus: Corpus) -> Iterator[Document]:
     for document in found:
         if isinstance(document, tuple) and hasattr(document, "default_text"):  # as ir_datasets has them
             document = {"docno": document.doc_id, "text": document.default_text()}
-        yield document
+        numbered = isinstance(document, dict) and not isinstance(document.get("docno", ""), str)
+        yield {**document, "docno": docno_of(document)} if numbered else document
 
 
 def cut(corpus: Corpus, size: int, folder: Path, *, stage: str, renew: Callable[[Part], bool] = lambda part: False) -> list[Part]:

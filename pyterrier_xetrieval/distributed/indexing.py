@@ -80,6 +80,11 @@ def index_corpus(
     *stages, target = pipeline if isinstance(pipeline, pt.Compose) else [pipeline]
     job: XetrievalPartJob | FlexPartJob
     if isinstance(target, XetrievalIndexer) and not target.adds:
+        if target.missing == "drop":
+            raise ValueError(
+                f"{STAGE} expects an indexer with missing='error', since its parts have the documents of the corpus; leave the "
+                "documents without a text out of the corpus"
+            )
         job, shard_size = XetrievalPartJob(target.path, tuple(stages), target), target.shard_size
     elif isinstance(target, FlexIndex):
         path, options = Path(target.index_path).expanduser().absolute(), {"sim_fn": target.sim_fn, "verbose": target.verbose}

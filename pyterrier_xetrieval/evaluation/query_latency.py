@@ -19,8 +19,8 @@ from ..core.views import fold_views
 from ..llm.endpoints import LanguageModel, as_model
 from ..llm.prompts import PROMPTS
 from ..model import Xetrieval
-from ..stages.columns import unstack
 from ..training.teacher import Teacher
+from ..vector_cells import unstack
 from .collection import CUTOFF, EmbeddedCollection, ndcg, rank
 from .document_views import document_views
 from .tidy_rows import TidyRows

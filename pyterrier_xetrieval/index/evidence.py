@@ -11,11 +11,13 @@ import torch
 
 from ..core.codes import DocumentCodes
 from ..core.evidence import Evidence, WordTable, WordVectors, vector_columns
+from ..documents import query_texts
 from ..explanation import Explanation
 from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
-from ..stages.columns import VectorColumns, query_texts
+from ..stages.columns import VectorColumns
 from ..stages.load import distinct_docnos
+from ..store.surrogates import repaired
 from ..token_vectors import TokenEncoder
 from ..word_evidence import WordEvidence
 from .docnos import docids_of
@@ -112,7 +114,8 @@ class _Documents:
         self.all_views = unpack(layout.codes(docids), 1 + len(index.settings["aspects"]), sae.dict_size)
         self.codes = self.all_views.first_views(len(self.weights))
         self.vectors = layout.vectors(FOLDED if index.aspects else VECTORS)[docids]
-        self.texts, self.packed = stored_texts(index, docids), layout.records(EVIDENCE, docids)
+        self.texts = [repaired(text) for text in stored_texts(index, docids)]
+        self.packed = layout.records(EVIDENCE, docids)
         self.damaged = f"{index!r} is damaged: {{}}; index.verify() says where"
         features, self.places = np.unique(self.codes.features, return_inverse=True)
         own = sae.w_dec.detach()[torch.from_numpy(features).to(sae.w_dec.device)]

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from ..core.checks import positive_int
+from ..documents import as_texts
 from ..labels import feature_ids
-from ..stages.columns import as_texts
 from .packing import decode_gaps, decode_levels, unpack
 from .storage import Layout
 

@@ -17,10 +17,12 @@ import pyterrier as pt
 from .. import __version__
 from ..core.checks import positive_int
 from ..core.evidence import WordVectors
+from ..documents import Missing, TextCheck, checked_missing, docno_of, documents_in
 from ..encoders import same_direction
 from ..model import Xetrieval
 from ..stages.base import Stage
 from ..stages.columns import VectorColumns
+from ..store.surrogates import repaired
 from ..token_vectors import TokenEncoder
 from .artifact import XetrievalIndex
 from .blocks import encode_documents, fingerprint
@@ -50,6 +52,8 @@ class XetrievalIndexer(pt.Indexer):
             text field of ``encoder``.
         evidence: keep the strongest words of each feature of each document, at most 1,000 bytes a document, and the texts;
             needs ``encoder``, which must average its token vectors. The vectors are those of the same forward pass.
+        missing: what becomes of a document whose text is needed (by ``encoder``, or with ``texts``) and is missing (None, NaN)
+            or no string: ``"error"``, or ``"drop"``, which leaves it out and warns how many were left out.
         resume: False drops what a run that was cut off left.
         batch_size: documents encoded at once.
         shard_size: documents per shard: what is done again at most after a run was cut off.
@@ -70,8 +74,8 @@ class XetrievalIndexer(pt.Indexer):
 
     def __init__(
         self, model: Xetrieval, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,
-        dtype: Literal["float32", "float16"] = "float32", texts: bool = False, evidence: bool = False, resume: bool = True,
-        batch_size: int = 256, shard_size: int = 10_000,
+        dtype: Literal["float32", "float16"] = "float32", texts: bool = False, evidence: bool = False,
+        missing: Missing = "error", resume: bool = True, batch_size: int = 256, shard_size: int = 10_000,
     ):  # fmt: skip
         self.model, self.path, self.encoder = model, Path(path).expanduser().absolute(), encoder
         if len(model.aspects) >= MAX_VIEWS:
@@ -85,6 +89,7 @@ class XetrievalIndexer(pt.Indexer):
         self.text_field: str = getattr(encoder, "text_field", None) or "text"
         self.reader = self._reader() if evidence else None
         self._looked_at = False  # whether the vectors are the encoder's: the first batch tells
+        self.missing = checked_missing(missing, stage="XetrievalIndexer")
         self.adds = False  # to a finished index
         self.encodes_again = encoder is not None  # one document, to see that a run goes on with the same encoder
 
@@ -108,13 +113,23 @@ class XetrievalIndexer(pt.Indexer):
 
     def index(self, inp: Iterable[dict] | pd.DataFrame) -> XetrievalIndex:  # type: ignore[override]  # it has no options
         """Indexes dicts (or the rows of a frame) with ``docno`` and ``doc_vec``, and returns the finished index."""
-        documents = iter(inp.to_dict(orient="records") if isinstance(inp, pd.DataFrame) else inp)
+        documents = self._documents(inp)
         first = list(islice(documents, 1))
         if first:
             self._write(chain(first, documents))
         elif not self.adds:
             raise ValueError(f"XetrievalIndexer expects documents for {self.path}, found none")
         return XetrievalIndex(self.path, device=self.model.device)
+
+    def _documents(self, inp: Iterable[dict] | pd.DataFrame) -> Iterator[dict]:
+        """The documents, their docnos as text, and those alone that have the text that is needed."""
+        check, reads = TextCheck(self.missing, stage="XetrievalIndexer"), self.texts or hasattr(self.encoder, "text_field")
+        for document in documents_in(inp, stage="XetrievalIndexer"):
+            docno, text = docno_of(document), document.get(self.text_field)
+            if reads and not check.keeps(text, f"document {docno!r}", field=self.text_field):
+                continue
+            yield {**document, "docno": docno}
+        check.tell()
 
     def _write(self, documents: Iterator[dict]) -> None:
         base = self._finished_shards()
@@ -126,7 +141,7 @@ class XetrievalIndexer(pt.Indexer):
                 while batch := list(islice(documents, min(self.batch_size, writer.room))):
                     docnos = [check_docno(document.get("docno"), stage="XetrievalIndexer") for document in batch]
                     seen.add(docnos)
-                    texts = self._texts(docnos, batch) if self.texts else None
+                    texts = [document[self.text_field] for document in batch] if self.texts else None
                     vectors, words = self._vectors(docnos, batch)
                     block = encode_documents(
                         self.model, docnos, vectors, refit=self.refit, dtype=self.dtype, batch_size=self.batch_size,
@@ -191,24 +206,17 @@ class XetrievalIndexer(pt.Indexer):
             )
         return reader
 
-    def _texts(self, docnos: list[str], batch: list[dict]) -> list[str]:
-        texts: list[str] = []
-        for docno, document in zip(docnos, batch):
-            text = document.get(self.text_field)
-            if not isinstance(text, str):
-                raise ValueError(f"XetrievalIndexer expects a text in {self.text_field} of document {docno!r}, found {text!r}")
-            texts.append(text)
-        return texts
-
     def _vectors(self, docnos: list[str], batch: list[dict]) -> tuple[np.ndarray, list[WordVectors] | None]:
         """float32 ``[n, m]``: from the encoder, or as the documents bring them; and their words if evidence is to be kept."""
         words = None
         if self.reader is not None:
-            words = self.reader.words(self._texts(docnos, batch))
+            words = self.reader.words([document[self.text_field] for document in batch])
             vectors = pd.Series([of_text.vector.astype(np.float32) for of_text in words], dtype=object)
             frame = pd.DataFrame({"docno": docnos, "doc_vec": vectors})
         elif self.encoder is not None:
-            frame = pd.DataFrame(self.encoder(pd.DataFrame(batch)))
+            # pandas' strings cannot hold half of a character
+            plain = [{name: repaired(v) if isinstance(v, str) else v for name, v in document.items()} for document in batch]
+            frame = pd.DataFrame(self.encoder(pd.DataFrame(plain)))
             if frame["docno"].tolist() != docnos:
                 raise ValueError(
                     f"XetrievalIndexer expects one row for each document, in order, from {self.encoder!r}, found {len(frame)} rows "

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..documents import docno_of, no_text, text_of
 from ..labels import FeatureLabels
 from ..token_vectors import TokenEncoder
 from ..words import content_words, spans
@@ -200,7 +201,7 @@ def _words(text: str) -> list[str]:
 
 
 def relabelled(
-    sae: SparseAutoencoder, labels: FeatureLabels, corpus: Iterable[dict | str], encoder: Any, *, sample: int = 2000,
+    sae: SparseAutoencoder, labels: FeatureLabels, corpus: Iterable[dict | str] | pd.DataFrame, encoder: Any, *, sample: int = 2000,
     min_detection: float = 0.6, seed: int = 0, verbose: bool = False,
 ) -> FeatureLabels:  # fmt: skip
     """The labels, with those that say little replaced by the words that carry the feature in a corpus.
@@ -210,7 +211,7 @@ def relabelled(
 
     Args:
         sae: the dictionary; labels: of its features; encoder: as in :func:`evidence_labels`.
-        corpus: texts, or dicts with ``text`` and perhaps ``title``; read once.
+        corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``; read once.
         sample: how many of them are looked at, drawn by ``seed``.
         min_detection: from which score on a label says enough.
         verbose: show a progress bar.
@@ -236,11 +237,14 @@ def relabelled(
     return FeatureLabels(table, sae.dict_size, labels.confidence)
 
 
-def _sampled(corpus: Iterable[dict | str], size: int, rng: np.random.Generator) -> list[str]:
+def _sampled(corpus: Iterable[dict | str] | pd.DataFrame, size: int, rng: np.random.Generator) -> list[str]:
     """At most ``size`` texts of a stream, each with the same chance."""
     kept: list[str] = []
-    for n, document in enumerate(corpus):
-        text = document if isinstance(document, str) else f"{document.get('title') or ''} {document.get('text') or ''}".strip()
+    documents = corpus.to_dict("records") if isinstance(corpus, pd.DataFrame) else corpus
+    for n, document in enumerate(documents):
+        text = document if isinstance(document, str) else text_of(document)
+        if text is None:
+            raise no_text("relabel", f"document {docno_of(document) or n!r}", document.get("text"))
         if n < size:
             kept.append(text)
         elif (place := int(rng.integers(n + 1))) < size:

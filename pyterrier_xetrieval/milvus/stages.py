@@ -12,8 +12,9 @@ from ..core.checks import positive_int
 from ..index.explain import StoredExplainer
 from ..index.packing import PackedCodes
 from ..stages.base import RowWiseStage, Stage
-from ..stages.columns import VectorColumns, unstack
+from ..stages.columns import VectorColumns
 from ..stages.load import distinct_docnos
+from ..vector_cells import unstack
 from .collection import CODES, DOCNO, FOLDED, VECTOR, from_text
 
 if TYPE_CHECKING:

@@ -70,6 +70,6 @@ class Stage(pt.Transformer):
 class RowWiseStage(Stage):
     """A stage whose answer for a row depends on that row alone."""
 
-    def fuse_rank_cutoff(self, k: int) -> pt.Transformer:
+    def fuse_rank_cutoff(self, k: int) -> pt.Transformer | None:
         """``(… >> stage) % k`` may cut before the stage (under ``.compile()``)."""
         return pt.RankCutoff(k) >> self

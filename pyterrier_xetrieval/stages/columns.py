@@ -5,20 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
-from weakref import finalize, ref
 
 import numpy as np
 import pandas as pd
 import torch
 
 from ..core.codes import ViewCodes, encode_view
-from ..core.vector_facts import VectorFacts
+from ..documents import document_name, filled, is_missing
+from ..store.surrogates import repaired
+from ..vector_cells import MatrixRows, encoded_texts, known_of, rows_of_matrix, texts_by_row, unstack
 
 if TYPE_CHECKING:
+    from ..core.vector_facts import VectorFacts
     from ..model import Xetrieval
-
-# The matrices whose rows this module has put into frames, by address; an entry goes with its matrix.
-_MATRICES: dict[int, _Rows] = {}
 
 
 def view_column(aspect: str) -> str:
@@ -68,8 +67,9 @@ class VectorColumns:
 
     def __init__(self, frame: pd.DataFrame, *, dim: int | None, stage: object, model: Xetrieval | None = None):
         self.frame, self.dim, self.stage, self.model = frame, dim, stage, model
+        self._found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._own: dict[str, np.ndarray] = {}
-        self._unsure: dict[str, _Rows | None] = {}  # the columns whose vectors nobody has looked at
+        self._unsure: dict[str, MatrixRows | None] = {}  # the columns whose vectors nobody has looked at
 
     def __getitem__(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         """The distinct vectors of a column, float32 ``[u, m]``, and which of them each row holds, int64 ``[n]``.
@@ -77,7 +77,9 @@ class VectorColumns:
         Raises:
             ValueError: a row that is no 1-d number array, has another dimension, or holds NaN or infinity.
         """
-        return self._read(column, self.frame[column].tolist())
+        if column not in self._found:
+            self._found[column] = self._read(column, self.frame[column].tolist())
+        return self._found[column]
 
     def queries(self) -> tuple[np.ndarray, np.ndarray]:
         """``query_vec``, as the columns of documents; a row without one takes that of the other rows of its query.
@@ -91,7 +93,7 @@ class VectorColumns:
         try:
             return self._read("query_vec", cells)
         except NoVector:
-            return self._read("query_vec", _filled(self.frame["qid"].tolist(), cells, "query_vec", self.stage))
+            return self._read("query_vec", filled(self.frame["qid"].tolist(), cells, "query_vec", stage=self.stage))
 
     def documents(self, aspects: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """The distinct documents of a frame: for each view a float32 ``[u, m]``, the original one first, and int64 ``[n]``.
@@ -129,7 +131,7 @@ class VectorColumns:
         if known is not None and facts is not None:
             known.fits.add(facts)
 
-    def _check_length(self, column: str, matrix: np.ndarray, known: _Rows | None) -> None:
+    def _check_length(self, column: str, matrix: np.ndarray, known: MatrixRows | None) -> None:
         facts = None if self.model is None or self.model.check == "off" else self.model.vector_facts
         if facts is None or column not in ("query_vec", "doc_vec") or (known is not None and facts in known.fits):
             return
@@ -158,26 +160,53 @@ class VectorColumns:
         first = np.empty(len(distinct), np.int64)
         first[slots[::-1]] = np.arange(len(cells))[::-1]
         own = [cells[row] for row in first.tolist()]
-        known: _Rows | None
-        if found := _rows_of_matrix(own):
+        known: MatrixRows | None
+        if found := rows_of_matrix(own):
             matrix, places, known = found
             rows = places[slots]
         else:
             matrix, places = self._stacked(column, own, first)
             rows = places[slots]
-            self._own[column] = unstack(matrix, rows)
-            known = _MATRICES.get(id(matrix))
+            self._own[column] = self.unstacked(column, matrix, rows, cells)
+            known = known_of(matrix)
         if self.dim is not None and len(matrix) and matrix.shape[1] != self.dim:
-            raise _other_dimension(self.stage, column, self.dim, matrix.shape[1], _row_name(self.frame, 0))
+            raise _other_dimension(self.stage, column, self.dim, matrix.shape[1], document_name(self.frame, 0))
         finite = np.isfinite(matrix).all(axis=1)
         if not finite.all():
             row = int(np.flatnonzero(~finite[rows])[0])
             raise ValueError(
-                f"{self.stage!r} found NaN or infinity in {column} of {_row_name(self.frame, row)}; check the encoder or the index"
+                f"{self.stage!r} found NaN or infinity in {column} of {document_name(self.frame, row)}; check the encoder or the index"
             )
         self.dim = matrix.shape[1] if len(matrix) else self.dim
         self._check_length(column, matrix, known)
+        if column == "query_vec":
+            self._check_query(cells)
         return matrix, rows
+
+    def unstacked(
+        self, column: str, matrix: np.ndarray, rows: np.ndarray, cells: list | None = None, *, fits: VectorFacts | None = None
+    ) -> np.ndarray:
+        """A column to put in the place of this one, with ``matrix[rows[i]]`` in row ``i``; see :func:`unstack`.
+
+        Vectors of queries stay those of the texts that they were encoded from, so that a later stage can compare them.
+        """
+        if column != "query_vec":
+            return unstack(matrix, rows, fits=fits)
+        cells = self.frame[column].tolist() if cells is None else cells
+        return unstack(matrix, rows, texts=texts_by_row(cells, rows, len(matrix)), fits=fits)
+
+    def _check_query(self, cells: list) -> None:
+        """ValueError for a vector that a stage of this package encoded from another text than the row has as its query."""
+        if "query" not in self.frame.columns:
+            return
+        for row, (cell, query) in enumerate(zip(cells, self.frame["query"].tolist())):
+            texts = encoded_texts(cell)
+            if texts is not None and isinstance(query, str) and repaired(query) not in texts:
+                raise ValueError(
+                    f"{self.stage!r} found a query_vec of {min(texts)!r} where the query is {query!r} (row {row}): it was rewritten "
+                    "after it was encoded; encode it again (>> model.encoder().query_encoder()), or bring the text back that was "
+                    "encoded (>> pt.rewrite.reset())"
+                )
 
     def _stacked(self, column: str, cells: list, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The distinct vectors among some cells, and which of them each cell holds; ``first``: a row of each cell."""
@@ -194,39 +223,6 @@ class VectorColumns:
         return np.stack(vectors) if vectors else np.empty((0, dim or 0), np.float32), places
 
 
-class _Rows:
-    """The rows of a matrix as the arrays that :func:`unstack` made of them; it keeps none of these alive."""
-
-    def __init__(self, vectors: list[np.ndarray], fits: VectorFacts | None):
-        self.fits = {fits}  # of the models for which they need no further look
-        self.places = {id(vector): i for i, vector in enumerate(vectors)}
-        self.references = [ref(vector) for vector in vectors]
-
-    def find(self, cell: object) -> int | None:
-        """Which row a cell is; None for every other object, also one that has the address of a row that is gone."""
-        place = self.places.get(id(cell))
-        return place if place is not None and self.references[place]() is cell else None
-
-
-def _rows_of_matrix(cells: list) -> tuple[np.ndarray, np.ndarray, _Rows] | None:
-    """The matrix whose rows all the cells are, which rows, and what is known of it; None unless :func:`unstack` made them.
-
-    Only the rows that are in use count: a frame that was cut to few results does not drag the other vectors along.
-    """
-    base = getattr(cells[0], "base", None) if cells else None
-    known = _MATRICES.get(id(base))
-    if base is None or known is None:
-        return None
-    found = [known.find(cell) for cell in cells]
-    if None in found:
-        return None
-    places = np.array(found, np.int64)
-    if len(places) == len(base):
-        return base, places, known
-    used, places = np.unique(places, return_inverse=True)
-    return base[used], places, known
-
-
 def _distinct(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
     """Which distinct document each row has, and a row of each document.
 
@@ -241,62 +237,15 @@ def _distinct(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray |
     return rows, first
 
 
-def unstack(matrix: np.ndarray, rows: np.ndarray | None = None, *, fits: VectorFacts | None = None) -> np.ndarray:
-    """A column of 1-d arrays from a matrix: row ``i`` holds ``matrix[rows[i]]``; equal rows share one array.
-
-    The array is of dtype ``object``, also when empty, so that an empty frame keeps the type of its column. ``fits``: the
-    facts of the model whose stage made these vectors, so that its other stages do not take them for those of another encoder.
-    """
-    vectors = list(matrix)
-    if matrix.dtype == np.float32 and matrix.base is None and matrix.size and id(matrix) not in _MATRICES:
-        _MATRICES[id(matrix)] = _Rows(vectors, fits)
-        finalize(matrix, _MATRICES.pop, id(matrix))
-    column = np.empty(len(vectors) if rows is None else len(rows), dtype=object)
-    column[:] = vectors if rows is None else [vectors[i] for i in rows.tolist()]
-    return column
-
-
-def as_texts(docnos: list, *, stage: object) -> list[str]:
-    """Docnos as an index knows them, whatever a frame has them as; ValueError for a missing one, naming ``stage``."""
-    if all(isinstance(docno, str) for docno in docnos):
-        return docnos
-    missing = np.flatnonzero(pd.isna(pd.Series(docnos, dtype=object)))
-    if len(missing):
-        raise ValueError(f"{stage!r} found a missing docno in row {int(missing[0])}")
-    return list(map(str, docnos))
-
-
-def query_texts(frame: pd.DataFrame, *, stage: object) -> list[str]:
-    """The text of each row's query; a row without one takes that of the other rows of its query, as with ``query_vec``.
-
-    Raises:
-        ValueError: a query without a text, or with several; the message names ``stage``.
-    """
-    texts = frame["query"].tolist()
-    if float in map(type, texts):
-        texts = _filled(frame["qid"].tolist(), texts, "query", stage)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise ValueError(f"{stage!r} expects a text in query of every row, found {text!r} in row {row}")
-    return texts
-
-
-def _filled(qids: list, cells: list, column: str, stage: object) -> list:
-    known: dict = {}
-    for row, (qid, cell) in enumerate(zip(qids, cells)):
-        if type(cell) is not float and not np.array_equal(known.setdefault(qid, cell), cell):
-            raise ValueError(f"{stage!r} found rows of query {qid!r} without {column}, and another one in row {row} than before")
-    return [known.get(qid, cell) if type(cell) is float else cell for qid, cell in zip(qids, cells)]
-
-
 def _as_vector(cell: object, column: str, frame: pd.DataFrame, row: int, dim: int | None, stage: object) -> np.ndarray:
+    if is_missing(cell):
+        found = "NaN" if isinstance(cell, float) else repr(cell)
+        raise NoVector(f"{stage!r} found no vector ({found}) in {column} of row {row}; add it after rankings are joined")
     try:
         array = np.asarray(_on_cpu(cell) if isinstance(cell, torch.Tensor) else cell)
         vector = array.astype(np.float32, copy=False) if array.dtype.kind in "fiu" else None
     except (TypeError, ValueError, RuntimeError):
         vector = None
-    if vector is not None and vector.ndim == 0 and np.isnan(vector):
-        raise NoVector(f"{stage!r} found no vector (NaN) in {column} of row {row}; add it after rankings are joined")
     if vector is None:
         found = f"an array of {cell.dtype}" if isinstance(cell, np.ndarray) else type(cell).__name__
         raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {found} in row {row}")
@@ -317,7 +266,3 @@ def _other_dimension(stage: object, column: str, dim: int, found: int, where: st
 def _on_cpu(cell: torch.Tensor) -> torch.Tensor:
     cell = cell.detach().cpu()
     return cell.float() if cell.dtype == torch.bfloat16 else cell  # numpy has no such type
-
-
-def _row_name(frame: pd.DataFrame, row: int) -> str:
-    return f"document {frame['docno'].iloc[row]!r}" if "docno" in frame.columns else f"row {row}"

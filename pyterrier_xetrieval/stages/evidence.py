@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import pyterrier as pt
 
 from ..core.checks import positive_int
 from ..core.codes import encode_views, join_views
 from ..core.evidence import WordVectors, pair_evidence
+from ..documents import Missing, TextCheck, checked_missing, document_name, query_texts
 from ..explanation import Explanation
+from ..store.surrogates import repaired
 from ..token_vectors import TokenEncoder, readers_of
 from ..word_evidence import WordEvidence
 from .base import RowWiseStage
-from .columns import VectorColumns, aspects_of, query_texts
+from .columns import VectorColumns, aspects_of
 from .internalize import ReasoningInternalizer
 
 if TYPE_CHECKING:
@@ -40,10 +43,12 @@ class FeatureEvidence(RowWiseStage):
         encoder: the encoder of the vectors; None for the model's own.
         text_field: the column with the documents' text; None for the encoder's own field.
         refit: as in the explainer before.
+        missing: what becomes of a result whose document's text is missing (None, NaN) or no string: ``"error"``, or
+            ``"drop"``, which leaves the row out and warns how many were left out. The ranks of the others stay.
         batch_size: texts read at once.
 
     Raises:
-        ValueError: an explanation that is missing, or that another dictionary made; a missing text.
+        ValueError: an explanation that is missing, or that another dictionary made; a query or a document without a text.
 
     Example::
 
@@ -55,14 +60,20 @@ class FeatureEvidence(RowWiseStage):
 
     def __init__(
         self, model: Xetrieval, encoder: BiEncoder | None = None, *, text_field: str | None = None, refit: bool = True,
-        batch_size: int = 32,
+        missing: Missing = "error", batch_size: int = 32,
     ):  # fmt: skip
         self.model, self.encoder, self.refit = model, encoder, refit
         self.text_field: str = text_field or getattr(encoder, "text_field", None) or "text"
+        self.missing = checked_missing(missing, stage="FeatureEvidence")
         self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureEvidence")
+
+    def fuse_rank_cutoff(self, k: int) -> pt.Transformer | None:
+        """Cutting before the stage is cutting behind it unless rows are dropped in between."""
+        return super().fuse_rank_cutoff(k) if self.missing == "error" else None
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "docno", "query", self.text_field, "query_vec", "doc_vec", "explanation"])
+        inp = self._with_texts(inp)
         if not len(inp):
             return inp
         asked, explained = inp, inp["explanation"].tolist()
@@ -80,7 +91,7 @@ class FeatureEvidence(RowWiseStage):
         columns.check_space("query_vec", queries)
         columns.check_space("doc_vec", documents[0], own[0])
         codes = join_views(own, sae.dict_size)
-        queries_asked, document_texts = query_texts(inp, stage=self), self._texts(inp)
+        queries_asked, document_texts = query_texts(inp, stage=self), [repaired(text) for text in inp[self.text_field].tolist()]
         query_words, document_words = self._words(queries_asked, "query"), self._words(document_texts, "document")
         found = np.empty(len(inp), dtype=object)
         for i, (e, query, document) in enumerate(zip(explained, queries_asked, document_texts)):
@@ -100,12 +111,12 @@ class FeatureEvidence(RowWiseStage):
             raise ValueError(f"{self!r} expects explanations by one set of its model's views, found {sorted(views)}")
         return {aspect: self.model.weights[aspect] for aspect in views.pop()}
 
-    def _texts(self, inp: pd.DataFrame) -> list[str]:
-        texts = inp[self.text_field].tolist()
-        for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise ValueError(f"{self!r} expects a text in {self.text_field} of every row, found {text!r} in row {row}")
-        return texts
+    def _with_texts(self, inp: pd.DataFrame) -> pd.DataFrame:
+        """The rows whose documents have a text; ValueError for the others, unless they are to be dropped."""
+        check, texts = TextCheck(self.missing, stage=repr(self)), inp[self.text_field].tolist()
+        kept = [check.keeps(text, document_name(inp, row), field=self.text_field) for row, text in enumerate(texts)]
+        check.tell()
+        return inp if all(kept) else inp[kept]
 
     def _words(self, texts: list[str], side: str) -> dict[str, WordVectors]:
         distinct = list(dict.fromkeys(texts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
+from ..documents import Missing
 from .evidence import FeatureEvidence
 from .explain import SAEExplainer
 from .internalize import ReasoningInternalizer
@@ -58,10 +59,11 @@ class StageFactory:
         *,
         text_field: str | None = None,
         refit: bool = True,
+        missing: Missing = "error",
         batch_size: int = 32,
     ) -> FeatureEvidence:
         """Finds the words behind the features: :class:`~pyterrier_xetrieval.stages.evidence.FeatureEvidence`."""
-        return FeatureEvidence(self._model, encoder, text_field=text_field, refit=refit, batch_size=batch_size)
+        return FeatureEvidence(self._model, encoder, text_field=text_field, refit=refit, missing=missing, batch_size=batch_size)
 
     def intervention(
         self, mode: Literal["erase", "keep_only", "scale", "add"] = "erase", *,

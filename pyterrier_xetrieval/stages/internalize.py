@@ -8,8 +8,9 @@ import pandas as pd
 
 from ..core.checks import positive_int
 from ..core.internalizer import internalize
+from ..vector_cells import unstack
 from .base import RowWiseStage
-from .columns import VectorColumns, unstack, view_column
+from .columns import VectorColumns, view_column
 
 if TYPE_CHECKING:
     from ..model import Xetrieval

@@ -15,7 +15,7 @@ from ..core.edits import intervene
 from ..explanation import Explanation
 from ..labels import feature_ids
 from .base import RowWiseStage
-from .columns import VectorColumns, unstack, view_column
+from .columns import VectorColumns, view_column
 
 if TYPE_CHECKING:
     from ..model import Xetrieval
@@ -99,10 +99,9 @@ class FeatureIntervention(RowWiseStage):
             edited += ["doc_vec", *views]
         self.check(inp, [*edited, "explanation"] if self.features == "shared" else edited)
         columns, sets = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model), self._sets(inp)
-        vectors = {column: columns[column] for column in edited}
-        for column, (x, _) in vectors.items():
-            columns.check_space(column, x)
-        return columns.assign(**self._edited(vectors, sets))
+        for column in edited:
+            columns.check_space(column, columns[column][0])
+        return columns.assign(**self._edited(columns, edited, sets))
 
     def _sets(self, inp: pd.DataFrame) -> list[tuple[int, ...]]:
         if isinstance(self.features, (tuple, dict)):
@@ -136,11 +135,12 @@ class FeatureIntervention(RowWiseStage):
         ids = feature_ids(features, self.model.labels, stage="FeatureIntervention")
         return tuple(np.unique(ids).tolist())
 
-    def _edited(self, columns: dict[str, tuple[np.ndarray, np.ndarray]], sets: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
-        """The edited columns. All are edited together: a page then reads the dictionary once and not once a column."""
+    def _edited(self, frame: VectorColumns, names: list[str], sets: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
+        """The edited columns of these names. All are edited together: a page then reads the dictionary once and not once a column."""
         # one edit for each distinct (vector, feature set): a listed set costs one row per document, not per result
         vectors, own_sets, places = [], [], {}
-        for column, (x, rows) in columns.items():
+        for column in names:
+            x, rows = frame[column]
             slots: dict[tuple, int] = {}
             places[column] = np.array([slots.setdefault((r, s), len(slots)) for r, s in zip(rows.tolist(), sets)], np.int64)
             vectors.append(x[[r for r, _ in slots]])
@@ -156,9 +156,8 @@ class FeatureIntervention(RowWiseStage):
                 stacklevel=2,
             )
         parts = np.split(edited, np.cumsum([len(own) for own in own_sets])[:-1])
-        return {
-            column: unstack(part.copy(), places[column], fits=self.model.vector_facts) for column, part in zip(columns, parts)
-        }
+        facts = self.model.vector_facts
+        return {name: frame.unstacked(name, part.copy(), places[name], fits=facts) for name, part in zip(names, parts)}
 
     def _alphas(self) -> float | np.ndarray:
         """One for all, or float32 ``[D]``, one for each; 1 where nothing is said."""

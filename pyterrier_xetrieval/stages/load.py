@@ -9,9 +9,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
+from ..core.views import unit_rows
+from ..documents import as_texts
+from ..vector_cells import unstack
 from .base import RowWiseStage
 from .cells import plain_cells
-from .columns import as_texts, unstack
+from .columns import VectorColumns
 
 if TYPE_CHECKING:
     from npids import Lookup
@@ -27,8 +30,13 @@ class VectorLoader(RowWiseStage):
     retriever wrote it), finds zero-padded docnos, refuses documents that the index does not hold, and accepts an empty
     frame.
 
+    An index that compares by cosine, ``FlexIndex(path, sim_fn="cos")``, gives vectors of length 1, and so becomes the
+    ``query_vec`` of a frame that has one: their dot product, which the stages of this package score by and explain, then is
+    the index's score. The folder does not say the similarity, only the object does: open the index with the ``sim_fn`` that
+    its retriever has.
+
     Args:
-        index: a :class:`pyterrier_dr.FlexIndex`.
+        index: a :class:`pyterrier_dr.FlexIndex`; its ``sim_fn`` is followed.
 
     Raises:
         ValueError: a docno that is missing or not in the index.
@@ -55,10 +63,25 @@ class VectorLoader(RowWiseStage):
         missing = [docno for docno, docid in zip(docnos, docids) if docid < 0]
         if missing:
             raise ValueError(f"{self!r} has no vector for {len(missing)} docno(s), the first is {missing[0]!r}")
-        return inp.assign(doc_vec=unstack(np.array(self.index.np_vecs()[docids]), rows))
+        vectors = np.array(self.index.np_vecs()[docids])
+        if not compares_by_cosine(self.index):
+            return inp.assign(doc_vec=unstack(vectors, rows))
+        inp = inp.assign(doc_vec=unstack(unit_rows(vectors), rows))
+        if "query_vec" not in inp.columns:
+            return inp
+        columns = VectorColumns(inp, dim=None, stage=self)
+        queries, rows = columns.queries()
+        return inp.assign(query_vec=columns.unstacked("query_vec", unit_rows(queries), rows))
 
     def _identity(self) -> tuple:  # a FlexIndex itself compares by object
-        return (str(self.index.index_path.absolute()),)
+        return str(self.index.index_path.absolute()), compares_by_cosine(self.index)
+
+
+def compares_by_cosine(index: FlexIndex) -> bool:
+    """Whether the scores of an index are cosines and not dot products."""
+    from pyterrier_dr import SimFn  # late: it takes seconds to import
+
+    return index.sim_fn == SimFn.cos
 
 
 def distinct_docnos(inp: pd.DataFrame, *, stage: object) -> tuple[list[str], np.ndarray]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..vector_cells import unstack
 from .base import RowWiseStage
-from .columns import VectorColumns, unstack
+from .columns import VectorColumns
 
 if TYPE_CHECKING:
     from ..model import Xetrieval

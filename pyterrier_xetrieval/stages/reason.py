@@ -15,8 +15,10 @@ import pandas as pd
 import pyterrier as pt
 
 from ..core.checks import positive_int
+from ..documents import document_name, no_text
+from ..vector_cells import unstack
 from .base import RowWiseStage
-from .columns import unstack, view_column
+from .columns import view_column
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
@@ -37,8 +39,8 @@ class CoTReasoner(RowWiseStage):
         aspects: which views to add (default: all that the teacher has prompts for).
         cache: file in which texts are kept and looked up, as :meth:`Teacher.write` makes it, so that one call of that
             over the corpus prepares this stage. None keeps them as long as this object lives.
-        missing: what becomes of a text that the model failed to give: ``"error"``, or ``"zero"`` for a zero vector, a
-            view that adds nothing to the score.
+        missing: what becomes of a text that the model failed to give, or of a document without a text (None, NaN), of which
+            there is nothing to say: ``"error"``, or ``"zero"`` for a zero vector, a view that adds nothing to the score.
         verbose: show a progress bar for the texts to write.
         batch_size: documents per chunk when indexing.
 
@@ -89,6 +91,10 @@ class CoTReasoner(RowWiseStage):
         names = [c for c in ("docno", "title", "text") if c in inp.columns]
         for i, cells in enumerate(zip(*(inp[c].array for c in names))):
             document = dict(zip(names, cells))
+            if not isinstance(document["text"], str):
+                if self.missing == "error":
+                    raise no_text(repr(self), document_name(inp, i), document["text"], cure="give it one, or set missing='zero'")
+                document["text"], document["title"] = "", None
             key = self.teacher.key(document)
             rows[i] = slots.setdefault(key, len(slots))
             documents.setdefault(key, {**document, "docno": key})

@@ -10,7 +10,7 @@ import pyterrier as pt
 from ..core.checks import positive_int
 from ..core.edits import reconstruct
 from .base import RowWiseStage
-from .columns import VectorColumns, unstack
+from .columns import VectorColumns
 
 if TYPE_CHECKING:
     from ..model import Xetrieval
@@ -50,5 +50,5 @@ class Reconstructor(RowWiseStage):
             x, rows = columns[column]
             columns.check_space(column, x)
             x = reconstruct(self.model.sae, x, refit=self.refit, batch_size=self.batch_size)
-            edited[column] = unstack(x, rows, fits=self.model.vector_facts)
+            edited[column] = columns.unstacked(column, x, rows, fits=self.model.vector_facts)
         return inp.assign(**edited)

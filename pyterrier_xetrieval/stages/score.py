@@ -9,8 +9,9 @@ import pandas as pd
 
 from ..core.checks import positive_int
 from ..core.views import fold_views, row_dots
+from ..vector_cells import unstack
 from .base import RowWiseStage, Stage
-from .columns import VectorColumns, aspects_of, unstack, view_column
+from .columns import VectorColumns, aspects_of, view_column
 
 if TYPE_CHECKING:
     from ..model import Xetrieval

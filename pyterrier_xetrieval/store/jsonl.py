@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .locks import locked
+from .surrogates import repaired
 
 
 def check_can_be_read_again(path: Path, *, stage: str) -> None:
@@ -47,8 +48,8 @@ def _object(line: bytes, where: str) -> dict:
         row = json.loads(line)
     except ValueError as error:  # no JSON, or no UTF-8
         raise ValueError(f"{where} is no JSON: {error}") from None
-    if b"\\ud" in line or b"\\uD" in line:  # half of a character, which neither tokenizers nor UTF-8 take, becomes "?"
-        row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
+    if b"\\ud" in line or b"\\uD" in line:  # perhaps half of a character, which neither tokenizers nor UTF-8 take
+        row = json.loads(repaired(json.dumps(row, ensure_ascii=False)))
     if not isinstance(row, dict):
         raise ValueError(f"{where} expects an object, found {str(row)[:80]}")
     return row

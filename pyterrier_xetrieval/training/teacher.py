@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..documents import docno_of, documents_in, no_text, text_of
 from ..llm.answer_file import AnswerFile, Question
 from ..llm.endpoints import Answer, LanguageModel, Options, as_model
 from ..llm.engine import ATTEMPTS, GIVE_UP, Report, Run
@@ -76,10 +77,10 @@ class Teacher(Options):
 
     def text_of(self, document: Mapping[str, Any]) -> str:
         """What is sent of a {text, title?} document; ValueError if its text is no string."""
-        title, text = document.get("title"), document.get("text")
-        if not isinstance(text, str):
-            raise ValueError(f"Teacher expects documents with a text, found {text!r} in {document.get('docno')!r}")
-        return f"{title if isinstance(title, str) else ''} {text}".strip()[: self.max_chars]
+        text = text_of(document)
+        if text is None:
+            raise no_text("Teacher", f"document {docno_of(document)!r}", document.get("text"))
+        return text[: self.max_chars]
 
     def key(self, document: Mapping[str, Any]) -> str:
         """The digest of what is sent of a document, by which :meth:`read` names it."""
@@ -140,8 +141,8 @@ class Teacher(Options):
 
     def _questions(self, documents: Iterable[Mapping[str, Any]] | pd.DataFrame, aspects: Sequence[str]) -> Iterator[Question]:
         facts = {aspect: self._facts(aspect) for aspect in aspects}
-        for document in documents.to_dict("records") if isinstance(documents, pd.DataFrame) else documents:
-            docno = document.get("docno", document.get("_id"))
+        for document in documents_in(documents, stage="Teacher"):
+            docno = docno_of(document)
             if docno is None:
                 raise ValueError(f"Teacher expects documents with docno and text, found one with {sorted(document)}")
             text = self.text_of(document)
@@ -149,7 +150,7 @@ class Teacher(Options):
             for aspect in aspects:
                 prompt = fill(self.prompts[aspect], text=text)
                 problem = "" if text else "empty document"
-                yield Question({"_id": str(docno), "aspect": aspect}, prompt, facts[aspect] | doc, problem)
+                yield Question({"_id": docno, "aspect": aspect}, prompt, facts[aspect] | doc, problem)
 
     def _row(self, question: Question, answer: Answer) -> tuple[dict[str, Any], str | None]:
         text = without_reasoning(answer.text)

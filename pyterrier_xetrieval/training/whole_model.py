@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from ..core.codes import encode_view
@@ -18,6 +19,7 @@ from ..core.internalizer import Internalizer
 from ..core.sae import SparseAutoencoder
 from ..core.vector_facts import VectorFacts
 from ..datasets.encoded_corpus import EncodedCorpus, encode_corpus
+from ..documents import Missing
 from ..encoders import encoder_class, encoder_identity, load_encoder
 from ..labelling.keywords import keyword_labels
 from ..labels import FeatureLabels
@@ -37,7 +39,7 @@ STAGE = "train_model"
 
 
 def train_model(
-    corpus: str | os.PathLike[str] | Iterable[dict[str, Any]] | Callable[[], Iterable[dict[str, Any]]],
+    corpus: str | os.PathLike[str] | Iterable[dict[str, Any]] | pd.DataFrame | Callable[[], Iterable[dict[str, Any]]],
     texts: str | os.PathLike[str] | None,
     encoder: BiEncoder | str | os.PathLike[str],
     path: str | os.PathLike[str],
@@ -49,6 +51,7 @@ def train_model(
     steps: int = 5000,
     hidden: int = 512,
     aspects: Sequence[str] | None = None,
+    missing: Missing = "error",
     work: str | os.PathLike[str] | None = None,
     device: str | None = None,
     seed: int = 0,
@@ -64,8 +67,8 @@ def train_model(
     with teacher texts are held in memory while the internalizers are trained.
 
     Args:
-        corpus: iterable of {docno, text}, a function that returns one, or a path (JSON lines, also ``.gz``, or a
-            BEIR-style folder). Read once in every call.
+        corpus: iterable of {docno, text}, a data frame with these columns, a function that returns one of them, or a path
+            (JSON lines, also ``.gz``, or a BEIR-style folder). Read once in every call.
         texts: the teacher's file, JSON lines {_id, aspect, text}; None with ``aspects=()``.
         encoder: a pyterrier_dr bi-encoder, or its Hub name or folder.
         path: the artifact's folder, which does not exist yet.
@@ -73,6 +76,8 @@ def train_model(
             baseline.
         hidden: of :func:`.internalizers.train_internalizers`.
         aspects: which of the aspects in ``texts``, None for all; ``()`` for a "raw SAE": no internalizers.
+        missing: what becomes of a document of the corpus whose text is missing (None, NaN) or no string: ``"error"``, or
+            ``"drop"``, which leaves it out and warns how many were left out.
         work: folder of the intermediate results, ``PATH.work`` by default; while it is there, the same call returns the
             finished artifact.
         device: where to encode (if ``encoder`` is a name) and to train, e.g. ``"cuda"``.
@@ -109,7 +114,7 @@ def train_model(
     encoder = _loaded(encoder, device)
     with appending(work / "training.lock"):
         same_as_kept(work / "arguments.json", arguments, stage=STAGE, keep=False)
-        encoded = encode_corpus(corpus, encoder, work, stage=STAGE, verbose=verbose)
+        encoded = encode_corpus(corpus, encoder, work, missing=missing, stage=STAGE, verbose=verbose)
         source = {"documents": len(encoded.documents), "digest": encoded.documents.digest}
         if isinstance(corpus, (str, os.PathLike)):
             source["path"] = str(corpus)

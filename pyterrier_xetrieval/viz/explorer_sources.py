@@ -12,6 +12,7 @@ import pyterrier as pt
 
 from ..core.codes import DocumentCodes, encode_views, join_views
 from ..core.views import fold_views
+from ..documents import no_text
 from ..index.docnos import docids_of
 from ..index.features import feature_statistics, postings
 from ..index.packing import unpack
@@ -61,7 +62,7 @@ def documents_of_frame(
     texts = results["text"].tolist()
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise ValueError(f"{stage} expects a text in every row, found {text!r} in row {row}; add dataset.text_loader()")
+            raise no_text(stage, f"document {docnos[rows[row]]!r}", text, cure="load texts before (>> dataset.text_loader())")
         if own[row] != own[first[rows[row]]] or text != texts[first[rows[row]]]:
             raise ValueError(f"{stage} expects one text and one vector of each document, found two of {docnos[rows[row]]!r}")
     views, texts = [view[own[first]] for view in views], [texts[i] for i in first]

@@ -90,7 +90,7 @@ def test_a_bad_line_is_named(folder, line, said):
 
 
 @pytest.mark.parametrize(
-    "text, said", [("a\tb\tc\nq\td\t1\n", "header"), ("query-id\tcorpus-id\tscore\nq\td\tx\n", "whole numbers")]
+    "text, said", [("a\tb\tc\nq\td\t1\n", "header"), ("query-id\tcorpus-id\tscore\nq\td\tx\n", "whole number")]
 )
 def test_judgements_of_another_form(folder, text, said):
     (folder / "qrels.tsv").write_text(text)
@@ -138,3 +138,12 @@ def test_texts_beside_a_ranking(folder):
         loader(ranking.assign(docno="z"))
     with pytest.raises(ValueError, match="expects fields among .*'docno', 'text'.*found 'title'"):
         dataset.text_loader(["title"])(ranking)
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "null", "7"])
+def test_a_query_without_text_is_named(folder, wrong):
+    path = next(folder.glob("queries*"))
+    with (gzip.open if path.suffix == ".gz" else open)(path, "ab") as file:
+        file.write(f'{{"_id": "q9", "text": {wrong}}}\n'.encode())
+    with pytest.raises(ValueError, match="no text in query 'q9', line 4 of .*queries"):
+        beir_folder(folder).get_topics()

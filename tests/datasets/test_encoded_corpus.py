@@ -1,6 +1,9 @@
 """The encoding of a corpus: continued after an interruption, and for one corpus and one encoder alone."""
 
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
 from pyterrier_dr import BiEncoder
 
@@ -73,3 +76,14 @@ def test_documents_that_cannot_be_used_leave_no_folder(tmp_path, documents, mess
     with pytest.raises(ValueError, match=message):
         Documents.store(documents, tmp_path / "documents", stage="find")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_frame_and_a_file_with_documents_without_text(tmp_path):
+    rows = [{"docno": d["docno"], "text": None if i % 5 == 0 else d["text"]} for i, d in enumerate(DOCS)]
+    (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for corpus, work in ((pd.DataFrame(rows), "a"), (tmp_path / "corpus.jsonl", "b"), (lambda: iter(rows), "c")):
+        with pytest.raises(ValueError, match="no text in document 'd0'.*missing='drop'"):
+            encode_corpus(corpus, Letters(), tmp_path / work)
+        with pytest.warns(UserWarning, match="dropped 5 of 25 documents without a text"):
+            encoded = encode_corpus(corpus, Letters(), tmp_path / work, missing="drop")
+        assert encoded.docnos == [row["docno"] for row in rows if row["text"]] and len(encoded.index) == 20

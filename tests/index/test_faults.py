@@ -210,7 +210,7 @@ def test_two_writers(model, tmp_path):
     ([], "found none"),
     (corpus(3) + corpus(1), "each docno once, found 'd0' again"),
     ([{"docno": "a", "text": "t"}], "doc_vec, found none in document 'a'"),
-    ([{"docno": 7, "doc_vec": corpus(1)[0]["doc_vec"]}], "docno to be a string"),
+    ([{"docno": None, "doc_vec": corpus(1)[0]["doc_vec"]}], "docno to be a string"),
     ([{"docno": "", "doc_vec": corpus(1)[0]["doc_vec"]}], "docno to be a string"),
     ([{"docno": "a", "doc_vec": np.zeros(4, np.float32)}], "16-dimensional"),
     ([{"docno": "a", "doc_vec": np.full(16, np.nan, np.float32)}], "NaN or infinity in doc_vec of document 'a'"),

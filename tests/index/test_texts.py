@@ -6,7 +6,7 @@ import signal
 import pandas as pd
 import pytest
 
-from pyterrier_xetrieval import XetrievalIndex
+from pyterrier_xetrieval import Xetrieval, XetrievalIndex
 from pyterrier_xetrieval.index import merge
 from pyterrier_xetrieval.index.texts import TextLoader, pack_text
 from tests.helpers.builders import WORDS
@@ -94,7 +94,7 @@ def test_with_and_without_do_not_mix(model, index, whole, tmp_path):
 
 def test_documents_without_text(model, tmp_path):
     for wrong in (None, 3, float("nan")):
-        told = f"expects a text in text of document 'd1', found {wrong}"
+        told = f"XetrievalIndexer found no text in document 'd1': its text is {wrong}; .*missing='drop'"
         with pytest.raises(ValueError, match=told):
             model.indexer(tmp_path / "i", texts=True).index([documents(2)[0], {**corpus(2)[1], "text": wrong}])
     assert model.indexer(tmp_path / "i", texts=True).index_inputs() == [["docno", "doc_vec", "text"]]
@@ -116,3 +116,23 @@ def test_damage_is_found(index, tmp_path, name):
 def test_a_docno_that_it_does_not_hold(index):
     with pytest.raises(ValueError, match="does not hold 1 of the documents"):
         index.text_loader()(pd.DataFrame({"docno": ["d1", "x"]}))
+
+
+def test_documents_without_text_are_dropped_if_that_is_asked_for(model, tmp_path):
+    given = documents(5)
+    given[1]["text"], given[3]["text"], given[4]["text"] = float("nan"), "tea", None
+    with pytest.warns(UserWarning, match="XetrievalIndexer dropped 2 of 5 documents without a text, the first is document 'd1'"):
+        index = model.indexer(tmp_path / "i", texts=True, missing="drop").index(pd.DataFrame(given))
+    assert len(index) == 3 and index.docids(["d0", "d2", "d3"]).tolist() == [0, 1, 2]
+    assert len(model.indexer(tmp_path / "vectors").index(given)) == 5  # an index of vectors alone reads no text
+    with pytest.raises(ValueError, match="XetrievalIndexer expects missing to be 'error' or 'drop', found None"):
+        model.indexer(tmp_path / "i", missing=None)
+
+
+def test_numbers_as_docnos_and_halves_of_characters_go_through_an_encoder(tmp_path):
+    model = Xetrieval.default().with_views(())
+    given = [{"docno": 7, "text": "sort \ud83d a list"}, {"docno": 8, "text": "make tea"}]
+    index = model.indexer(tmp_path / "i", encoder=model.shared_encoder, texts=True).index(given)
+    found = (model.shared_encoder >> index.retriever(num_results=1) >> index.text_loader()).search("sort a list")
+    assert found[["docno", "text"]].values.tolist() == [["7", "sort \ud83d a list"]]
+    assert index.text_loader()(pd.DataFrame({"docno": [8, 7]}))["text"].tolist() == ["make tea", "sort \ud83d a list"]

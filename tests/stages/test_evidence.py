@@ -76,7 +76,7 @@ def test_two_strings(model, encoder, frame):
 
 def test_missing_texts_and_foreign_explanations(model, encoder, frame):
     explained = model.explainer()(frame)
-    with pytest.raises(ValueError, match="expects a text in text of every row, found None in row 1"):
+    with pytest.raises(ValueError, match="no text in document 'b': its text is None; .*missing='drop'"):
         model.evidence(encoder)(explained.assign(text=pd.Series(["a", None, "b"], dtype=object)))
     with pytest.raises(Exception, match="FeatureEvidence.*text"):
         model.evidence(encoder)(explained.drop(columns="text"))
@@ -98,7 +98,7 @@ def test_rows_that_only_one_of_two_joined_rankings_found(model, encoder, frame):
         assert with_query.shown.equals(without.shown) and without.evidence.query == "sort a list"
     with pytest.raises(ValueError, match="rows of query '1' without query, and another one in row 2"):
         model.evidence(encoder)(joined.assign(query=["sort a list", float("nan"), "sort"]))
-    with pytest.raises(ValueError, match="expects a text in query of every row, found nan in row 0"):
+    with pytest.raises(ValueError, match="no text in query '1': its query is nan"):
         model.evidence(encoder)(joined.assign(query=float("nan")))
 
 
@@ -119,3 +119,13 @@ def test_explanations_from_an_index_get_their_words(model, encoder, frame, tmp_p
         e.evidence.tables.check(parts, tolerance=2e-3)  # an index rounds the coefficients that it stores
     with pytest.raises(ValueError, match="one set of its model's views"):
         model.with_views(()).evidence(encoder)(explained)
+
+
+def test_rows_without_a_text_are_dropped_if_that_is_asked_for(model, encoder, frame):
+    explained = model.explainer()(frame).assign(text=pd.Series(["a list", None, float("nan")], dtype=object))
+    stage = model.evidence(encoder, missing="drop")
+    with pytest.warns(UserWarning, match="dropped 2 of 3 documents without a text, the first is document 'b'"):
+        found = stage(explained)
+    assert found["docno"].tolist() == ["a"] and found["explanation"][0].evidence.document == "a list"
+    # a cut before the stage would leave too few rows; PyTerrier must not move it there
+    assert stage.fuse_rank_cutoff(1) is None and model.evidence(encoder).fuse_rank_cutoff(1) is not None

@@ -144,3 +144,34 @@ def test_one_result_for_each_query(index, queries):
             assert found[column].tolist() == expected[column].tolist()
         np.testing.assert_allclose(found["score"].to_numpy(float), expected["score"].to_numpy(float), rtol=1e-6)
         assert np.array_equal(np.stack(found["doc_vec"]), np.stack(expected["doc_vec"]))
+
+
+@pytest.fixture
+def of_any_length(tmp_path):
+    """Vectors of many lengths, so that cosine and dot product order them differently."""
+    vectors = unit(np.random.default_rng(3), 8, 16) * np.linspace(5, 0.5, 8, dtype=np.float32)[:, None]
+    FlexIndex(str(tmp_path / "i.flex"), verbose=False).index([{"docno": f"d{i}", "doc_vec": v} for i, v in enumerate(vectors)])
+    return lambda **options: FlexIndex(str(tmp_path / "i.flex"), verbose=False, **options)
+
+
+def test_an_index_that_compares_by_cosine_is_scored_and_explained_by_cosine(model, of_any_length):
+    index, topics = of_any_length(sim_fn="cos"), pd.DataFrame({"qid": ["1"], "query_vec": [np.arange(-8, 8, dtype=np.float32)]})
+    ranked = index.np_retriever(num_results=8)(topics)
+    assert ranked["docno"].tolist() != of_any_length().np_retriever(num_results=8)(topics)["docno"].tolist()
+    loaded = VectorLoader(index)(ranked)
+    np.testing.assert_allclose([np.linalg.norm(v) for column in ("query_vec", "doc_vec") for v in loaded[column]], 1, atol=1e-6)
+    model = model.with_views(())
+    np.testing.assert_allclose(model.scorer()(loaded)["score"], ranked["score"], atol=1e-5)
+    explained = model.explainer()(loaded)["explanation"]
+    np.testing.assert_allclose([e.score for e in explained], ranked["score"], atol=1e-5)
+    assert all(e.ranking is None for e in explained)
+    # a loader that does not follow the similarity: the explanation says that it is not about this ranking
+    other = model.explainer()(index.vec_loader()(ranked))["explanation"]
+    assert np.argsort([-e.score for e in other]).tolist() != list(range(8))
+    assert all("ranked by another score" in e.sentence() for e in other)
+    assert [e.ranking.place for e in other] == np.argsort(np.argsort([-e.score for e in other])).tolist()
+
+
+def test_loaders_of_two_similarities_differ(of_any_length):
+    assert VectorLoader(of_any_length()) == VectorLoader(of_any_length()) != VectorLoader(of_any_length(sim_fn="cos"))
+    assert VectorLoader(of_any_length(sim_fn="cos"))(pd.DataFrame({"docno": ["d1"]})).columns.tolist() == ["docno", "doc_vec"]

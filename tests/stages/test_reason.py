@@ -163,7 +163,7 @@ def test_bad_options_are_named(ranking):
         CoTReasoner(TEACHER, ENCODER, missing="drop")
     with pytest.raises(pt.validate.InputValidationError, match="CoTReasoner"):
         CoTReasoner(TEACHER, ENCODER)(ranking.drop(columns="text"))
-    with pytest.raises(ValueError, match="expects documents with a text"):
+    with pytest.raises(ValueError, match="no text in document '.*set missing='zero'"):
         CoTReasoner(TEACHER, ENCODER)(ranking.assign(text=None))
 
 
@@ -196,3 +196,12 @@ def test_a_document_without_text_is_named_as_such(ranking):
     inp = ranking.assign(text=[*ranking["text"][:5], " "])
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="found a document without text.*missing='zero'"):
         CoTReasoner(TEACHER, ENCODER)(inp)
+
+
+def test_a_document_without_text_has_a_view_that_adds_nothing(ranking):
+    inp = ranking.assign(text=[*ranking["text"][:5], None], title=float("nan"))
+    with pytest.raises(ValueError, match="CoTReasoner.* found no text in document .*: its text is nan; .*missing='zero'"):
+        CoTReasoner(TEACHER, ENCODER)(inp)
+    with pytest.warns(UserWarning):
+        out = CoTReasoner(TEACHER, ENCODER, missing="zero")(inp)
+    assert not out["doc_vec_qa"].iloc[5].any() and out["doc_vec_qa"].iloc[4].any()

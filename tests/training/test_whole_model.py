@@ -275,7 +275,7 @@ def test_bad_input_is_named_before_anything_is_written(made, folder, tmp_path):
     for lines, message in (
         ([{"docno": "a", "text": "x"}, {"docno": "a", "text": "y"}], "2 documents of 1 docnos"),
         ([{"docno": "a", "text": "x"}, "{oops\n"], "line 2 of .* is no JSON"),
-        ([{"docno": "a", "text": "x"}, {"docno": "b"}], "line 2 of .* expects docno"),
+        ([{"docno": "a", "text": "x"}, {"docno": "b"}], "no text in document 'b', line 2 of "),
     ):
         with pytest.raises(ValueError, match=message):
             train_model(write(tmp_path / "c", *lines), folder / "reasoning.jsonl", MiniLM(), tmp_path / "m", **OPTIONS)
