@@ -16,7 +16,7 @@ import pyterrier as pt
 import torch
 
 from . import __version__, model_files
-from .core.checks import check_aspect_name, distinct_aspects
+from .core.checks import check_aspect_name, distinct_aspects, found_value
 from .core.internalizer import Internalizer
 from .core.sae import SparseAutoencoder
 from .core.views import view_weights
@@ -97,7 +97,7 @@ class Xetrieval(StageFactory, pt.Artifact):
             ValueError: parts of different dimensions, or an aspect name that is no identifier.
         """
         if not isinstance(encoder, Mapping) or "dim" not in encoder:
-            raise ValueError(f"Xetrieval expects encoder to be a description with its dim, found {encoder!r}")
+            raise ValueError(f"Xetrieval expects encoder to be a description with its dim, found {found_value(encoder)}")
         if labels is not None and labels.dict_size != sae.dict_size:
             raise ValueError(f"Xetrieval expects labels of {sae.dict_size} features, found {labels.dict_size}")
         dims = {"sae": sae.dim, "encoder": encoder["dim"], **{a: module.dim for a, module in internalizers.items()}}

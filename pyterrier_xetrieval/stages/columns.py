@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..core.checks import is_missing
+
 # The matrices whose rows this module has put into frames, by address; an entry goes with its matrix.
 _MATRICES: dict[int, _Rows] = {}
 
@@ -40,8 +42,8 @@ class VectorColumns:
     A column becomes a matrix of its distinct vectors. Rows are compared by content and not by docno, so that two rows
     of one document with differently edited vectors stay two. :meth:`assign` puts the vectors that were read back as rows
     of that matrix, with the same numbers. A later stage that finds such rows takes the matrix as it is: it copies nothing
-    and compares nothing. Because the rows are views of the matrix, a vector that is replaced or changed in place is
-    seen by every later stage, whatever happened to the frame in between.
+    and compares nothing. A vector that is replaced is seen by every later stage, whatever happened to the frame in
+    between. Nobody changes one in place, because rows of one document share it: it is read-only.
 
     Args:
         frame: it is not changed.
@@ -185,9 +187,12 @@ def _distinct(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray |
 def unstack(matrix: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     """A column of 1-d arrays from a matrix: row ``i`` holds ``matrix[rows[i]]``; equal rows share one array.
 
-    The array is of dtype ``object``, also when empty, so that an empty frame keeps the type of its column.
+    The arrays are read-only: what changes one in place, as ``v /= 2`` does, would change all rows that share it. The
+    column is of dtype ``object``, also when empty, so that an empty frame keeps the type of its column.
     """
     vectors = list(matrix)
+    for vector in vectors:
+        vector.setflags(write=False)
     if matrix.dtype == np.float32 and matrix.base is None and matrix.size and id(matrix) not in _MATRICES:
         _MATRICES[id(matrix)] = _Rows(vectors)
         finalize(matrix, _MATRICES.pop, id(matrix))
@@ -213,33 +218,39 @@ def query_texts(frame: pd.DataFrame, *, stage: object) -> list[str]:
         ValueError: a query without a text, or with several; the message names ``stage``.
     """
     texts = frame["query"].tolist()
-    if float in map(type, texts):
+    if any(map(is_missing, texts)):
         texts = _filled(frame["qid"].tolist(), texts, "query", stage)
+    return checked_texts(texts, "query", stage=stage)
+
+
+def checked_texts(texts: list, column: str, *, stage: object) -> list[str]:
+    """The texts of a column; ValueError for a row without one, or with something else, naming ``stage``."""
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise ValueError(f"{stage!r} expects a text in query of every row, found {text!r} in row {row}")
+            found = "none" if is_missing(text) else repr(text)
+            raise ValueError(f"{stage!r} expects a text in {column} of every row, found {found} in row {row}")
     return texts
 
 
 def _filled(qids: list, cells: list, column: str, stage: object) -> list:
     known: dict = {}
     for row, (qid, cell) in enumerate(zip(qids, cells)):
-        if type(cell) is not float and not np.array_equal(known.setdefault(qid, cell), cell):
+        if not is_missing(cell) and not np.array_equal(known.setdefault(qid, cell), cell):
             raise ValueError(f"{stage!r} found rows of query {qid!r} without {column}, and another one in row {row} than before")
-    return [known.get(qid, cell) if type(cell) is float else cell for qid, cell in zip(qids, cells)]
+    return [known.get(qid, cell) if is_missing(cell) else cell for qid, cell in zip(qids, cells)]
 
 
 def _as_vector(cell: object, column: str, frame: pd.DataFrame, row: int, dim: int | None, stage: object) -> np.ndarray:
+    if is_missing(cell):
+        raise NoVector(f"{stage!r} found no vector in {column} of row {row}; add it after rankings are joined")
     try:
         array = np.asarray(_on_cpu(cell) if isinstance(cell, torch.Tensor) else cell)
         vector = array.astype(np.float32, copy=False) if array.dtype.kind in "fiu" else None
     except (TypeError, ValueError, RuntimeError):
         vector = None
-    if vector is not None and vector.ndim == 0 and np.isnan(vector):
-        raise NoVector(f"{stage!r} found no vector (NaN) in {column} of row {row}; add it after rankings are joined")
     if vector is None:
-        found = f"an array of {cell.dtype}" if isinstance(cell, np.ndarray) else type(cell).__name__
-        raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {found} in row {row}")
+        kind = f"an array of {cell.dtype}" if isinstance(cell, np.ndarray) else type(cell).__name__
+        raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {kind} in row {row}")
     if vector.ndim != 1:
         raise ValueError(f"{stage!r} expects 1-d vectors in {column}, found shape {vector.shape} in row {row}")
     if dim is not None and len(vector) != dim:

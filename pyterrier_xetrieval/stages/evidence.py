@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..core.checks import positive_int
+from ..core.checks import found_type, positive_int
 from ..core.codes import encode_views, join_views
 from ..core.evidence import WordVectors, pair_evidence
 from ..explanation import Explanation
 from ..token_vectors import TokenEncoder, readers_of
 from ..word_evidence import WordEvidence
 from .base import RowWiseStage
-from .columns import VectorColumns, aspects_of, query_texts
+from .columns import VectorColumns, aspects_of, checked_texts, query_texts
 from .internalize import ReasoningInternalizer
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class FeatureEvidence(RowWiseStage):
         asked, explained = inp, inp["explanation"].tolist()
         for e in explained:
             if not isinstance(e, Explanation) or e.labels.dictionary != self.model.labels.dictionary:
-                raise ValueError(f"{self!r} expects explanations by its model's dictionary, found {type(e).__name__}")
+                raise ValueError(f"{self!r} expects explanations by its model's dictionary, found {found_type(e)}")
         weights = self._weights(explained)
         if not set(weights) <= set(aspects_of(inp.columns)):  # an index explains views that its frames do not carry
             inp = ReasoningInternalizer(self.model.with_views(list(weights))).transform(inp)
@@ -98,11 +98,7 @@ class FeatureEvidence(RowWiseStage):
         return {aspect: self.model.weights[aspect] for aspect in views.pop()}
 
     def _texts(self, inp: pd.DataFrame) -> list[str]:
-        texts = inp[self.text_field].tolist()
-        for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise ValueError(f"{self!r} expects a text in {self.text_field} of every row, found {text!r} in row {row}")
-        return texts
+        return checked_texts(inp[self.text_field].tolist(), self.text_field, stage=self)
 
     def _words(self, texts: list[str], side: str) -> dict[str, WordVectors]:
         distinct = list(dict.fromkeys(texts))

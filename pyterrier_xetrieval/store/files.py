@@ -110,10 +110,14 @@ def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) 
             raise ValueError(f"expected an object, found {type(kept).__name__}")
     except ValueError as error:
         raise ValueError(f"{stage}: {path} is damaged ({error}); remove it") from None
-    other = [f"{name}={kept.get(name)!r}, not {value!r}" for name, value in arguments.items() if kept.get(name) != value]
+    other = [f"{_given(name, kept.get(name))}, not {value!r}" for name, value in arguments.items() if kept.get(name) != value]
     if other:
         told = "; ".join(other)
         raise ValueError(f"{stage}: {path.parent} was begun with {told}; name another work folder or remove that one")
+
+
+def _given(name: str, value: object) -> str:
+    return f"no {name}" if value is None else f"{name}={value!r}"
 
 
 def artifact_facts(path: Path, kind: type[Any], needed: set[str]) -> dict:

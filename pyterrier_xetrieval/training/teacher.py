@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..core.checks import found_value
 from ..llm.answer_file import AnswerFile, Question
 from ..llm.endpoints import Answer, LanguageModel, Options, as_model
 from ..llm.engine import ATTEMPTS, GIVE_UP, Report, Run
@@ -55,7 +56,7 @@ class Teacher(Options):
         for name in ("attempts", "give_up", "max_chars"):
             value = getattr(self, name)
             if not (isinstance(value, int) and value > 0 or name == "max_chars" and value is None):
-                raise ValueError(f"Teacher expects a positive number as {name}, found {value!r}")
+                raise ValueError(f"Teacher expects a positive number as {name}, found {found_value(value)}")
         if self.price is not None and not (len(self.price) == 2 and all(math.isfinite(p) and p >= 0 for p in self.price)):
             raise ValueError(f"Teacher expects price as (input, output) per million tokens, found {self.price!r}")
 
@@ -78,7 +79,7 @@ class Teacher(Options):
         """What is sent of a {text, title?} document; ValueError if its text is no string."""
         title, text = document.get("title"), document.get("text")
         if not isinstance(text, str):
-            raise ValueError(f"Teacher expects documents with a text, found {text!r} in {document.get('docno')!r}")
+            raise ValueError(f"Teacher expects documents with a text, found {found_value(text)} in {document.get('docno')!r}")
         return f"{title if isinstance(title, str) else ''} {text}".strip()[: self.max_chars]
 
     def key(self, document: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
+from ..core.checks import found_value
 from ..core.codes import DocumentCodes, encode_views, join_views
 from ..core.views import fold_views
 from ..index.docnos import docids_of
@@ -18,7 +19,7 @@ from ..index.packing import unpack
 from ..index.storage import EVIDENCE, FOLDED, TEXTS, VECTORS
 from ..index.strongest_words import pack_words
 from ..index.texts import stored_texts
-from ..stages.columns import VectorColumns, aspects_of
+from ..stages.columns import VectorColumns, aspects_of, query_texts
 from ..stages.internalize import ReasoningInternalizer
 from ..stages.load import distinct_docnos
 from .explorer_data import BINS, Collection, Documents, Queries, bins, maxima
@@ -39,7 +40,8 @@ def queries_of(results: pd.DataFrame, model: Xetrieval, *, stage: str) -> tuple[
     vectors, own = VectorColumns(results, dim=model.dim, stage=stage).queries()
     if len(np.unique(np.stack([rows, own]), axis=1).T) > len(qids):
         raise ValueError(f"{stage} expects one query_vec for each query, found several; write a page for each")
-    texts = [str(results["query"].iloc[i]) for i in first]
+    asked = query_texts(results, stage=stage)
+    texts = [asked[i] for i in first]
     return Queries([str(qid) for qid in qids], texts, vectors[own[first]]), rows.astype(np.int64)
 
 
@@ -61,7 +63,9 @@ def documents_of_frame(
     texts = results["text"].tolist()
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise ValueError(f"{stage} expects a text in every row, found {text!r} in row {row}; add dataset.text_loader()")
+            raise ValueError(
+                f"{stage} expects a text in every row, found {found_value(text)} in row {row}; add dataset.text_loader()"
+            )
         if own[row] != own[first[rows[row]]] or text != texts[first[rows[row]]]:
             raise ValueError(f"{stage} expects one text and one vector of each document, found two of {docnos[rows[row]]!r}")
     views, texts = [view[own[first]] for view in views], [texts[i] for i in first]

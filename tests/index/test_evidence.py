@@ -167,9 +167,9 @@ def test_what_cannot_get_words(index, encoder, page, whole, tmp_path):
     with pytest.raises(ValueError, match=r"keeps the words of its documents, found .* or look for words with model.evidence\(\)"):
         whole.evidence()
     stage = index.evidence(encoder)
-    with pytest.raises(ValueError, match="found NoneType"):
+    with pytest.raises(ValueError, match="found none"):
         stage(page.assign(explanation=None))
-    with pytest.raises(ValueError, match="expects a text in query of every row, found None in row 2"):
+    with pytest.raises(ValueError, match="expects a text in query of every row, found none in row 2"):
         stage(page.assign(query=pd.Series([QUERY, QUERY, None, QUERY, QUERY, QUERY], dtype=object)))
     with pytest.raises(ValueError, match="found other features of"):
         stage(page.assign(docno=page["docno"].tolist()[::-1]).drop(columns="docid"))
