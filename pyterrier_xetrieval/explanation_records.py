@@ -75,6 +75,8 @@ def arguments(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _arguments(record: Mapping[str, Any]) -> dict[str, Any]:
     views = tuple(view for view, ids in record["per_view_shared_features"].items() if ids is not None)
+    if views[:1] != ("original",):
+        raise ValueError(f"expected the original view first, found {list(views)}")
     listed, parts, dictionary = list(record["features"]), record["parts"], record["dictionary"]
     ids = [int(own["feature_id"]) for own in listed]
     if len(set(ids)) < len(ids) or not all(0 <= j < dictionary["features"] for j in ids):

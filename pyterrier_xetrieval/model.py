@@ -146,6 +146,8 @@ class Xetrieval(StageFactory, pt.Artifact):
 
             pt.GridSearch(dense >> model.internalizer() >> scorer, {scorer: {"model": [
                 model.with_views(weights=w) for w in (0.1, 0.2, 0.5)]}}, topics, qrels, "ndcg_cut_10")
+
+        The keys of such a grid are stages; two equal ones are one key.
         """
         chosen = self.aspects if aspects is None else distinct_aspects(aspects, stage="Xetrieval.with_views")
         if set(chosen) - set(self.aspects):
@@ -368,9 +370,11 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     def _read_meta(self) -> dict:
         try:
-            return artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
+            meta = artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
         except FileNotFoundError:
             raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {model_files.META} is missing") from None
+        model_files.check(meta, self._folder)
+        return meta
 
     @property
     def _in_memory(self) -> bool:
