@@ -169,8 +169,10 @@ def test_what_cannot_get_words(index, encoder, page, whole, tmp_path):
     stage = index.evidence(encoder)
     with pytest.raises(ValueError, match="found none"):
         stage(page.assign(explanation=None))
-    with pytest.raises(ValueError, match="expects a text in query of every row, found none in row 2"):
-        stage(page.assign(query=pd.Series([QUERY, QUERY, None, QUERY, QUERY, QUERY], dtype=object)))
+    with pytest.raises(ValueError, match="expects a text in query of every row, found 7 in row 2"):
+        stage(page.assign(query=pd.Series([QUERY, QUERY, 7, QUERY, QUERY, QUERY], dtype=object)))
+    with pytest.raises(ValueError, match="expects a text in query of every row, found none in row 0"):
+        stage(page.assign(query=None))
     with pytest.raises(ValueError, match="found other features of"):
         stage(page.assign(docno=page["docno"].tolist()[::-1]).drop(columns="docid"))
     assert list(stage(page.iloc[:0]).columns) == list(page.columns)
