@@ -9,18 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from .core.checks import is_missing
 from .store.surrogates import repaired
 
 Missing = Literal["error", "drop"]
-
-
-def is_missing(value: object) -> bool:
-    """Whether a field has no value: None, NaN, or what pandas has for them.
-
-    >>> is_missing(None), is_missing(float("nan")), is_missing(pd.NA), is_missing("")
-    (True, True, True, False)
-    """
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, (float, np.floating)) and value != value)
 
 
 def plain_text(value: object) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .core.checks import found_value
+
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
@@ -116,7 +118,7 @@ def encoder_identity(encoder: Any, uses: Sequence[str], *, stage: str) -> dict[s
         ValueError: a part is missing, or the encoder has no ``model_name`` and its repr is another one in each process.
     """
     if not all(hasattr(encoder, part) for part in uses):
-        raise ValueError(f"{stage} expects a pyterrier_dr bi-encoder, found {encoder!r}")
+        raise ValueError(f"{stage} expects a pyterrier_dr bi-encoder, found {found_value(encoder)}")
     kind, name = type(encoder), getattr(encoder, "model_name", None) or repr(encoder)
     if " object at 0x" in name:
         raise ValueError(f"{stage} expects an encoder with a model_name to know it again, found {name}")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from . import explanation_text
 from .core.attribution import Attribution
+from .core.checks import found_type
+from .explanation_records import arguments, record
 from .explanation_rows import OtherRanking, ShownFeature
-from .explanation_tables import compared, record
+from .explanation_tables import compared
 from .feature_names import FeatureNames, reading
 from .store.files import replacing
 from .word_evidence import WordEvidence
@@ -233,7 +236,7 @@ class Explanation:
             first.compare(second).head(5)
         """
         if not isinstance(other, Explanation):
-            raise ValueError(f"Explanation.compare expects another explanation, found {type(other).__name__}")
+            raise ValueError(f"Explanation.compare expects another explanation, found {found_type(other)}")
         if (other.labels.dict_size, other.labels.dictionary) != (self.labels.dict_size, self.labels.dictionary):
             raise ValueError("Explanation.compare expects another one by the same dictionary, found one by another dictionary")
         if other.qid != self.qid and not across_queries:
@@ -273,13 +276,37 @@ class Explanation:
         """The views in which the ``i``-th shared feature is active."""
         return [view for view, value in zip(self.views, self.document_activations[i].tolist()) if value > 0]
 
-    def to_dict(self) -> dict:
-        """Plain Python values, ready for JSON.
+    def to_dict(self) -> dict[str, Any]:
+        """Plain Python values, ready for JSON and for a column of a Parquet file; :meth:`from_dict` reads them.
 
         ``query_id``, ``doc_id``, ``shared_features``, ``per_view_shared_features`` and ``feature_explanations`` are
-        the released program's keys; ``score``, ``parts`` and ``features`` are the attribution.
+        the released program's keys; ``score``, ``parts`` and ``features`` are the attribution, with the words of each
+        feature and, in ``query_phrases`` and ``document_phrases``, where they are in ``texts``.
+
+        Example::
+
+            results.assign(explanation=results.explanation.map(Explanation.to_dict)).to_parquet("results.parquet")
         """
         return record(self)
+
+    toDict = to_dict  # pandas' to_json asks for it by this name; of an object without it, it writes all that hangs on it
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Explanation:
+        """What :meth:`to_dict` was called on: equal, and with the same words, sentence and card.
+
+        The one thing that is not kept is each word's part of every number (``evidence.table``); a pickle keeps it, rounded to
+        float32.
+
+        Raises:
+            ValueError: something else, or values that do not fit together.
+
+        Example::
+
+            results = pd.read_parquet("results.parquet")
+            results["explanation"] = results.explanation.map(Explanation.from_dict)
+        """
+        return cls(**arguments(record))
 
     def words(self, i: int) -> dict[str, list[str]]:
         """``query_words`` and ``document_words``: the phrases that carry the ``i``-th shared feature; empty without evidence."""

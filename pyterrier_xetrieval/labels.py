@@ -93,13 +93,20 @@ class FeatureLabels(FeatureNames):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], dict_size: int, *, confidence: Confidence | None = None) -> FeatureLabels:
-        """Reads a tab-separated table with a header line; columns of nothing but numbers and gaps are numbers."""
-        table = pd.read_csv(path, sep="\t", keep_default_na=False, quoting=3)
-        for column in table.columns.difference(["feature", "label", "method"]):
-            numbers = pd.to_numeric(table[column].replace("", None), errors="coerce")
-            if (numbers.notna() | (table[column] == "")).all():
-                table[column] = numbers
-        return cls(table, dict_size, confidence)
+        """Reads a tab-separated table with a header line; columns of nothing but numbers and gaps are numbers.
+
+        Raises:
+            ValueError: a table of something else, naming the file.
+        """
+        try:
+            table = pd.read_csv(path, sep="\t", keep_default_na=False, quoting=3, compression=None)
+            for column in table.columns.difference(["feature", "label", "method"]):
+                numbers = pd.to_numeric(table[column].replace("", None), errors="coerce")
+                if (numbers.notna() | (table[column] == "")).all():
+                    table[column] = numbers
+            return cls(table, dict_size, confidence)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
 
     @classmethod
     def read_hypotheses(cls, path: str | os.PathLike[str], dict_size: int, *, method: str = "hypotheses file") -> FeatureLabels:

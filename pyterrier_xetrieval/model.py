@@ -17,7 +17,7 @@ import torch
 
 from . import __version__, model_files
 from .core.batches import device_of
-from .core.checks import check_aspect_name, distinct_aspects
+from .core.checks import check_aspect_name, distinct_aspects, found_value
 from .core.internalizer import Internalizer
 from .core.sae import SparseAutoencoder
 from .core.vector_facts import CHECKS, VectorFacts
@@ -102,7 +102,7 @@ class Xetrieval(StageFactory, pt.Artifact):
             ValueError: parts of different dimensions, or an aspect name that is no identifier.
         """
         if not isinstance(encoder, Mapping) or "dim" not in encoder:
-            raise ValueError(f"Xetrieval expects encoder to be a description with its dim, found {encoder!r}")
+            raise ValueError(f"Xetrieval expects encoder to be a description with its dim, found {found_value(encoder)}")
         if labels is not None and labels.dict_size != sae.dict_size:
             raise ValueError(f"Xetrieval expects labels of {sae.dict_size} features, found {labels.dict_size}")
         dims = {"sae": sae.dim, "encoder": encoder["dim"], **{a: module.dim for a, module in internalizers.items()}}
@@ -151,6 +151,8 @@ class Xetrieval(StageFactory, pt.Artifact):
 
             pt.GridSearch(dense >> model.internalizer() >> scorer, {scorer: {"model": [
                 model.with_views(weights=w) for w in (0.1, 0.2, 0.5)]}}, topics, qrels, "ndcg_cut_10")
+
+        The keys of such a grid are stages; two equal ones are one key.
         """
         chosen = self.aspects if aspects is None else distinct_aspects(aspects, stage="Xetrieval.with_views")
         if set(chosen) - set(self.aspects):
@@ -410,9 +412,11 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     def _read_meta(self) -> dict:
         try:
-            return artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
+            meta = artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
         except FileNotFoundError:
             raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {model_files.META} is missing") from None
+        model_files.check(meta, self._folder)
+        return meta
 
     @property
     def _in_memory(self) -> bool:

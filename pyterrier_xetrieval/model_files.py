@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .core.confidence import Confidence
 from .core.internalizer import Internalizer
-from .core.sae import SparseAutoencoder
+from .core.sae import ACTIVATIONS, SparseAutoencoder
 from .labels import FeatureLabels
+from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, is_finite, regular
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
@@ -47,35 +49,82 @@ def write(
     (folder / META).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def check(meta: dict, folder: Path) -> None:
+    """ValueError for facts that are not those of a model, whoever wrote them."""
+    share: Check = ("a number from 0 to 1", lambda value: is_finite(value) and 0 <= value <= 1)
+    expected: dict[str, Check] = {
+        "encoder": ("a description", lambda value: isinstance(value, dict) and isinstance(value.get("name") or "", str)),
+        "dim": COUNT,
+        "aspects": ("an object of aspects", lambda value: isinstance(value, dict) and is_aspects(value)),
+        "weights": ("a finite number for each aspect", lambda value: _are_weights(value, meta["aspects"])),
+        "sae": ("an object", lambda value: isinstance(value, dict)),
+        "sha256": TEXTS_BY_NAME,
+        **({"min_confidence": share} if "min_confidence" in meta else {}),
+    }
+    check_facts(meta, expected, folder / META)
+    for aspect, shape in meta["aspects"].items():
+        check_facts(shape, {"hidden": COUNT}, folder / META, f"aspects.{aspect}")
+    rule: Check = (f"one of {ACTIVATIONS}", lambda value: value in list(ACTIVATIONS))
+    k: Check = ("a whole number above 0, or null", lambda value: value is None or COUNT[1](value))
+    check_facts(meta["sae"], {"activation": rule, "dict_size": COUNT, "k": k}, folder / META, "sae")
+    check_facts(meta["sha256"], dict.fromkeys((INTERNALIZERS, SAE), ("a text", lambda value: True)), folder / META, "sha256")
+
+
+def _are_weights(value: object, aspects: dict) -> bool:
+    return isinstance(value, dict) and value.keys() == aspects.keys() and all(map(is_finite, value.values()))
+
+
 def read_internalizers(folder: Path, meta: dict, device: torch.device) -> dict[str, Internalizer]:
     """Aspect to module; ValueError for a file that is damaged or does not fit the facts."""
     state = _weights(folder, INTERNALIZERS, meta)
     modules = {}
     for aspect, shape in meta["aspects"].items():
         own = {key.removeprefix(f"{aspect}."): w for key, w in state.items() if key.startswith(f"{aspect}.")}
+        _fits(own, "layer1.weight", (shape["hidden"], meta["dim"]), folder / INTERNALIZERS)
         modules[aspect] = _filled(Internalizer(meta["dim"], shape["hidden"]), own, folder / INTERNALIZERS, device)
     return modules
 
 
 def read_sae(folder: Path, meta: dict, device: torch.device) -> SparseAutoencoder:
     """The dictionary; ValueError for a file that is damaged or does not fit the facts."""
-    facts = meta["sae"]
-    sae = SparseAutoencoder(meta["dim"], facts["dict_size"], facts["k"], activation=facts["activation"])
-    return _filled(sae, _weights(folder, SAE, meta), folder / SAE, device)
+    facts, state = meta["sae"], _weights(folder, SAE, meta)
+    _fits(state, "w_enc", (facts["dict_size"], meta["dim"]), folder / SAE)
+    try:
+        sae = SparseAutoencoder(meta["dim"], facts["dict_size"], facts["k"], activation=facts["activation"])
+    except ValueError as error:
+        raise ValueError(f"{folder / META} is damaged: {error}") from None
+    return _filled(sae, state, folder / SAE, device)
 
 
 def read_labels(folder: Path, meta: dict) -> FeatureLabels:
     """The names of the features, and how far to trust them where that was measured."""
     known = meta.get("confidence")
-    confidence = None if known is None else Confidence.from_dict(known)
-    return FeatureLabels.read(folder / LABELS, meta["sae"]["dict_size"], confidence=confidence)
+    try:
+        confidence = None if known is None else Confidence.from_dict(known)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{folder / META} is damaged: confidence: {error}") from None
+    return FeatureLabels.read(regular(folder / LABELS), meta["sae"]["dict_size"], confidence=confidence)
 
 
 def _weights(folder: Path, name: str, meta: dict) -> dict[str, torch.Tensor]:
-    found, expected = _sha256(folder / name), meta["sha256"][name]
+    found, expected = _sha256(regular(folder / name)), meta["sha256"][name]
     if found != expected:
         raise ValueError(f"{folder / name} is damaged: expected sha256 {expected}, found {found}")
-    return {key: w.float() for key, w in load_file(folder / name).items()}
+    try:
+        state = load_file(folder / name)
+    except SafetensorError as error:
+        raise ValueError(f"{folder / name} is damaged: {error}") from None
+    for key, w in state.items():
+        if not w.is_floating_point() or not w.isfinite().all():
+            raise ValueError(f"{folder / name} is damaged: expected finite numbers, found others in {key}")
+    return {key: w.float() for key, w in state.items()}
+
+
+def _fits(state: dict, name: str, shape: tuple[int, int], path: Path) -> None:
+    """ValueError unless the matrix has this shape: a module of the facts' size may not fit in memory."""
+    found = tuple(state[name].shape) if name in state else "none"
+    if found != shape:
+        raise ValueError(f"{path} does not fit its metadata: expected {name} of shape {shape}, found {found}")
 
 
 def _filled(module: Module, state: dict, path: Path, device: torch.device) -> Module:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from .core.checks import positive_int
+from .core.checks import found_value, positive_int
 from .core.evidence import WordVectors, sum_rows
 from .store.surrogates import repaired
 from .words import UNITS, spans, units
@@ -80,7 +80,9 @@ class TokenEncoder:
         if side not in SIDES:
             raise ValueError(f"TokenEncoder expects side to be one of {tuple(SIDES)}, found {side!r}")
         if not hasattr(encoder, SIDES[side][0]):
-            raise ValueError(f"TokenEncoder expects a pyterrier_dr bi-encoder with {SIDES[side][0]}, found {encoder!r}")
+            raise ValueError(
+                f"TokenEncoder expects a pyterrier_dr bi-encoder with {SIDES[side][0]}, found {found_value(encoder)}"
+            )
         self.encoder, self.side = encoder, side
         if batch_size is None:
             batch_size = getattr(encoder, "batch_size", None) or 32

@@ -41,7 +41,8 @@ def unstack(
 ) -> np.ndarray:  # fmt: skip
     """A column of 1-d arrays from a matrix: row ``i`` holds ``matrix[rows[i]]``; equal rows share one array.
 
-    The array is of dtype ``object``, also when empty, so that an empty frame keeps the type of its column.
+    The arrays are read-only: what changes one in place, as ``v /= 2`` does, would change all rows that share it. The column
+    is of dtype ``object``, also when empty, so that an empty frame keeps the type of its column.
 
     Args:
         matrix: float ``[u, m]``.
@@ -51,6 +52,8 @@ def unstack(
             another encoder.
     """
     vectors = list(matrix)
+    for vector in vectors:
+        vector.setflags(write=False)
     if matrix.dtype == np.float32 and matrix.base is None and matrix.size and id(matrix) not in _MATRICES:
         _MATRICES[id(matrix)] = MatrixRows(vectors, texts, fits)
         finalize(matrix, _MATRICES.pop, id(matrix))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,14 +85,21 @@ class WordEvidence:
 
     def _side(self, side: str) -> tuple[str, WordTable]:
         if side not in SIDES:
-            raise ValueError(f"WordEvidence expects side to be one of {SIDES}, found {side!r}")
+            raise _unknown_side(side)
         return (self.query, self.tables.query) if side == "query" else (self.document, self.tables.document)
 
     def __eq__(self, other: object) -> bool:
+        """The same texts and, to float32, the same tables."""
         if not isinstance(other, WordEvidence):
             return NotImplemented
-        same = all(np.array_equal(self._side(s)[1].values, other._side(s)[1].values, equal_nan=True) for s in SIDES)
+        if isinstance(other, KeptPhrases):
+            return False
+        pairs = [(self._side(side)[1].values, other._side(side)[1].values) for side in SIDES]
+        same = all(np.array_equal(a.astype(np.float32), b.astype(np.float32), equal_nan=True) for a, b in pairs)
         return same and (self.query, self.document) == (other.query, other.document)
+
+    def __reduce__(self) -> tuple[Any, ...]:  # encoders compute in float32: a pickle says no more, in half of the bytes
+        return _unpickled, (self.query, self.document, _cast(self.tables, np.float32), self.strongest_only)
 
     def __hash__(self) -> int:
         return hash((self.query, self.document))
@@ -98,6 +107,64 @@ class WordEvidence:
     def __repr__(self) -> str:
         kind = "strongest words of the document" if self.strongest_only else "exact" if self.exact else "leave-out"
         return f"WordEvidence({len(self.tables.features)} features, {kind})"
+
+
+class KeptPhrases(WordEvidence):
+    """The phrases of an explanation that was read back from :meth:`Explanation.to_dict`, without the tables they are of.
+
+    Args:
+        query, document: the two texts.
+        query_phrases, document_phrases: for each shared feature its phrases, strongest first.
+        read_to: the first character of the document that the encoder did not read; None if it read the whole text.
+    """
+
+    exact = False
+    stopped_at: int | None = None
+
+    def __init__(
+        self, query: str, document: str, query_phrases: list[list[Phrase]], document_phrases: list[list[Phrase]],
+        read_to: int | None,
+    ):  # fmt: skip
+        self.query, self.document, self.strongest_only, self.stopped_at = query, document, True, read_to
+        self._kept = {"query": query_phrases, "document": document_phrases}
+
+    @property
+    def tables(self) -> Evidence:  # type: ignore[override]
+        raise ValueError(
+            "WordEvidence expects the tables of its words, found phrases alone: the explanation was read from a dict; "
+            "keep it as a pickle, or run model.evidence() again"
+        )
+
+    def phrases(self, side: str, i: int) -> list[Phrase]:
+        """As :meth:`WordEvidence.phrases`."""
+        if side not in SIDES:
+            raise _unknown_side(side)
+        return self._kept[side][i]
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, KeptPhrases) else NotImplemented
+
+    def __hash__(self) -> int:
+        return super().__hash__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KeptPhrases, (self.query, self.document, *self._kept.values(), self.stopped_at)
+
+    def __repr__(self) -> str:
+        return f"WordEvidence({len(self._kept['query'])} features, phrases alone)"
+
+
+def _cast(tables: Evidence, dtype: type) -> Evidence:
+    query, document = (replace(table, values=table.values.astype(dtype)) for table in (tables.query, tables.document))
+    return replace(tables, query=query, document=document)
+
+
+def _unpickled(query: str, document: str, tables: Evidence, strongest_only: bool) -> WordEvidence:
+    return WordEvidence(query, document, _cast(tables, np.float64), strongest_only=strongest_only)
+
+
+def _unknown_side(side: str) -> ValueError:
+    return ValueError(f"WordEvidence expects side to be one of {SIDES}, found {side!r}")
 
 
 def _phrases(text: str, table: WordTable, features: int) -> list[list[Phrase]]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pyterrier as pt
 import pytest
 
-from pyterrier_xetrieval import FeatureLabels, Xetrieval, explanation_frame
+from pyterrier_xetrieval import Explanation, FeatureLabels, Xetrieval, explanation_frame
 from pyterrier_xetrieval.core.confidence import Confidence
 from tests.helpers.builders import make_model, random_sae
 
@@ -20,6 +20,13 @@ def explained(model, results):
 
 def first_with(explained, n):
     return next(e for e in explained["explanation"] if len(e) >= n)
+
+
+def assert_same_to_a_reader(found, expected):
+    for a, b in zip(found, expected, strict=True):
+        assert a == b and hash(a) == hash(b) and a.to_dict() == b.to_dict() and a.ranking == b.ranking
+        assert a.to_text() == b.to_text() and a.sentence() == b.sentence() and a.to_html() == b.to_html()
+        assert a.confidence.tolist() == b.confidence.tolist() or np.isnan(a.confidence).all()
 
 
 def test_released_keys(explained):
@@ -53,7 +60,14 @@ def test_long_frame_adds_up_to_the_scores(explained):
     totals = frame.groupby(["qid", "docno"])["contribution"].sum()
     for _, row in explained.iterrows():
         assert totals[row["qid"], row["docno"]] == pytest.approx(row["score"], abs=1e-4)
-    features = frame.dropna(subset="feature")
+    features = frame[frame["part"] == "shared feature"]
+    assert features.index.equals(frame.dropna(subset="feature").index) and features.index.equals(
+        frame.dropna(subset="label").index
+    )
+    rest = ["other features", "bias", "not explained by the dictionary"]
+    assert frame["part"].value_counts()[rest].tolist() == [len(explained)] * 3
+    shared = sum(e.shared for e in explained["explanation"])  # what is grouped by label is the features alone
+    assert frame.groupby("label")["contribution"].sum().sum() == pytest.approx(shared, abs=1e-5)
     assert len(features) == sum(map(len, explained["explanation"]))
     assert features["label"].equals("word" + features["feature"].astype(str))
     assert (features["document_activation"] > 0).all() and (features["query_activation"] > 0).all()
@@ -63,6 +77,28 @@ def test_long_frame_adds_up_to_the_scores(explained):
 def test_numbers_as_ids_are_plain_in_the_dict(model, results):
     results = results.assign(qid=np.arange(len(results)), docno=np.arange(len(results)))
     assert json.dumps(model.explainer()(results)["explanation"][0].to_dict())
+
+
+@pytest.mark.parametrize("judged", [False, True])
+def test_what_is_read_from_its_dict_is_equal(results, judged):
+    model = judged_model() if judged else make_model()
+    reranked = (model.internalizer() >> model.scorer())(results).assign(score=np.arange(len(results), dtype=float))
+    explained = (model.explainer(min_confidence=0.4, top=2) >> model.intervention(features=[1]))(reranked)["explanation"]
+    for plain in (Explanation.to_dict, lambda e: json.loads(e.to_json()), lambda e: copy.deepcopy(e).to_dict()):
+        again = [Explanation.from_dict(plain(e)) for e in explained]
+        assert_same_to_a_reader(again, explained)
+        assert first_with(pd.DataFrame({"explanation": again}), 2).compare(explained[0])["difference"].notna().all()
+    (model.intervention(features="shared"))(results.assign(explanation=again))  # of the same dictionary
+
+
+def test_parquet_keeps_a_frame_of_results(explained, results, tmp_path):
+    pytest.importorskip("pyarrow")
+    records = explained.assign(explanation=explained["explanation"].map(Explanation.to_dict))
+    records.to_parquet(tmp_path / "results.parquet")
+    found = pd.read_parquet(tmp_path / "results.parquet")
+    assert_same_to_a_reader(found["explanation"].map(Explanation.from_dict), explained["explanation"])
+    again = make_model().explainer(top=1)(found.drop(columns="explanation"))["explanation"]  # vectors are vectors still
+    assert [e.to_dict()["parts"] for e in again] == [e.to_dict()["parts"] for e in explained["explanation"]]
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
@@ -93,7 +129,7 @@ def test_what_is_read_cannot_be_spoilt(explained):
 def test_long_frame_wants_explanations(explained):
     with pytest.raises(pt.validate.InputValidationError, match="explanation"):
         explanation_frame(explained.drop(columns="explanation"))
-    with pytest.raises(ValueError, match="found NoneType"):
+    with pytest.raises(ValueError, match="in every row, found none"):
         explanation_frame(explained.assign(explanation=None))
 
 
@@ -194,6 +230,30 @@ def test_json_is_the_dict_as_text_or_as_a_file(explained, tmp_path):
     e = first_with(explained, 2)
     assert json.loads(e.to_json()) == e.to_dict()
     assert e.to_json(tmp_path / "why.json") is None and json.loads((tmp_path / "why.json").read_text()) == e.to_dict()
+
+
+def test_json_of_a_frame_is_the_dicts(explained, monkeypatch):
+    frame = explained[["qid", "explanation"]]
+    written = json.loads(frame.to_json(orient="records"))
+    for row, e in zip(written, frame["explanation"]):
+        assert row["explanation"].keys() == e.to_dict().keys() and row["explanation"]["features"][:1] != [{}]
+        assert row["explanation"]["score"] == pytest.approx(e.score, abs=1e-9)
+    assert len(frame.to_json()) < 2 * sum(len(e.to_json()) for e in frame["explanation"])
+    for text in (frame.to_csv(), frame.to_string(max_colwidth=None), frame.to_html()):
+        assert all(str(e) in text for e in frame["explanation"]) and len(text) < 200 * len(frame) + 500
+
+
+def test_a_record_that_is_none_is_refused(explained):
+    record = first_with(explained, 2).to_dict()
+    features = record["features"]
+    for damaged in (
+        None, "text", [], {}, record | {"parts": None}, record | {"score": "much"}, record | {"score": float("nan")},
+        record | {"features": [features[0], features[0]]}, record | {"features": [features[0] | {"feature_id": 48}]},
+        record | {"features": [features[0] | {"contribution": None}]}, record | {"dictionary": {}},
+        record | {"features": [features[0] | {"document_activations": {}}]}, record | {"printed": None},
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="from_dict expects what Explanation.to_dict made, found"):
+            Explanation.from_dict(damaged)
 
 
 def test_labels_that_nobody_judged_are_all_shown(explained):

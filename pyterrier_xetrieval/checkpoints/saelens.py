@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from ..core.checks import found_value
 from ..core.sae import SparseAutoencoder
 from .files import read_json, read_safetensors, write_json
 from .layouts import Layout, as_state, build, check_size, one_k, subtract_bias, take, tensors_of
@@ -65,13 +66,13 @@ def _architecture(cfg: dict, path: Path) -> str:
     if architecture == "standard" and function == "topk":
         architecture = "topk"
     if architecture not in list(_ARCHITECTURES):
-        raise ValueError(f"{path} expects architecture to be one of {list(_ARCHITECTURES)}, found {architecture!r}")
+        raise ValueError(f"{path} expects architecture to be one of {list(_ARCHITECTURES)}, found {found_value(architecture)}")
     expected = "topk" if architecture == "topk" else "relu"
     if function not in (None, expected) or (expected == "topk" and set(options) - {"k"}):
-        found = f"{function!r} with {options}"
-        raise ValueError(f"{path} expects the activation function of {architecture} to be plain {expected}, found {found}")
+        other = f"{found_value(function)} with {options}"
+        raise ValueError(f"{path} expects the activation function of {architecture} to be plain {expected}, found {other}")
     if (reshape := cfg.get("reshape_activations")) not in (None, "none", "hook_z"):  # of attention heads into one flat vector
-        raise ValueError(f"{path} expects reshape_activations to be 'none' or 'hook_z', found {reshape!r}")
+        raise ValueError(f"{path} expects reshape_activations to be 'none' or 'hook_z', found {found_value(reshape)}")
     return architecture
 
 
@@ -97,7 +98,7 @@ def _input_scale(cfg: dict, path: Path) -> float:
     scaler = path.with_name("activation_scaler.json")
     scale = read_json(scaler).get("scaling_factor") if scaler.is_file() else None
     if not isinstance(scale, (int, float)) or not scale > 0:
-        raise ValueError(f"{path} scales its inputs; expected the scaling_factor in {scaler}, found {scale}")
+        raise ValueError(f"{path} scales its inputs; expected the scaling_factor in {scaler}, found {found_value(scale)}")
     return scale
 
 

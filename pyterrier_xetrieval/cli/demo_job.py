@@ -126,7 +126,7 @@ class Demo:
 
     def _others(self, row: dict[str, Any]) -> list[int]:
         """As many features as are shared, the strongest of the document's own vector that the query does not have."""
-        codes, shared = self.model.sae.encode(torch.from_numpy(row["doc_vec"])[None]), set(row["explanation"].features.tolist())
+        codes, shared = self.model.sae.encode(torch.tensor(row["doc_vec"])[None]), set(row["explanation"].features.tolist())
         ids = codes.ids[0][codes.values[0].argsort(descending=True)][: int(codes.active().sum())].tolist()
         return [j for j in ids if j not in shared][: len(shared)]
 

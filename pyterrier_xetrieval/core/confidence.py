@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .checks import found_value
+
 UNKNOWN_CLARITY = 0.0  # the writer saw no common reading
 UNKNOWN_DETECTION = 0.5  # a judge told the feature's texts from others no better than chance
 UNKNOWN_SUPPORT = 0.5  # nobody has looked for the words yet: as for about half of the rows
@@ -56,7 +58,7 @@ class Confidence:
             number = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
             if not number or (name != "intercept" and value < 0):
                 bound = "a finite number" if name == "intercept" else "a finite number from 0 up"
-                raise ValueError(f"Confidence expects {name} to be {bound}, found {value!r}; fit the parameters again")
+                raise ValueError(f"Confidence expects {name} to be {bound}, found {found_value(value)}; fit the parameters again")
 
     def __call__(
         self,

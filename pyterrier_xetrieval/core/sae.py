@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .checks import found_value
 from .top_k import top_k
 
 RIDGE = 1e-6  # λ of Eq. 24
@@ -91,7 +92,7 @@ class SparseAutoencoder(nn.Module):
     def __init__(self, dim: int, dict_size: int, k: int | None = None, *, activation: str = "topk"):
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ValueError(f"SparseAutoencoder expects activation to be one of {ACTIVATIONS}, found {activation!r}")
+            raise ValueError(f"SparseAutoencoder expects activation to be one of {ACTIVATIONS}, found {found_value(activation)}")
         if activation == "topk" and not (k and 0 < k <= dict_size):
             raise ValueError(f"SparseAutoencoder expects 0 < k <= dict_size, got k={k}, dict_size={dict_size}")
         if activation != "topk" and k is not None:

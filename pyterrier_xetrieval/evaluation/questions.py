@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pyterrier as pt
 
+from ..core.checks import found_value
 from ..core.sae import SparseAutoencoder
 from ..llm.endpoints import LanguageModel
 from ..model import Xetrieval
@@ -99,7 +100,7 @@ def evaluate(
         folder = Path(cache) if cache is not None else Path(pt.io.pyterrier_home()) / "xetrieval" / "vectors"
         collection = embed(dataset, encoder, cache=folder, verbose=verbose)
     else:
-        raise ValueError(f"evaluate expects a PyTerrier dataset with corpus, topics and qrels, found {dataset!r}")
+        raise ValueError(f"evaluate expects a PyTerrier dataset with corpus, topics and qrels, found {found_value(dataset)}")
     if collection.dim != model.dim:
         raise ValueError(f"evaluate expects vectors of the model's dimension {model.dim}, found {collection.dim}")
     given = {"encoder": encoder, "raw_sae": raw_sae, "llm": llm, "seed": seed}

@@ -17,6 +17,7 @@ from ..core.batches import device_of
 from ..core.checks import distinct_aspects
 from ..model import Xetrieval
 from ..stages.load import VectorLoader, rows_of
+from ..store.facts import COUNT, TEXTS_BY_NAME, check_facts, is_count, regular
 from ..store.files import artifact_facts
 from .evidence import IndexEvidence
 from .explain import IndexExplainer
@@ -209,7 +210,7 @@ class XetrievalIndex(pt.Artifact):
         self.layout.verify()
         expected = self.meta["sha256"].get(LOOKUP)
         for file in (self.path / folder / LOOKUP for folder in (VECTORS, FOLDED)):
-            found = sha256(file)
+            found = sha256(regular(file))
             if found != expected and (self.path / SHARDS).stat().st_size > self.meta["shards_bytes"]:
                 raise ValueError(f"an addition to {self.path} was cut off as it finished; add the same documents again")
             if found != expected:
@@ -224,7 +225,7 @@ class XetrievalIndex(pt.Artifact):
         return {name: size / len(self) for name, size in sizes.items()}
 
     def _check_shards(self) -> None:
-        found, expected = sha256(self.path / SHARDS, 0, self.meta["shards_bytes"]), self.meta["sha256"].get(SHARDS)
+        found, expected = sha256(regular(self.path / SHARDS), 0, self.meta["shards_bytes"]), self.meta["sha256"].get(SHARDS)
         if found != expected:
             raise ValueError(f"{self.path / SHARDS} is damaged: expected sha256 {expected}, found {found}")
 
@@ -239,8 +240,11 @@ class XetrievalIndex(pt.Artifact):
         except FileNotFoundError:
             state = "an unfinished index; start its indexing again" if (self.path / SHARDS).exists() else "nothing"
             raise FileNotFoundError(f"no finished XetrievalIndex at {self.path}: {META} is missing (found {state})") from None
-        if meta["version"] != VERSION:
+        file = self.path / META
+        if meta["version"] != VERSION and is_count(meta["version"]):
             raise ValueError(f"{self.path} has layout {meta['version']}, this version of the package reads layout {VERSION}")
+        counts = ("version", "documents", "shards", "shards_bytes")
+        check_facts(meta, {**dict.fromkeys(counts, COUNT), "sha256": TEXTS_BY_NAME}, file)
         return meta
 
     def _identity(self) -> tuple:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..core.checks import found_type
 from ..core.codes import DocumentCodes
 from ..core.evidence import Evidence, WordTable, WordVectors, vector_columns
 from ..documents import query_texts
@@ -93,7 +94,7 @@ class IndexEvidence(RowWiseStage):
         views, dictionary = ("original", *model.aspects), model.labels.dictionary
         for e in explained:
             if not isinstance(e, Explanation) or e.labels.dictionary != dictionary or e.views != views:
-                found = f"one of {e.views}" if isinstance(e, Explanation) else type(e).__name__
+                found = f"one of {e.views}" if isinstance(e, Explanation) else found_type(e)
                 raise ValueError(f"{self!r} expects explanations by index.explainer(), of views {views}, found {found}")
 
     @cached_property

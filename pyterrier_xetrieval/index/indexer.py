@@ -15,7 +15,7 @@ import pandas as pd
 import pyterrier as pt
 
 from .. import __version__
-from ..core.checks import positive_int
+from ..core.checks import found_value, is_missing, positive_int
 from ..core.evidence import WordVectors
 from ..documents import Missing, TextCheck, checked_missing, docno_of, documents_in
 from ..encoders import same_direction
@@ -176,9 +176,9 @@ class XetrievalIndexer(pt.Indexer):
                 if document.get("docno") != expected:
                     raise ValueError(
                         f"XetrievalIndexer resumes {self.path} and expects document {at - own} of the corpus to be {expected!r}, "
-                        f"found {document.get('docno')!r}; index the same corpus, or start over with resume=False"
+                        f"found {found_value(document.get('docno'))}; index the same corpus, or start over with resume=False"
                     )
-                at_hand = self.encoder is None and document.get("doc_vec") is not None
+                at_hand = self.encoder is None and not is_missing(document.get("doc_vec"))
                 if compared < 10 if at_hand else compared < 1 and self.encodes_again:
                     self._compare(document, layout.vectors(VECTORS)[at])
                     compared += 1
@@ -223,7 +223,7 @@ class XetrievalIndexer(pt.Indexer):
                     f"for {len(docnos)} documents; give an encoder that splits or drops texts its place before the indexer"
                 )
         else:
-            missing = [d for d, document in zip(docnos, batch) if document.get("doc_vec") is None]
+            missing = [d for d, document in zip(docnos, batch) if is_missing(document.get("doc_vec"))]
             if missing:
                 raise ValueError(f"XetrievalIndexer expects doc_vec, found none in document {missing[0]!r}; encode first")
             vectors = pd.Series([document["doc_vec"] for document in batch], dtype=object)

@@ -8,7 +8,6 @@ line's ends belongs to a run that was cut off. ``pt_meta.json`` says how many sh
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..store.facts import parsed
 from .packing import PackedCodes, gather
+from .settings import check_settings, check_shards
 
 META, SHARDS, MODEL, VECTORS, FOLDED = "pt_meta.json", "shards.jsonl", "model", "vectors", "folded"
 LOOKUP = "docnos.npids"  # in the folder of each matrix, for pyterrier_dr
@@ -65,6 +66,17 @@ def data_files(settings: Mapping[str, Any]) -> dict[str, Any]:
     matrices = {matrix_file(folder, dtype): f"<{MATRIX[dtype][-2:]}" for folder in (VECTORS, FOLDED)}
     records = {name: kind for own in kept(settings) for name, kind in ((f"{own}.u1", "u1"), (f"{own}_end.i8", "<i8"))}
     return {**matrices, **FILES, **records}
+
+
+def _sizes(settings: Mapping[str, Any]) -> dict[str, tuple[int, str] | None]:
+    """How many bytes each data file has for each document, or shard, where that is one number."""
+    row = np.dtype(settings["dtype"]).itemsize * settings["dim"]
+    sizes: dict[str, tuple[int, str] | None] = dict.fromkeys(data_files(settings))
+    sizes |= {matrix_file(folder, settings["dtype"]): (row, "document") for folder in (VECTORS, FOLDED)}
+    sizes |= {f"{name}_end.i8": (8, "document") for name in kept(settings)}
+    sizes["documents.bin"] = (DOCUMENT.itemsize, "document")
+    sizes["features.bin"] = (FEATURE.itemsize * settings["dict_size"], "shard")
+    return sizes
 
 
 class HalfVectors:
@@ -139,10 +151,10 @@ class Layout:
         lines = (path / SHARDS).read_bytes().split(b"\n")[:-1]  # a last line that was cut off does not count
         if shards is not None and len(lines) < shards + 1:
             raise ValueError(f"{path / SHARDS} is damaged: expected {shards} shards, found {max(0, len(lines) - 1)}")
-        try:
-            found = [json.loads(line) for line in (lines if shards is None else lines[: shards + 1])]
-        except ValueError as error:
-            raise ValueError(f"{path / SHARDS} is damaged: {error}") from None
+        found = [parsed(line, path / SHARDS) for line in (lines if shards is None else lines[: shards + 1])]
+        if found:
+            check_settings(found[0], path / SHARDS)
+            check_shards(found[1:], _sizes(found[0]), path / SHARDS)
         self.settings: dict[str, Any] = found[0] if found else {}
         self.shards: list[dict[str, Any]] = found[1:]
         self.dtype: str = self.settings["dtype"] if self.settings else "float32"
@@ -151,7 +163,7 @@ class Layout:
         self.starts = np.cumsum([0] + [s["documents"] for s in self.shards])
         self._maps: dict[str, np.ndarray] = {}
         for name, end in self.ends.items():
-            size = (path / name).stat().st_size if (path / name).exists() else 0
+            size = (path / name).stat().st_size if (path / name).is_file() else 0
             if size < end:
                 raise ValueError(f"{path / name} is damaged: expected {end} bytes, found {size}")
 

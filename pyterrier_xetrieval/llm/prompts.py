@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from ..core.checks import check_aspect_name
+from ..core.checks import check_aspect_name, found_value
 
 PLACEHOLDER = "{text}"
 
@@ -35,7 +35,7 @@ def check_prompts(prompts: Mapping[str, str]) -> dict[str, str]:
             does not hold ``{text}`` exactly once.
     """
     if not isinstance(prompts, Mapping) or not prompts:
-        raise ValueError(f"Teacher expects prompts as a mapping from aspect to template, found {prompts!r}")
+        raise ValueError(f"Teacher expects prompts as a mapping from aspect to template, found {found_value(prompts)}")
     for aspect, template in prompts.items():
         check_aspect_name(aspect, stage="Teacher")
         if not isinstance(template, str) or template.count(PLACEHOLDER) != 1:

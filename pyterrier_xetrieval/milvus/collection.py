@@ -29,11 +29,23 @@ def absolute(uri: Any) -> Any:
     return str(Path(uri).expanduser().absolute()) if str(uri).endswith(".db") else uri
 
 
-def connect(uri: str | os.PathLike[str] | MilvusClient) -> MilvusClient:
-    """The client for a server or a local file; a client is its own."""
+def connect(uri: str | os.PathLike[str] | MilvusClient, *, create: bool = False) -> MilvusClient:
+    """The client for a server or a local file; a client is its own.
+
+    Args:
+        create: make a local file that is not there, which Milvus Lite does for every path that it is given.
+
+    Raises:
+        FileNotFoundError: a local file that is not there.
+    """
     from pymilvus import MilvusClient  # slow to import
 
-    return uri if isinstance(uri, MilvusClient) else MilvusClient(str(absolute(uri)))
+    if isinstance(uri, MilvusClient):
+        return uri
+    address = str(absolute(uri))
+    if address.endswith(".db") and not create and not Path(address).exists():
+        raise FileNotFoundError(f"no Milvus Lite database at {address}; upload(index, uri, collection) makes one")
+    return MilvusClient(address)
 
 
 def create(client: MilvusClient, collection: str, facts: Mapping[str, Any]) -> None:

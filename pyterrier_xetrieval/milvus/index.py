@@ -34,7 +34,7 @@ class MilvusIndex:
         settings: what the upload wrote about the collection.
 
     Raises:
-        FileNotFoundError: no complete collection of this name.
+        FileNotFoundError: no complete collection of this name, or no local file at ``uri``.
         ValueError: a collection of something else, or of another model.
 
     Example::

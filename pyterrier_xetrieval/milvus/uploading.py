@@ -50,7 +50,7 @@ def upload(
     unfinished = f"{collection}{UNFINISHED}"
     if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,254}", unfinished):
         raise ValueError(f"upload expects a collection name of at most 244 letters, digits and underscores, found {collection!r}")
-    client = stored.connect(uri)
+    client = stored.connect(uri, create=True)
     facts = {name: index.settings[name] for name in _OF_THE_INDEX}
     facts |= {"version": stored.VERSION, "documents": len(index), "index_sha256": index.meta["sha256"][SHARDS]}
     there = [name for name in (collection, unfinished) if _is_there(client, name, facts)]
@@ -68,9 +68,9 @@ def _is_there(client: MilvusClient, collection: str, facts: Mapping[str, Any]) -
         return False
     found = stored.facts_of(client, collection) or {}
     if differs := [name for name in facts if found.get(name) != facts[name]]:
-        expected, found = ({name: of.get(name) for name in differs} for of in (facts, found))
+        expected, found = ({name: of[name] for name in differs if name in of} for of in (facts, found))
         raise FileExistsError(
-            f"collection {collection!r} is there already and holds something else: expected {expected}, found {found}; "
+            f"collection {collection!r} is there already and holds something else: expected {expected}, found {found or 'none of it'}; "
             "drop it or choose another name"
         )
     return True

@@ -16,6 +16,10 @@ class Stage(pt.Transformer):
 
     A subclass stores every constructor argument under its own name; ``repr``, ``==`` and ``hash`` follow from these,
     so that ``pt.Experiment(plan="tree")`` shares equal prefixes, and ``pt.GridScan`` can set any of them.
+
+    Two equal stages are therefore one key of a dictionary. The grid ``{first: {…}, second: {…}}`` of a pipeline with two
+    equal stages has one entry, the second one: give the two different arguments (another ``batch_size`` will do) to set
+    parameters of both.
     """
 
     help_url = "https://arxiv.org/abs/2605.29507"

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..core.checks import is_missing
 from ..core.codes import ViewCodes, encode_view
-from ..documents import document_name, filled, is_missing
+from ..documents import document_name, filled
 from ..store.surrogates import repaired
 from ..vector_cells import MatrixRows, encoded_texts, known_of, rows_of_matrix, texts_by_row, unstack
 
@@ -47,8 +48,8 @@ class VectorColumns:
     A column becomes a matrix of its distinct vectors. Rows are compared by content and not by docno, so that two rows
     of one document with differently edited vectors stay two. :meth:`assign` puts the vectors that were read back as rows
     of that matrix, with the same numbers. A later stage that finds such rows takes the matrix as it is: it copies nothing
-    and compares nothing. Because the rows are views of the matrix, a vector that is replaced or changed in place is
-    seen by every later stage, whatever happened to the frame in between.
+    and compares nothing. A vector that is replaced is seen by every later stage, whatever happened to the frame in
+    between. Nobody changes one in place, because rows of one document share it: it is read-only.
 
     Args:
         frame: it is not changed.
@@ -247,8 +248,8 @@ def _as_vector(cell: object, column: str, frame: pd.DataFrame, row: int, dim: in
     except (TypeError, ValueError, RuntimeError):
         vector = None
     if vector is None:
-        found = f"an array of {cell.dtype}" if isinstance(cell, np.ndarray) else type(cell).__name__
-        raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {found} in row {row}")
+        kind = f"an array of {cell.dtype}" if isinstance(cell, np.ndarray) else type(cell).__name__
+        raise ValueError(f"{stage!r} expects a vector of numbers in {column}, found {kind} in row {row}")
     if vector.ndim != 1:
         raise ValueError(f"{stage!r} expects 1-d vectors in {column}, found shape {vector.shape} in row {row}")
     if dim is not None and len(vector) != dim:

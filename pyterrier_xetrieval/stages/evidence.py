@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from ..core.checks import positive_int
+from ..core.checks import found_type, positive_int
 from ..core.codes import encode_views, join_views
 from ..core.evidence import WordVectors, pair_evidence
 from ..documents import Missing, TextCheck, checked_missing, document_name, query_texts
@@ -79,7 +79,7 @@ class FeatureEvidence(RowWiseStage):
         asked, explained = inp, inp["explanation"].tolist()
         for e in explained:
             if not isinstance(e, Explanation) or e.labels.dictionary != self.model.labels.dictionary:
-                raise ValueError(f"{self!r} expects explanations by its model's dictionary, found {type(e).__name__}")
+                raise ValueError(f"{self!r} expects explanations by its model's dictionary, found {found_type(e)}")
         weights = self._weights(explained)
         if not set(weights) <= set(aspects_of(inp.columns)):  # an index explains views that its frames do not carry
             inp = ReasoningInternalizer(self.model.with_views(list(weights))).transform(inp)

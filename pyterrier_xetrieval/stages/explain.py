@@ -80,11 +80,12 @@ class SAEExplainer(RowWiseStage):
     def _say_which_score(self, inp: pd.DataFrame, explained: np.ndarray, found: np.ndarray) -> None:
         """Tells the explanations of a frame that another score ranks, as re-ranked and fused results are."""
         given = pd.to_numeric(inp["score"], errors="coerce").to_numpy(np.float64) if "score" in inp.columns else explained
-        if np.allclose(given, explained, rtol=1e-3, atol=1e-3):  # retrievers round, and sum in another order
+        known = ~np.isnan(given)  # joined rankings may leave gaps
+        if np.allclose(given[known], explained[known], rtol=1e-3, atol=1e-3):  # retrievers round, and sum in another order
             return
-        counts = inp["qid"].map(inp["qid"].value_counts()).tolist()
-        for e, score, place, n in zip(found, given.tolist(), ranks(inp["qid"], explained, stage=self).tolist(), counts):
-            e.ranking = OtherRanking(score, place, n)
+        counts, places = inp["qid"].map(inp["qid"].value_counts()).tolist(), ranks(inp["qid"], explained, stage=self).tolist()
+        for i in np.flatnonzero(known).tolist():
+            found[i].ranking = OtherRanking(float(given[i]), places[i], counts[i])
 
 
 def checked_floor(min_confidence: float | None, *, stage: str) -> float | None:

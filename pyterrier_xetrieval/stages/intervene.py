@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from ..core.checks import positive_int
+from ..core.checks import found_type, found_value, positive_int
 from ..core.edits import intervene
 from ..explanation import Explanation
 from ..labels import feature_ids
@@ -72,12 +72,14 @@ class FeatureIntervention(RowWiseStage):
             raise ValueError(f"FeatureIntervention expects target to be one of {TARGETS}, found {target!r}")
         each = isinstance(features, Mapping)
         if each and (mode not in _STRENGTHS or alpha is not None):
-            found = f"mode {mode!r}" if alpha is None else f"alpha={alpha!r}"
+            other = f"mode {mode!r}" if alpha is None else f"alpha={alpha!r}"
             raise ValueError(
-                f"FeatureIntervention expects features with an alpha each in modes 'scale' and 'add', and no other alpha, found {found}"
+                f"FeatureIntervention expects features with an alpha each in modes 'scale' and 'add', and no other alpha, found {other}"
             )
         if mode in _STRENGTHS and not each and not _is_number(alpha):
-            raise ValueError(f"FeatureIntervention expects alpha, {_STRENGTHS[mode]}, to be a finite number, found {alpha!r}")
+            raise ValueError(
+                f"FeatureIntervention expects alpha, {_STRENGTHS[mode]}, to be a finite number, found {found_value(alpha)}"
+            )
         if mode not in _STRENGTHS and alpha is not None:
             raise ValueError(f"FeatureIntervention expects alpha with mode 'scale' or 'add' only, found it with mode {mode!r}")
         if mode != "scale" and reconstruct:
@@ -108,24 +110,26 @@ class FeatureIntervention(RowWiseStage):
             return [tuple(self.features)] * len(inp)
         if callable(self.features):
             return [self._checked(self.features(row)) for row in inp.to_dict("records")]
-        found = inp["explanation"].tolist()
-        for e in found:
+        explained = inp["explanation"].tolist()
+        for e in explained:
             if not isinstance(e, Explanation):
-                raise ValueError(f"FeatureIntervention expects an Explanation in every row, found {type(e).__name__}")
+                raise ValueError(f"FeatureIntervention expects an Explanation in every row, found {found_type(e)}")
             if e.labels.dictionary != self.model.labels.dictionary:
                 raise ValueError(f"{self!r} expects explanations by its model's dictionary, found one by another dictionary")
-        return [self._checked(e.features) for e in found]
+        return [self._checked(e.features) for e in explained]
 
     def _strengths(self, features: Mapping[int | str, float]) -> dict[int, float]:
         """Each feature's own alpha, ascending ids."""
-        found: dict[int, float] = {}
+        alphas: dict[int, float] = {}
         for feature, alpha in features.items():
             if not _is_number(alpha):
-                raise ValueError(f"FeatureIntervention expects a finite number as alpha of feature {feature!r}, found {alpha!r}")
+                raise ValueError(
+                    f"FeatureIntervention expects a finite number as alpha of feature {feature!r}, found {found_value(alpha)}"
+                )
             for j in self._checked([feature]):
-                if found.setdefault(j, float(alpha)) != float(alpha):
-                    raise ValueError(f"FeatureIntervention expects one alpha for feature {j}, found {found[j]} and {alpha}")
-        return dict(sorted(found.items()))
+                if alphas.setdefault(j, float(alpha)) != float(alpha):
+                    raise ValueError(f"FeatureIntervention expects one alpha for feature {j}, found {alphas[j]} and {alpha}")
+        return dict(sorted(alphas.items()))
 
     def _identity(self) -> tuple:
         return tuple(tuple(value.items()) if isinstance(value, dict) else value for value in super()._identity())

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from .facts import read_json
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], mode: Literal["w", "wb"] = "w") -> Iterator[IO[Any]]:
@@ -110,10 +112,14 @@ def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) 
             raise ValueError(f"expected an object, found {type(kept).__name__}")
     except ValueError as error:
         raise ValueError(f"{stage}: {path} is damaged ({error}); remove it") from None
-    other = [f"{name}={kept.get(name)!r}, not {value!r}" for name, value in arguments.items() if kept.get(name) != value]
+    other = [f"{_given(name, kept.get(name))}, not {value!r}" for name, value in arguments.items() if kept.get(name) != value]
     if other:
         told = "; ".join(other)
         raise ValueError(f"{stage}: {path.parent} was begun with {told}; name another work folder or remove that one")
+
+
+def _given(name: str, value: object) -> str:
+    return f"no {name}" if value is None else f"{name}={value!r}"
 
 
 def artifact_facts(path: Path, kind: type[Any], needed: set[str]) -> dict:
@@ -127,15 +133,12 @@ def artifact_facts(path: Path, kind: type[Any], needed: set[str]) -> dict:
         ValueError: no JSON object, another kind of artifact, a key missing.
     """
     file = path / "pt_meta.json"
-    try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-    except NotADirectoryError as error:
-        raise FileNotFoundError(str(error)) from None
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from None
+    facts = read_json(file)
     if not isinstance(facts, dict):
         raise ValueError(f"{file} is damaged: expected a JSON object, found {type(facts).__name__}")
     found, expected = f"{facts.get('type')}.{facts.get('format')}", f"{kind.ARTIFACT_TYPE}.{kind.ARTIFACT_FORMAT}"
+    if not {"type", "format"} <= set(facts):
+        raise ValueError(f"{file} is damaged: it does not say the type and format of an artifact, expected {expected}")
     if found != expected:
         raise ValueError(f"{path} is a {found} artifact, not {expected}")
     if missing := needed - set(facts):

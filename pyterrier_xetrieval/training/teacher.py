@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..core.checks import found_value
 from ..documents import docno_of, documents_in, no_text, text_of
 from ..llm.answer_file import AnswerFile, Question
 from ..llm.endpoints import Answer, LanguageModel, Options, as_model
@@ -56,7 +57,7 @@ class Teacher(Options):
         for name in ("attempts", "give_up", "max_chars"):
             value = getattr(self, name)
             if not (isinstance(value, int) and value > 0 or name == "max_chars" and value is None):
-                raise ValueError(f"Teacher expects a positive number as {name}, found {value!r}")
+                raise ValueError(f"Teacher expects a positive number as {name}, found {found_value(value)}")
         if self.price is not None and not (len(self.price) == 2 and all(math.isfinite(p) and p >= 0 for p in self.price)):
             raise ValueError(f"Teacher expects price as (input, output) per million tokens, found {self.price!r}")
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..core.checks import found_value
 from ..core.codes import encode_view
 from ..core.internalizer import Internalizer
 from ..core.sae import SparseAutoencoder
@@ -102,7 +103,9 @@ def train_model(
     check_variant(variant, dict_size, k, sparsity)
     aspects = None if aspects is None else tuple(aspects)
     if (texts is None) != (aspects == ()):
-        raise ValueError(f"{STAGE} expects texts with aspects, and none for aspects=(), found {texts!r} and {aspects!r}")
+        raise ValueError(
+            f"{STAGE} expects texts with aspects, and none for aspects=(), found {found_value(texts)} and {found_value(aspects)}"
+        )
     if texts is not None and not Path(texts).is_file():
         raise FileNotFoundError(f"{STAGE} expects the teacher's texts at {texts}, found no such file")
     path = Path(path).expanduser().absolute()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.checks import positive_int
+from ..core.checks import found_type, is_missing, positive_int
 from ..explanation import Explanation
 from .card import card_of
 from .comparison import comparison_of, comparison_text
@@ -87,12 +87,14 @@ def _groups(results: pd.DataFrame, num_results: int) -> list[dict[str, Any]]:
     explained = results["explanation"].tolist()
     for e in explained:
         if not isinstance(e, Explanation):
-            raise ValueError(f"show expects an Explanation in every row, found {type(e).__name__}")
+            raise ValueError(f"show expects an Explanation in every row, found {found_type(e)}")
     ranks = pd.to_numeric(results["rank"], errors="coerce").tolist() if "rank" in results.columns else [None] * len(explained)
     queries = results["query"].tolist() if "query" in results.columns else [None] * len(explained)
     groups: dict[str, dict[str, Any]] = {}
     for e, rank, query in zip(explained, ranks, queries):
-        group = groups.setdefault(e.qid, {"query": f"query {e.qid}" if query is None else str(query), "results": []})
+        group = groups.setdefault(e.qid, {"query": f"query {e.qid}", "results": []})
+        if not is_missing(query):
+            group["query"] = str(query)
         group["results"].append((None if rank is None or rank != rank else int(rank) + 1, e))
     for group in groups.values():
         group["results"].sort(key=lambda result: float("inf") if result[0] is None else result[0])

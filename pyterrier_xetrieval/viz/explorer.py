@@ -16,7 +16,8 @@ import pandas as pd
 import pyterrier as pt
 import torch
 
-from ..core.checks import positive_int
+from ..core.checks import found_type, positive_int
+from ..documents import query_texts
 from ..explanation import Explanation
 from ..model import Xetrieval
 from ..store.files import replacing
@@ -98,7 +99,8 @@ def to_html(
         given = dict(zip(results["docno"].astype(str), results["text"])) if "text" in results.columns else None
         documents = documents_of_index(index, docids, texts=given, stage="to_html", verbose=verbose)
         collection = collection_of_index(index)
-    order = np.argsort(results["rank"].to_numpy(), kind="stable") if "rank" in results.columns else np.arange(len(results))
+    ranks = pd.to_numeric(results["rank"], errors="coerce") if "rank" in results.columns else np.arange(len(results))
+    order = np.argsort(np.asarray(ranks, np.float64), kind="stable")  # a row without a rank comes last
     rankings = [[int(doc_rows[i]) for i in order if query_rows[i] == q] for q in range(len(queries.qids))]
     data = page_data(
         model, queries, documents, rankings, min_confidence=floor, collection=collection,
@@ -138,6 +140,7 @@ def explore(
     documents = positive_int(documents, "documents", stage="explore")
     if not len(topics) or 10 * len(topics) > documents:
         raise ValueError(f"explore expects 1 to {documents // 10} topics for {documents} documents, found {len(topics)}")
+    query_texts(topics, stage="explore")
     model = index.model
     asked = model.shared_encoder(topics[["qid", "query"]].astype(str))
     depth = max(10, min(DEPTH, documents // (2 * len(topics))))
@@ -164,7 +167,7 @@ def _model_of(
     own = model or (index.model if index is not None else Xetrieval.default())
     for e in explained:
         if not isinstance(e, Explanation):
-            raise ValueError(f"to_html expects an Explanation in every row, found {type(e).__name__}")
+            raise ValueError(f"to_html expects an Explanation in every row, found {found_type(e)}")
         if e.labels.dictionary != own.labels.dictionary:
             raise ValueError(
                 f"to_html expects explanations by the dictionary of {own!r}, found one by another; give the model that made them"

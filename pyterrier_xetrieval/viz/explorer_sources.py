@@ -12,7 +12,7 @@ import pyterrier as pt
 
 from ..core.codes import DocumentCodes, encode_views, join_views
 from ..core.views import fold_views
-from ..documents import no_text
+from ..documents import no_text, query_texts
 from ..index.docnos import docids_of
 from ..index.features import feature_statistics, postings
 from ..index.packing import unpack
@@ -40,7 +40,8 @@ def queries_of(results: pd.DataFrame, model: Xetrieval, *, stage: str) -> tuple[
     vectors, own = VectorColumns(results, dim=model.dim, stage=stage).queries()
     if len(np.unique(np.stack([rows, own]), axis=1).T) > len(qids):
         raise ValueError(f"{stage} expects one query_vec for each query, found several; write a page for each")
-    texts = [str(results["query"].iloc[i]) for i in first]
+    asked = query_texts(results, stage=stage)
+    texts = [asked[i] for i in first]
     return Queries([str(qid) for qid in qids], texts, vectors[own[first]]), rows.astype(np.int64)
 
 

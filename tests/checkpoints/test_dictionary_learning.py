@@ -7,6 +7,7 @@ import torch
 
 from pyterrier_xetrieval import SparseAutoencoder
 from pyterrier_xetrieval.checkpoints import read_sae, write_sae
+from pyterrier_xetrieval.core.checks import found_value
 from tests.helpers.builders import sae_of_rule
 
 M, D, K = 12, 40, 5
@@ -111,7 +112,7 @@ def test_k_of_the_configuration(tmp_path):
 @pytest.mark.parametrize("found", ["CrossCoder", None])
 def test_unknown_class(tmp_path, found):
     path = folder(tmp_path / "sae", tensors("AutoEncoder"), trainer_class="StandardTrainer", dict_class=found)
-    with pytest.raises(ValueError, match=rf"config.json expects trainer.dict_class to be one of .*, found {found!r}"):
+    with pytest.raises(ValueError, match=rf"config.json expects trainer.dict_class to be one of .*, found {found_value(found)}"):
         read_sae(path)
 
 

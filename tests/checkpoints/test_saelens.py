@@ -90,7 +90,7 @@ def test_constant_input_scale(tmp_path, architecture, subtract):
     rescale = "topk" in architecture
     cfg = {**V6, "architecture": architecture, "k": K, "apply_b_dec_to_input": subtract, "rescale_acts_by_decoder_norm": rescale}
     path = folder(tmp_path / "sae", w, **cfg | {"normalize_activations": "expected_average_only_in"})
-    with pytest.raises(ValueError, match=r"expected the scaling_factor in .*activation_scaler.json, found None"):
+    with pytest.raises(ValueError, match=r"expected the scaling_factor in .*activation_scaler.json, found none"):
         read_sae(path)
     (path / "activation_scaler.json").write_text(json.dumps({"scaling_factor": 2.5, "has_whitening": False}))
     wanted = forward(architecture, w, x, subtract=subtract, rescale=rescale, scale=2.5)
@@ -124,7 +124,7 @@ def test_flat_configuration_before_version_6(tmp_path, architecture, cfg):
         ({"architecture": "gated", "activation_fn": "topk"}, "of gated to be plain relu, found 'topk'"),
         (
             {"architecture": "topk", "k": K, "activation_fn_kwargs": {"postact_fn": "tanh"}},
-            "plain topk, found None with .*postact_fn",
+            "plain topk, found none with .*postact_fn",
         ),
         ({"architecture": "topk", "k": K, "activation_fn": "relu"}, "of topk to be plain topk, found 'relu'"),
         ({"architecture": "topk"}, r"cfg.json expects one k, .* found \[\]"),

@@ -167,7 +167,7 @@ def test_what_cannot_get_words(index, encoder, page, whole, tmp_path):
     with pytest.raises(ValueError, match=r"keeps the words of its documents, found .* or look for words with model.evidence\(\)"):
         whole.evidence()
     stage = index.evidence(encoder)
-    with pytest.raises(ValueError, match="found NoneType"):
+    with pytest.raises(ValueError, match="found none"):
         stage(page.assign(explanation=None))
     with pytest.raises(ValueError, match="no text in query"):
         stage(page.assign(query=None))

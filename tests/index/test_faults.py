@@ -115,7 +115,7 @@ def test_another_corpus_or_other_settings_do_not_resume(model, tmp_path):
         model.indexer(path, **OPTIONS).index(cut_off(corpus()[:20]))
     with pytest.raises(ValueError, match=r"document 0 of the corpus to be 'd0', found 'x0'"):
         model.indexer(path, **OPTIONS).index(corpus(prefix="x"))
-    with pytest.raises(ValueError, match=r"document 7 of the corpus to be 'd7', found None"):
+    with pytest.raises(ValueError, match=r"document 7 of the corpus to be 'd7', found none"):
         model.indexer(path, **OPTIONS).index(corpus()[:7])
     with pytest.raises(ValueError, match="shard_size"):
         model.indexer(path, shard_size=16).index(corpus())

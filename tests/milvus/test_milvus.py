@@ -206,6 +206,14 @@ def test_stages_behave(served, folder):
     assert columns == ["qid", "query_vec", "docno", "score", "rank", "explanation"]
 
 
+def test_a_database_that_is_not_there_is_not_made(served, model, folder, tmp_path):
+    for path in (tmp_path / "typo.db", str(tmp_path / "none" / "typo.db")):
+        with pytest.raises(FileNotFoundError, match=r"no Milvus Lite database at .*typo.db; upload\(index, uri, collection\)"):
+            MilvusIndex(model, path, "corpus")
+    assert list(tmp_path.iterdir()) == []
+    assert MilvusIndex(served.model, folder / "corpus.db", "corpus") == served
+
+
 def test_what_is_refused_is_named(served, model):
     results = served.retriever(num_results=3)(topics())
     for stage in (served.explainer(), served.vec_loader()):

@@ -1,10 +1,14 @@
 """The words behind explanations by the bundled model: sums, texts that are missing, whose explanations they are."""
 
+import json
+import pickle
+from importlib.util import find_spec
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval import Explanation, Xetrieval
 from tests.helpers.builders import make_model
 
 TEXTS = [
@@ -80,7 +84,7 @@ def test_missing_texts_and_foreign_explanations(model, encoder, frame):
         model.evidence(encoder)(explained.assign(text=pd.Series(["a", None, "b"], dtype=object)))
     with pytest.raises(Exception, match="FeatureEvidence.*text"):
         model.evidence(encoder)(explained.drop(columns="text"))
-    with pytest.raises(ValueError, match="explanations by its model's dictionary, found NoneType"):
+    with pytest.raises(ValueError, match="explanations by its model's dictionary, found none"):
         model.evidence(encoder)(explained.assign(explanation=None))
     foreign = make_model().explainer()(frame.assign(query_vec=list(np.eye(3, 16)), doc_vec=list(np.eye(3, 16))))
     with pytest.raises(ValueError, match="explanations by its model's dictionary"):
@@ -88,18 +92,54 @@ def test_missing_texts_and_foreign_explanations(model, encoder, frame):
     assert list(model.evidence(encoder)(explained.iloc[:0]).columns) == list(explained.columns)
 
 
-def test_rows_that_only_one_of_two_joined_rankings_found(model, encoder, frame):
+@pytest.mark.parametrize("nothing", [float("nan"), None, pd.NA], ids=str)  # as joined, and as Parquet gives it back
+def test_rows_that_only_one_of_two_joined_rankings_found(model, encoder, frame, nothing):
     explained = model.explainer()(frame)
     joined = explained.assign(
-        query=["sort a list", float("nan"), float("nan")], query_vec=[frame["query_vec"][0], *[float("nan")] * 2]
+        query=pd.Series(["sort a list", nothing, nothing], dtype=object),
+        query_vec=pd.Series([frame["query_vec"][0], nothing, nothing], dtype=object),
     )
     found = model.evidence(encoder)(joined)["explanation"]
     for with_query, without in zip(model.evidence(encoder)(explained)["explanation"], found):
         assert with_query.shown.equals(without.shown) and without.evidence.query == "sort a list"
     with pytest.raises(ValueError, match="rows of query '1' without query, and another one in row 2"):
-        model.evidence(encoder)(joined.assign(query=["sort a list", float("nan"), "sort"]))
-    with pytest.raises(ValueError, match="no text in query '1': its query is nan"):
-        model.evidence(encoder)(joined.assign(query=float("nan")))
+        model.evidence(encoder)(joined.assign(query=pd.Series(["sort a list", nothing, "sort"], dtype=object)))
+    with pytest.raises(ValueError, match="no text in query '1'"):
+        model.evidence(encoder)(joined.assign(query=pd.Series([nothing] * 3, dtype=object)))
+
+
+def test_words_survive_a_dict_and_a_pickle(model, encoder, frame, tmp_path):
+    explained = (model.explainer() >> model.evidence(encoder))(frame)["explanation"]
+    records = explained.map(Explanation.to_dict)
+    read = {"dict": records, "json": records.map(json.dumps).map(json.loads)}
+    if find_spec("pyarrow"):
+        records.to_frame().to_parquet(tmp_path / "words.parquet")
+        read["parquet"] = pd.read_parquet(tmp_path / "words.parquet")["explanation"]
+    for kind, found in read.items():
+        for e, own in zip(explained, found.map(Explanation.from_dict)):
+            assert e == own and e.to_dict() == own.to_dict() and e.shown.equals(own.shown), kind
+            assert (e.sentence(), e.to_text(), e.to_html()) == (own.sentence(), own.to_text(), own.to_html())
+            assert own.evidence == pickle.loads(pickle.dumps(own)).evidence != e.evidence
+            with pytest.raises(ValueError, match="found phrases alone"):
+                own.evidence.table("query")
+    for e, own in zip(explained, pickle.loads(pickle.dumps(explained))):
+        assert e.evidence == own.evidence and e.shown.equals(own.shown) and own.to_text() == e.to_text()
+        tables = own.evidence.tables
+        tables.check([*own.contributions, own.other, own.bias, own.residual])
+        assert tables.query.values.dtype == np.float64
+    beyond = records[0] | {"texts": records[0]["texts"] | {"document": "cut"}}
+    with pytest.raises(ValueError, match="expected words that are in the text"):
+        Explanation.from_dict(beyond)
+
+
+def test_a_pickle_of_a_page_is_small(model, encoder, frame):
+    page = pd.concat([frame] * 20).reset_index(drop=True)
+    explained = (model.explainer() >> model.evidence(encoder))(page)[["explanation"]]
+    words = np.mean(
+        [e.evidence.tables.document.values.size + e.evidence.tables.query.values.size for e in explained["explanation"]]
+    )
+    explained["explanation"].map(str)  # what was looked at before is not kept
+    assert len(pickle.dumps(explained)) / len(explained) < 4 * words + 3000
 
 
 def test_another_name_of_the_text(model, encoder, frame):

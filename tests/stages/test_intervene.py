@@ -84,7 +84,7 @@ def test_reconstruct_decodes_every_row_alike(model):
 
 
 def test_shared_wants_explanations(model, results):
-    with pytest.raises(ValueError, match="an Explanation in every row, found NoneType"):
+    with pytest.raises(ValueError, match="an Explanation in every row, found none"):
         model.intervention(features="shared")(results.assign(explanation=None))
 
 

@@ -60,6 +60,45 @@ def test_foreign_columns_rows_and_index_are_kept(name, full):
         assert out[column].equals(inp[column])
 
 
+@pytest.mark.parametrize("nothing", [None, pd.NA], ids=str)
+@pytest.mark.parametrize("name", STAGES)
+def test_none_is_what_nan_is(name, nothing, full):
+    """Joined rankings leave NaN, and a Parquet file gives None back for it."""
+
+    def with_gaps(gap):
+        own = {column: full[column].astype(object) for column in ("query_vec", "score", "rank")}
+        for column in own.values():
+            column.iloc[[1, 2, 5]] = gap
+        return full.assign(**own)
+
+    try:
+        expected = STAGES[name]()(with_gaps(float("nan")))
+    except ValueError as error:  # to edit query vectors, all have to be there
+        assert "found no vector in query_vec of row 1" in str(error)
+        with pytest.raises(ValueError, match="found no vector in query_vec of row 1"):
+            STAGES[name]()(with_gaps(nothing))
+        return
+    found = STAGES[name]()(with_gaps(nothing))
+    for column in set(expected.columns) - {"query_vec", "score", "rank"}:
+        assert all(np.array_equal(a, b) for a, b in zip(found[column], expected[column])), column
+    for column in ("score", "rank"):
+        np.testing.assert_array_equal(pd.to_numeric(found[column], "coerce"), pd.to_numeric(expected[column], "coerce"))
+    if "explanation" in found.columns:
+        assert [e.ranking for e in found["explanation"]] == [e.ranking for e in expected["explanation"]]
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_vectors_of_shared_rows_cannot_be_changed_in_place(name, full):
+    """Rows of one document share one array: ``v /= 2`` in a loop over the rows would halve it once for each of them."""
+    inp, out = full, STAGES[name]()(full)
+    for column in (c for c in out.columns if "_vec" in c):
+        ours = [v for v, before in zip(out[column], inp.get(column, out[column].map(lambda _: None))) if v is not before]
+        for vector in ours:
+            with pytest.raises(ValueError, match="read-only"):
+                vector /= 2
+        assert all((vector / 2).flags.writeable for vector in ours)
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_identity(name):
     stage, same = STAGES[name](), STAGES[name]()

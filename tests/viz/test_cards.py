@@ -126,7 +126,7 @@ def test_one_explanation_is_shown_as_in_a_notebook():
     [
         (lambda frame: ["text"], "expects a result frame or an explanation, found str"),
         (lambda frame: [frame.drop(columns="explanation")], r"add model.explainer\(\) to the pipeline"),
-        (lambda frame: [frame.assign(explanation=None)], "found NoneType"),
+        (lambda frame: [frame.assign(explanation=None)], "found none"),
         (lambda frame: [frame, frame["explanation"][0]], "found a frame and Explanation"),
         (lambda frame: [frame["explanation"][0], "b"], "expects another explanation, found str"),
         (lambda frame: [frame["explanation"][0], frame["explanation"].iloc[-1]], "across_queries"),

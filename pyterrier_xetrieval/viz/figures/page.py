@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ...core.checks import found_type
 from ...explanation import Explanation
 from .axes import axes_or_new
 from .primitives import LOWERS, RAISES, shortened
@@ -68,7 +69,7 @@ def _checked(results: pd.DataFrame) -> list[Explanation]:
         raise ValueError(f"plot_page expects columns docno and explanation, found no {missing}; add model.explainer()")
     ordered = results.sort_values("rank", kind="stable") if "rank" in results else results
     own = ordered["explanation"].tolist()
-    if wrong := [type(e).__name__ for e in own if not isinstance(e, Explanation)]:
+    if wrong := [found_type(e) for e in own if not isinstance(e, Explanation)]:
         raise ValueError(f"plot_page expects an Explanation in every row, found {wrong[0]}")
     queries = list(dict.fromkeys(str(e.qid) for e in own))
     if len(queries) != 1:

@@ -47,5 +47,5 @@ def test_pages_that_are_none(page):
         viz.plot_page(explained[:0])
     with pytest.raises(ValueError, match=r"no \['explanation'\]; add model.explainer"):
         viz.plot_page(result_frame())
-    with pytest.raises(ValueError, match="in every row, found NoneType"):
+    with pytest.raises(ValueError, match="in every row, found none"):
         viz.plot_page(pd.concat([page, page[:1].assign(explanation=None)]))
