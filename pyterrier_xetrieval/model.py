@@ -368,9 +368,16 @@ class Xetrieval(StageFactory, pt.Artifact):
 
     def _read_meta(self) -> dict:
         try:
-            return artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
+            meta = artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
         except FileNotFoundError:
             raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {model_files.META} is missing") from None
+        if (version := meta.get("version", model_files.VERSION)) != model_files.VERSION:
+            raise ValueError(
+                f"{self.path} has format {version}, this version of the package reads format {model_files.VERSION}; train the model "
+                "again with it, pyterrier_xetrieval.training.train_model, or read it with pyterrier_xetrieval "
+                f"{meta.get('package_version', 'of another version')}, which wrote it"
+            )
+        return meta
 
     @property
     def _in_memory(self) -> bool:
