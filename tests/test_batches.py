@@ -14,7 +14,7 @@ from tests.helpers.builders import make_model, random_sae, result_frame, sae_of_
 pytestmark = pytest.mark.usefixtures("one_thread")
 FEW = settings(max_examples=8, deadline=None, derandomize=True)
 ATOL = 1e-6
-ALIKE = ("topk", "gated")
+ALIKE = ("topk", "thresholds", "gated")
 
 
 @pytest.fixture(scope="module", params=ALIKE)
@@ -39,12 +39,15 @@ def explanation_numbers(e):
     return e.features[order], np.concatenate([rest, e.contributions[order]]), e.document_activations[order]
 
 
-def assert_equal_answers(found, expected):
+def assert_equal_answers(found, expected, contributions=ATOL):
+    """Equal sets and scores; contributions too, but for what ``refit`` leaves open: of more features than dimensions, as rules
+    without a k choose them, only the sum is determined, and it stops within a thousandth of its goal."""
     for a, b in zip(found, expected, strict=True):
         assert (a.qid, a.docno, a.views) == (b.qid, b.docno, b.views)
         (features, numbers, activations), (same, expected_numbers, expected_activations) = map(explanation_numbers, (a, b))
         assert features.tolist() == same.tolist()
-        np.testing.assert_allclose(numbers, expected_numbers, rtol=0, atol=ATOL)
+        assert abs(a.score - b.score) < ATOL
+        np.testing.assert_allclose(numbers, expected_numbers, rtol=0, atol=contributions)
         assert ((activations > 0) == (expected_activations > 0)).all()
 
 
@@ -86,7 +89,7 @@ def test_the_explainer_and_the_scorer(any_model, at, order):
     shuffled = views.iloc[list(order)]
     pieces = [explain(any_model.internalizer()(piece.drop(columns=views.columns[views.columns.str.startswith("doc_vec_")])))
               for piece in cuts(shuffled, at)]  # fmt: skip
-    assert_equal_answers(pd.concat(pieces).sort_index().explanation, whole)
+    assert_equal_answers(pd.concat(pieces).sort_index().explanation, whole, ATOL if any_model.sae.k else 1e-3)
     for piece in cuts(shuffled, at):
         found = score(piece).set_index(["qid", "docno"]).score
         np.testing.assert_allclose(found, scores.loc[found.index], rtol=0, atol=ATOL)
@@ -101,14 +104,14 @@ def any_index(any_model, tmp_path_factory):
 @seed(3)
 @FEW
 @given(at=st.lists(st.integers(0, 60), max_size=6), order=st.permutations(range(60)))
-def test_the_explainer_of_an_index(any_index, at, order):
+def test_the_explainer_of_an_index(any_model, any_index, at, order):
     queries = unit(np.random.default_rng(8), 6, 16)
     topics = pd.DataFrame({"qid": [f"q{i}" for i in range(6)], "query_vec": list(queries)})
     page = any_index.retriever(num_results=10)(topics)
     explain = any_index.explainer()
     whole = explain(page).explanation
     pieces = [explain(piece) for piece in cuts(page.iloc[list(order)], at)]
-    assert_equal_answers(pd.concat(pieces).sort_index().explanation, whole)
+    assert_equal_answers(pd.concat(pieces).sort_index().explanation, whole, ATOL if any_model.sae.k else 1e-3)
     one_by_one = pd.concat([any_index.retriever(num_results=10)(topics.iloc[i : i + 1]) for i in range(6)], ignore_index=True)
     assert one_by_one.docno.tolist() == page.docno.tolist()
     np.testing.assert_allclose(one_by_one.score.astype(float), page.score.astype(float), rtol=0, atol=ATOL)
