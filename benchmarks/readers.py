@@ -48,11 +48,7 @@ def resident() -> float:
 
 
 class Writer(threading.Thread):
-    """Adds documents, replaces them, and deletes them again; each step is one finished state of the index.
-
-    A state is known by how many of the moving documents it has and by the vectors that they have: which answers are right is
-    computed from the vectors alone.
-    """
+    """Adds documents, replaces them, and deletes them again; each step is one finished state of the index."""
 
     def __init__(self, path: Path, dim: int, stop: threading.Event):
         super().__init__()
