@@ -24,7 +24,7 @@ from pyterrier_dr import FlexIndex
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.core.views import fold_views
-from pyterrier_xetrieval.index.flex_index import HalfFlexIndex
+from pyterrier_xetrieval.index.flex_index import ConvertedFlexIndex
 from pyterrier_xetrieval.index.storage import HalfVectors
 
 RESULTS, BLOCK = 1000, 4096
@@ -37,7 +37,7 @@ def index_of(path: Path, matrix: np.ndarray) -> FlexIndex:
 
 
 class Halved:
-    """As much of an index's layout as a HalfFlexIndex reads."""
+    """As much of an index's layout as a ConvertedFlexIndex reads."""
 
     def __init__(self, path: Path, index: FlexIndex):
         shutil.copytree(index.index_path, path / "half", ignore=shutil.ignore_patterns("vecs.f4"))
@@ -89,7 +89,7 @@ def main() -> None:
     pages = [topics.iloc[i : i + 1] for i in range(len(topics))]
     with tempfile.TemporaryDirectory() as folder:
         plain, folded = index_of(Path(folder) / "plain", documents), index_of(Path(folder) / "folded", matrix)
-        half = HalfFlexIndex(Halved(Path(folder), folded), "half")
+        half = ConvertedFlexIndex(Halved(Path(folder), folded), "half")
         backends = {
             "np_retriever": lambda index: index.np_retriever(num_results=RESULTS),
             "torch_retriever": lambda index: index.torch_retriever(num_results=RESULTS, device="cpu"),

@@ -30,6 +30,7 @@ from pyterrier_xetrieval import MiniLM, Xetrieval, pydocs
 from pyterrier_xetrieval.cli.demo_job import Demo
 from pyterrier_xetrieval.distributed.corpus_parts import cut
 from pyterrier_xetrieval.index import docnos, merge, npids_file
+from pyterrier_xetrieval.index.deleted_rows import DeletedRows
 from pyterrier_xetrieval.index.storage import DOCUMENT
 from pyterrier_xetrieval.labelling import feature_samples
 
@@ -139,15 +140,12 @@ class Names:
 
     def __init__(self, path: Path, n: int):
         path.mkdir()
-        self.path, self.n = path, n
+        self.path, self.deleted = path, DeletedRows(n, np.empty(0, np.int64))
         names = [f"document-{i:09d}" for i in range(n)]
         (path / "docnos.u1").write_text("".join(names))
         records = np.zeros(n, DOCUMENT)
         records["docno_end"] = np.cumsum([len(name) for name in names])
         records.tofile(path / "documents.bin")
-
-    def __len__(self) -> int:
-        return self.n
 
 
 def naming(folder: Path) -> dict:

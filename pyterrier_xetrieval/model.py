@@ -415,6 +415,12 @@ class Xetrieval(StageFactory, pt.Artifact):
             meta = artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
         except FileNotFoundError:
             raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {model_files.META} is missing") from None
+        if (version := meta.get("version", model_files.VERSION)) != model_files.VERSION:
+            raise ValueError(
+                f"{self.path} has format {version}, this version of the package reads format {model_files.VERSION}; train the model "
+                "again with it, pyterrier_xetrieval.training.train_model, or read it with pyterrier_xetrieval "
+                f"{meta.get('package_version', 'of another version')}, which wrote it"
+            )
         model_files.check(meta, self._folder)
         return meta
 

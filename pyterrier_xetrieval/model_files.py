@@ -20,6 +20,7 @@ from .labels import FeatureLabels
 from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, is_finite, regular
 
 Module = TypeVar("Module", bound=torch.nn.Module)
+VERSION = 1  # of the format; facts without one are of it too
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
 
 
@@ -45,7 +46,7 @@ def write(
     labels.write(folder / LABELS)
     if card:
         (folder / "README.md").write_text(card, encoding="utf-8")
-    facts = {**meta, "sha256": {name: _sha256(folder / name) for name in states}}
+    facts = {**meta, "version": VERSION, "sha256": {name: _sha256(folder / name) for name in states}}
     (folder / META).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

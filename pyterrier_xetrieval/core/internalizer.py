@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .batches import on_device
+from .batches import in_whole_blocks, on_device
 
 
 class Internalizer(nn.Module):
@@ -32,4 +32,5 @@ class Internalizer(nn.Module):
 @torch.no_grad()
 def internalize(module: Internalizer, z: np.ndarray, *, batch_size: int) -> np.ndarray:
     """``R_t`` of every row of ``z`` (float32 ``[n, m]``), in batches, on the module's own device."""
-    return np.concatenate([module(batch).cpu().numpy() for batch in on_device(z, batch_size, module.layer1.weight.device)])
+    batches = on_device(z, batch_size, module.layer1.weight.device)
+    return np.concatenate([module(in_whole_blocks(batch))[: len(batch)].cpu().numpy() for batch in batches])

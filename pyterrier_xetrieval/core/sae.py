@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .batches import in_whole_blocks
 from .checks import found_value
 from .top_k import top_k
 
@@ -123,9 +124,11 @@ class SparseAutoencoder(nn.Module):
     def encode(self, x: torch.Tensor) -> SparseCodes:
         """Codes of ``x`` (float32 ``[n, m]``). The caller batches; one ``[n, D]`` matrix is made.
 
+        On a CPU, the code of a row does not depend on the rows beside it.
+
         ``"topk"`` gives ``k`` slots; the other rules as many as the row with the most active features needs.
         """
-        pre = self.pre_activations(x)
+        pre = self.pre_activations(in_whole_blocks(x))[: len(x)]
         if self.k is not None:
             values, ids = top_k(pre, self.k)
             return SparseCodes(ids, values.relu_())

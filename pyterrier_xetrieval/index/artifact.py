@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,30 @@ import torch
 from ..core.batches import device_of
 from ..core.checks import distinct_aspects
 from ..model import Xetrieval
-from ..stages.load import VectorLoader, rows_of
+from ..stages.load import VectorLoader
 from ..store.facts import COUNT, TEXTS_BY_NAME, check_facts, is_count, regular
 from ..store.files import artifact_facts
+from .deletion import delete, read_deleted
+from .docnos import located
 from .evidence import IndexEvidence
 from .explain import IndexExplainer
 from .features import documents_of, feature_statistics, features_of
 from .retrieve import FeatureRetriever, Features, IndexRetriever
-from .storage import EVIDENCE, FOLDED, LOOKUP, META, MODEL, SHARDS, TEXTS, VECTORS, VERSION, Layout, sha256
+from .storage import (
+    DELETED,
+    EVIDENCE,
+    FOLDED,
+    LOOKUP,
+    META,
+    MODEL,
+    SHARDS,
+    TEXTS,
+    VECTORS,
+    VERSION,
+    VERSION_WITH_DELETIONS,
+    Layout,
+    sha256,
+)  # fmt: skip
 from .texts import TextLoader
 
 if TYPE_CHECKING:
@@ -64,7 +80,7 @@ class XetrievalIndex(pt.Artifact):
         self.device = str(device_of(device))
         self.meta = self._read_meta()
         self._check_shards()
-        self.layout = Layout(self.path, self.meta["shards"])
+        self.layout = Layout(self.path, self.meta["shards"], read_deleted(self.path, self.meta))
         if len(self.layout) != self.meta["documents"]:
             raise ValueError(f"{self.path} is damaged: expected {self.meta['documents']} documents, found {len(self.layout)}")
         self.aspects: tuple[str, ...] = tuple(self.settings["aspects"])  # the views beside the original one that are in use
@@ -129,12 +145,19 @@ class XetrievalIndex(pt.Artifact):
         """The encoder of the model: :meth:`Xetrieval.encoder`."""
         return self.model.encoder(**options)
 
-    def indexer(self, *, encoder: pt.Transformer | None = None, resume: bool = True, batch_size: int = 256) -> XetrievalIndexer:
+    def indexer(
+        self, *, encoder: pt.Transformer | None = None, replace: bool = False, resume: bool = True, batch_size: int = 256
+    ) -> XetrievalIndexer:  # fmt: skip
         """Adds documents as new shards: ``index = (encoder >> index.indexer()).index(more)``.
 
         The index stays as it is until the addition is finished; an object that was loaded before goes on without it. Load
         the index again before pyterrier_dr builds a search structure on ``vectors`` or ``folded``, which share a folder.
         An index that keeps evidence needs ``encoder``.
+
+        Args:
+            encoder, resume, batch_size: as in :class:`XetrievalIndexer`.
+            replace: a document whose docno the index holds already takes the place of that one, all of them in one step as
+                the addition is finished; otherwise it is an error.
         """
         from .indexer import XetrievalIndexer  # late: it makes indexes, and so imports this module
 
@@ -143,8 +166,52 @@ class XetrievalIndex(pt.Artifact):
             texts=self.settings.get(TEXTS, False), evidence=self.settings.get(EVIDENCE, False), resume=resume,
             batch_size=batch_size, shard_size=self.settings["shard_size"],
         )  # fmt: skip
-        indexer.adds = True
+        indexer.adds, indexer.replaces = True, bool(replace)
         return indexer
+
+    def delete(self, docnos: Iterable[str]) -> XetrievalIndex:
+        """Deletes documents, all of them or none, and returns the index without them.
+
+        Nothing that the returned index makes returns or counts them. An object that was loaded before goes on with them.
+        Their bytes stay on the disk until :meth:`compact`. The number of a document (``docid``) is its place among those
+        that are left. Their docnos may be added again.
+
+        With deleted documents, ``vectors`` and ``folded`` keep the structures of faiss in memory instead of on the disk,
+        and refuse the backends of pyterrier_dr that read the stored file or graphs of it; a compacted index has them all.
+
+        Args:
+            docnos: of the documents; a docno given twice counts once.
+
+        Raises:
+            ValueError: a docno that the index does not hold; no document would be left.
+            FileExistsError: another run is writing to the index.
+
+        Example::
+
+            index = index.delete(["d7", "d12"])
+        """
+        return delete(self, docnos)
+
+    def compact(self, path: str | os.PathLike[str]) -> XetrievalIndex:
+        """Writes the documents that are left as a new index with full shards, without encoding anything.
+
+        Args:
+            path: a folder that does not exist yet.
+
+        Raises:
+            FileExistsError: something is at ``path``.
+
+        Example::
+
+            index = index.delete(["d7"]).compact("smaller.xetrieval")
+        """
+        from .merging import merge  # late: it makes indexes, and so imports this module
+
+        return merge([self], path).with_views(self.aspects)
+
+    def reopened(self) -> XetrievalIndex:
+        """The index as it is on the disk now, with what was added and deleted since this object was loaded."""
+        return _open(str(self.path), self.device, self.aspects)
 
     def retriever(self, *, num_results: int = 1000, device: str | None = None) -> IndexRetriever:
         """First stage, one exact dot product per document: :class:`IndexRetriever`."""
@@ -184,21 +251,18 @@ class XetrievalIndex(pt.Artifact):
         return feature_statistics(self)
 
     def docids(self, docnos: Sequence[str], *, guess: np.ndarray | None = None) -> np.ndarray:
-        """The row of each document, int64.
+        """The number of each document among those that are not deleted, int64.
 
         Args:
             docnos: ``n`` of them.
-            guess: ``[n]``, the rows that a retriever gave; taken if the index has these docnos there, which is quicker to
+            guess: ``[n]``, the numbers that a retriever gave; taken if the index has these docnos there, which is quicker to
                 read than to look up.
 
         Raises:
             ValueError: a docno that the index does not hold.
         """
-        if guess is not None and guess.dtype.kind in "iu" and len(guess) and guess.min() >= 0 and guess.max() < len(self):
-            if self.layout.docnos(guess.astype(np.int64)) == list(docnos):
-                return guess.astype(np.int64)
-        found = rows_of(docnos, self.vectors.docnos())
-        unknown = np.flatnonzero((found < 0) | (found >= len(self)))  # rows beyond are those of an addition
+        found = located(self.layout, self.vectors.docnos(), docnos, guess)
+        unknown = np.flatnonzero(found < 0)
         if len(unknown):
             name = docnos[unknown[0]]
             raise ValueError(f"{self!r} does not hold {len(unknown)} of the documents asked for, the first is {name!r}")
@@ -219,9 +283,11 @@ class XetrievalIndex(pt.Artifact):
         fresh.sae, fresh.internalizers, fresh.labels  # noqa: B018  (reading compares)
 
     def bytes_per_document(self) -> dict[str, float]:
-        """Bytes on disk per document, by file; the model apart."""
+        """Bytes on disk per document that is left, by file, those of deleted ones included; the model apart."""
         lookups = sum((self.path / folder / LOOKUP).stat().st_size for folder in (VECTORS, FOLDED))
         sizes = {**self.layout.ends, LOOKUP: lookups, SHARDS: self.meta["shards_bytes"]}
+        if len(self.layout.deleted):
+            sizes[DELETED] = (self.path / DELETED).stat().st_size
         return {name: size / len(self) for name, size in sizes.items()}
 
     def _check_shards(self) -> None:
@@ -230,9 +296,9 @@ class XetrievalIndex(pt.Artifact):
             raise ValueError(f"{self.path / SHARDS} is damaged: expected sha256 {expected}, found {found}")
 
     def _flex(self, folder: str) -> FlexIndex:
-        from .flex_index import HalfFlexIndex, StoredFlexIndex  # late: pyterrier_dr takes seconds to import
+        from .flex_index import flex_index  # late: pyterrier_dr takes seconds to import
 
-        return (HalfFlexIndex if self.layout.dtype == "float16" else StoredFlexIndex)(self.layout, folder)
+        return flex_index(self.layout, folder)
 
     def _read_meta(self) -> dict[str, Any]:
         try:
@@ -241,14 +307,18 @@ class XetrievalIndex(pt.Artifact):
             state = "an unfinished index; start its indexing again" if (self.path / SHARDS).exists() else "nothing"
             raise FileNotFoundError(f"no finished XetrievalIndex at {self.path}: {META} is missing (found {state})") from None
         file = self.path / META
-        if meta["version"] != VERSION and is_count(meta["version"]):
-            raise ValueError(f"{self.path} has layout {meta['version']}, this version of the package reads layout {VERSION}")
+        if meta["version"] not in (VERSION, VERSION_WITH_DELETIONS) and is_count(meta["version"]):
+            raise ValueError(
+                f"{self.path} has layout {meta['version']}, this version of the package reads layouts {VERSION} and "
+                f"{VERSION_WITH_DELETIONS}; index the corpus again with it, model.indexer(path), or read it with pyterrier_xetrieval "
+                f"{meta.get('package_version', 'of another version')}, which wrote it"
+            )
         counts = ("version", "documents", "shards", "shards_bytes")
         check_facts(meta, {**dict.fromkeys(counts, COUNT), "sha256": TEXTS_BY_NAME}, file)
         return meta
 
     def _identity(self) -> tuple:
-        return str(self.path), self.device, len(self), self.aspects
+        return str(self.path), self.device, self.layout.deleted.total, len(self), self.aspects
 
     def __reduce__(self) -> tuple:  # memory maps stay where they are
         return _open, (str(self.path), self.device, self.aspects)

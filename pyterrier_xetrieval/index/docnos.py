@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from ..stages.load import rows_of
 from .storage import DOCUMENT, Layout
 
 if TYPE_CHECKING:
+    from npids import Lookup
+
     from .artifact import XetrievalIndex
 
 MAX_BYTES = 4096  # of a docno: numpy keeps lists of them as wide as the longest
@@ -61,27 +65,32 @@ class SeenDocnos:
             except sqlite3.IntegrityError:
                 raise ValueError(f"{self.stage} expects each docno once, found {docno!r} again") from None
 
+    def holds(self, docnos: Sequence[str]) -> np.ndarray:
+        """Which of these docnos came by, bool ``[n]``."""
+        find = "SELECT 1 FROM seen WHERE docno = ?"
+        return np.array([self._database.execute(find, (docno,)).fetchone() is not None for docno in docnos], bool)
+
     def close(self) -> None:
         """Removes the database."""
         self._database.close()
 
 
 def read_docnos(layout: Layout, step: int) -> Iterator[tuple[int, list[str]]]:
-    """The docnos of ``step`` documents after the other, and the first row of each batch.
+    """The docnos of ``step`` rows after the other, and the first row of each batch; deleted ones too.
 
     They are read from the files and not from the layout's memory maps, which would stay in memory.
     """
     begin = 0
     with open(layout.path / "documents.bin", "rb") as records, open(layout.path / "docnos.u1", "rb") as names:
-        for start in range(0, len(layout), step):
-            ends = np.fromfile(records, DOCUMENT, min(step, len(layout) - start))["docno_end"].tolist()
+        for start in range(0, layout.deleted.total, step):
+            ends = np.fromfile(records, DOCUMENT, min(step, layout.deleted.total - start))["docno_end"].tolist()
             data = names.read(ends[-1] - begin)
             yield start, [data[a - begin : b - begin].decode() for a, b in zip([begin, *ends], ends)]
             begin = ends[-1]
 
 
 def docno_blocks(layout: Layout) -> Iterator[tuple[int, np.ndarray]]:
-    """The docnos of consecutive documents as bytes of one width, ``[b]``, and the first row of each block."""
+    """The docnos of consecutive rows as bytes of one width, ``[b]``, and the first row of each block."""
     for start, docnos in read_docnos(layout, _BLOCK):
         names = [d.encode() for d in docnos]
         begin = longest = 0
@@ -93,8 +102,72 @@ def docno_blocks(layout: Layout) -> Iterator[tuple[int, np.ndarray]]:
         yield start + begin, np.array(names[begin:], dtype=np.bytes_)
 
 
+def open_lookup(path: Path, layout: Layout) -> Lookup | LiveLookup:
+    """The lookup of an index's docnos, for :func:`~pyterrier_xetrieval.stages.load.rows_of` and pyterrier_dr.
+
+    The file has all rows: deleted ones, and those of an addition that was finished after the index was opened.
+    """
+    from npids import Lookup
+
+    lookup = Lookup(path)
+    return lookup if len(lookup) == len(layout) else LiveLookup(lookup, layout)
+
+
+class LiveLookup:
+    """As much of an npids.Lookup as its readers use, over the documents of an index alone.
+
+    Args:
+        lookup: of at least all rows of the index; of a docno that several rows have it finds one.
+        layout: of the index.
+    """
+
+    def __init__(self, lookup: Lookup, layout: Layout):
+        self.lookup, self.layout = lookup, layout
+        self.fwd, self.inv = _Forward(self), _Inverse(self)
+
+    def __len__(self) -> int:
+        return len(self.layout)
+
+    def __getitem__(self, docids: np.ndarray) -> np.ndarray:
+        return self.fwd[docids]
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _BLOCK):
+            yield from self.layout.docnos(np.arange(start, min(start + _BLOCK, len(self))))
+
+
+class _Forward:
+    def __init__(self, live: LiveLookup):
+        self.live = live
+
+    def __getitem__(self, docids: np.ndarray) -> np.ndarray:
+        rows = self.live.layout.deleted.rows_of(np.asarray(docids, np.int64))
+        return self.live.lookup.fwd[rows]
+
+
+class _Inverse:
+    def __init__(self, live: LiveLookup):
+        self.live = live
+
+    def __getitem__(self, docnos: np.ndarray) -> np.ndarray:
+        """The documents, int64 ``[n]``; -1 for one that is not there, and for one of which another row was found."""
+        return self.live.layout.deleted.docids_of(np.asarray(self.live.lookup.inv[docnos], np.int64))
+
+
+def located(layout: Layout, lookup: Lookup | LiveLookup, docnos: Sequence[str], guess: np.ndarray | None) -> np.ndarray:
+    """The document of each docno, int64 ``[n]``; -1 for one that the index does not hold.
+
+    Args:
+        guess: ``[n]``, what a retriever gave; taken if the index has these docnos there, which is quicker than to look up.
+    """
+    if guess is not None and guess.dtype.kind in "iu" and len(guess) and guess.min() >= 0 and guess.max() < len(layout):
+        if layout.docnos(guess.astype(np.int64)) == list(docnos):
+            return guess.astype(np.int64)
+    return rows_of(docnos, lookup)
+
+
 def docids_of(index: XetrievalIndex, inp: pd.DataFrame, docnos: Sequence[str], rows: np.ndarray) -> np.ndarray:
-    """The row in the index of each document of a frame, which may bring them itself (``docid``), int64 ``[u]``.
+    """The docid of each document of a frame, which may bring them itself (``docid``), int64 ``[u]``.
 
     Args:
         docnos: ``u``, the distinct ones of the frame; rows: int64 ``[n]``, which of them each row has.

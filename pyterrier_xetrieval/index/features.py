@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,28 +28,36 @@ def postings(layout: Layout, features: np.ndarray) -> Iterator[tuple[int, sparse
         features: int64 ``[f]``.
 
     Yields:
-        the first document's row, and activations float32 ``[documents of the shard, f]``: the largest over the views, 0
-        where the feature is active in none.
+        the first document's docid, and activations float32 ``[documents of the shard, f]``: the largest over the views, 0
+        where the feature is active in none. Deleted documents are left out.
     """
+    first = 0
+    for number in range(len(layout.shards)):
+        matrix = _shard_postings(layout, number, features)
+        yield first, matrix
+        first += matrix.shape[0]
+
+
+def _shard_postings(layout: Layout, number: int, features: np.ndarray) -> sparse.csc_matrix:
     from scipy import sparse  # late: most who import this package have no use for postings
 
-    dict_size = layout.settings["dict_size"]
-    begins = dict.fromkeys(layout.ends, 0)
-    for number, shard in enumerate(layout.shards):
-        first = int(layout.starts[number])
-        records = layout["features.bin"][number * dict_size : (number + 1) * dict_size]
-        bounds = [_slices(records[field], features) for field in ("gaps_end", "entries_end")]
-        names = ("postings_gaps.u1", "postings_activations.u1")
-        gaps, levels = (
-            np.concatenate([layout[name][begins[name] + a : begins[name] + b] for a, b in zip(*bound)])
-            for name, bound in zip(names, bounds)
-        )
-        document, _, _ = decode_gaps(gaps, np.subtract(*bounds[0][::-1]))
-        stored = layout["documents.bin"][first + document]
-        data = decode_levels(levels, stored["low"], stored["high"])
-        ends = np.concatenate([[0], np.cumsum(np.subtract(*bounds[1][::-1]))])
-        yield first, sparse.csc_matrix((data, document, ends), shape=(shard["documents"], len(features)))
-        begins = shard["ends"]
+    dict_size, shard = layout.settings["dict_size"], layout.shards[number]
+    begins = layout.shards[number - 1]["ends"] if number else dict.fromkeys(layout.ends, 0)
+    first = int(layout.starts[number])
+    records = layout["features.bin"][number * dict_size : (number + 1) * dict_size]
+    bounds = [_slices(records[field], features) for field in ("gaps_end", "entries_end")]
+    names = ("postings_gaps.u1", "postings_activations.u1")
+    gaps, levels = (
+        np.concatenate([layout[name][begins[name] + a : begins[name] + b] for a, b in zip(*bound)])
+        for name, bound in zip(names, bounds)
+    )
+    document, _, _ = decode_gaps(gaps, np.subtract(*bounds[0][::-1]))
+    stored = layout["documents.bin"][first + document]
+    data = decode_levels(levels, stored["low"], stored["high"])
+    ends = np.concatenate([[0], np.cumsum(np.subtract(*bounds[1][::-1]))])
+    matrix = sparse.csc_matrix((data, document, ends), shape=(shard["documents"], len(features)))
+    left = layout.deleted.left_between(first, first + shard["documents"])
+    return matrix if left is None else matrix[left]
 
 
 def _slices(ends: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -87,8 +96,15 @@ def feature_statistics(index: XetrievalIndex) -> pd.DataFrame:
     dict_size = index.settings["dict_size"]
     documents, total = np.zeros(dict_size, np.int64), np.zeros(dict_size)
     largest = np.zeros(dict_size, np.float32)
-    for start in range(0, len(index.layout["features.bin"]), dict_size):
-        records: np.ndarray = index.layout["features.bin"][start : start + dict_size]
+    layout = index.layout
+    for number, (start, stop) in enumerate(pairwise(layout.starts.tolist())):
+        if layout.deleted.left_between(start, stop) is not None:  # the shard's records count deleted documents
+            matrix = _shard_postings(layout, number, np.arange(dict_size))
+            documents += np.diff(matrix.indptr)
+            total += np.asarray(matrix.sum(axis=0, dtype=np.float64)).ravel()
+            largest = np.maximum(largest, matrix.max(axis=0).toarray().ravel() if matrix.shape[0] else 0)
+            continue
+        records: np.ndarray = layout["features.bin"][number * dict_size : (number + 1) * dict_size]
         documents += np.diff(records["entries_end"].astype(np.int64), prepend=0)
         total += records["sum"]
         largest = np.maximum(largest, records["max"])

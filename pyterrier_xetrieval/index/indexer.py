@@ -26,6 +26,7 @@ from ..store.surrogates import repaired
 from ..token_vectors import TokenEncoder
 from .artifact import XetrievalIndex
 from .blocks import encode_documents, fingerprint
+from .deletion import read_deleted
 from .docnos import SeenDocnos, check_docno, read_docnos
 from .storage import EVIDENCE, MATRIX, MAX_VIEWS, META, TEXTS, VECTORS, VERSION, Layout
 from .writing import ShardWriter
@@ -90,7 +91,7 @@ class XetrievalIndexer(pt.Indexer):
         self.reader = self._reader() if evidence else None
         self._looked_at = False  # whether the vectors are the encoder's: the first batch tells
         self.missing = checked_missing(missing, stage="XetrievalIndexer")
-        self.adds = False  # to a finished index
+        self.adds = self.replaces = False  # documents to a finished index, and those that it has of the same docnos
         self.encodes_again = encoder is not None  # one document, to see that a run goes on with the same encoder
 
     def __repr__(self) -> str:
@@ -137,7 +138,8 @@ class XetrievalIndexer(pt.Indexer):
             if self._finished_shards() != base:
                 raise FileExistsError(f"another XetrievalIndexer has finished {self.path} in the meantime")
             with closing(SeenDocnos(stage="XetrievalIndexer")) as seen:
-                self._skip(documents, seen, base)
+                old = self._live(base)
+                self._skip(documents, seen, base, old)
                 while batch := list(islice(documents, min(self.batch_size, writer.room))):
                     docnos = [check_docno(document.get("docno"), stage="XetrievalIndexer") for document in batch]
                     seen.add(docnos)
@@ -148,9 +150,10 @@ class XetrievalIndexer(pt.Indexer):
                         texts=texts, words=words,
                     )  # fmt: skip
                     writer.append(block)
+                replaced = self._replaced(seen, old) if self.replaces else None
             kind, facts = XetrievalIndex, {"package_version": __version__, "encoder": self.model.meta["encoder"]}
             named = {"type": kind.ARTIFACT_TYPE, "format": kind.ARTIFACT_FORMAT, "package_hint": kind.ARTIFACT_PACKAGE_HINT}
-            writer.finish({**named, **facts})
+            writer.finish({**named, **facts}, deleted=replaced)
 
     def _finished_shards(self) -> int | None:
         """Shards of the finished index that is to be added to; None where every finished shard belongs to this run."""
@@ -164,13 +167,29 @@ class XetrievalIndexer(pt.Indexer):
             )
         return meta["shards"]
 
-    def _skip(self, documents: Iterator[dict], seen: SeenDocnos, base: int | None) -> None:
-        """Takes the documents of finished shards of this run from the corpus; all docnos so far count as seen."""
+    def _live(self, base: int | None) -> Layout:
+        """The finished index that is added to, without its deleted documents; an empty one if there is none."""
+        if base is None:
+            return Layout(self.path, 0)
+        return Layout(self.path, base, read_deleted(self.path, json.loads((self.path / META).read_text(encoding="utf-8"))))
+
+    def _replaced(self, seen: SeenDocnos, old: Layout) -> np.ndarray:
+        """The rows of the documents that came again, int64 ``[k]``."""
+        found = [np.empty(0, np.int64)]
+        for start in range(0, len(old), 10_000):
+            docids = np.arange(start, min(start + 10_000, len(old)))
+            found.append(old.deleted.rows_of(docids[seen.holds(old.docnos(docids))]))
+        return np.concatenate(found)
+
+    def _skip(self, documents: Iterator[dict], seen: SeenDocnos, base: int | None, old: Layout) -> None:
+        """Takes the documents of finished shards of this run from the corpus; docnos that must not come again count as seen."""
         layout = Layout(self.path)
         own = int(layout.starts[base or 0])  # where this run began
         compared = 0
         for start, docnos in read_docnos(layout, 10_000):
-            seen.add(docnos)
+            there = old.deleted.docids_of(np.arange(start, start + len(docnos))) >= 0
+            mine = np.arange(start, start + len(docnos)) >= own
+            seen.add([docnos[i] for i in np.flatnonzero(mine if self.replaces else mine | there)])
             for at, expected in enumerate(docnos[max(0, own - start) :], max(start, own)):
                 document = next(documents, {})
                 if document.get("docno") != expected:

@@ -13,7 +13,7 @@ from .storage import MERGING, META, SHARDS
 from .writing import ShardWriter
 
 _AT_ONCE = 1024  # documents copied at once
-_OF_RUN = ("documents", "shards", "shards_bytes", "sha256")  # facts that the merged index has of its own
+_OF_RUN = ("documents", "shards", "shards_bytes", "sha256", "deleted")  # facts that the merged index has of its own
 
 
 def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str]) -> XetrievalIndex:
@@ -21,7 +21,8 @@ def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str]) -> Xe
 
     Indexes of consecutive parts of a corpus, made side by side, become byte for byte the index that one run over the
     whole corpus makes (with a TopK dictionary; codes of other rules are as wide as their batch needs, and a few refitted
-    coefficients differ in the last bit). One index alone is copied, with the small shards that additions left joined to full ones.
+    coefficients differ in the last bit). Deleted documents are left out. One index alone is copied, with the small shards that
+    additions left joined to full ones (``index.compact(path)``).
 
     Args:
         indexes: made with the same model, aspects, weights, coefficients, dtype and shard size; all with texts (or

@@ -24,13 +24,14 @@ _AT_ONCE = 1 << 22  # entries of the inverse lookup sorted in one pass: about 10
 Blocks = Callable[[], Iterator[tuple[int, np.ndarray]]]
 
 
-def write_lookup(path: Path, n: int, blocks: Blocks) -> None:
-    """Writes the lookup of ``n`` documents, all or nothing: blocks of docnos of equal width, and one hash table.
+def write_lookup(path: Path, n: int, blocks: Blocks, deleted: np.ndarray | None = None) -> None:
+    """Writes the lookup of ``n`` rows, all or nothing: blocks of docnos of equal width, and one hash table.
 
     The table is built in passes over the docnos, so that memory does not grow with their number.
 
     Args:
-        blocks: reads all documents, in order: the first row of each block and its docnos, bytes ``[b]``.
+        blocks: reads all rows, in order: the first row of each block and its docnos, bytes ``[b]``.
+        deleted: rows that are found last, int64 ``[k]``: the docno of a document that was replaced has another row.
 
     Raises:
         RuntimeError: the installed npids does not read the file.
@@ -38,6 +39,7 @@ def write_lookup(path: Path, n: int, blocks: Blocks) -> None:
     from npids.codecs.inv_hash import fnv1_32  # the hash that readers use
 
     bits = (n - 1).bit_length()
+    deleted = np.empty(0, np.int64) if deleted is None else deleted
     with replacing(path, "wb") as file:
         _section(file, _FILE, 0, {"version": 1}, 0)
         for _, docnos in blocks():
@@ -61,7 +63,7 @@ def write_lookup(path: Path, n: int, blocks: Blocks) -> None:
             file.seek(offsets_at + 4 * (low + 1))
             file.write((written + np.cumsum(counts)).astype(np.uint32).tobytes())
             file.seek(entries_at + 4 * written)
-            file.write(ids[np.argsort(own, kind="stable")].tobytes())
+            file.write(ids[np.lexsort((np.isin(ids, deleted), own))].tobytes())
             written += len(ids)
         file.flush()
         _check(file.name, n, str(docnos[-1], "utf-8"))

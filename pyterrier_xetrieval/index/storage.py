@@ -3,6 +3,10 @@
 Every data file only ever grows. A *shard* is a run of consecutive documents; it exists once its line is in
 ``shards.jsonl``, which says where each file ended by then and what the new piece hashes to. What lies behind the last
 line's ends belongs to a run that was cut off. ``pt_meta.json`` says how many shards the finished index has.
+
+A *row* is a document's place in these files, for good. Rows that are deleted are listed in ``deleted.i8``, which only grows
+as well; ``pt_meta.json`` says how many of its entries count. To everyone above the layout an index has the documents that are
+left, numbered one after the other: these numbers are *docids*.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import numpy as np
 import torch
 
 from ..store.facts import parsed
+from .deleted_rows import DeletedRows, LiveVectors
 from .packing import PackedCodes, gather
 from .settings import check_settings, check_shards
 
@@ -24,6 +29,8 @@ META, SHARDS, MODEL, VECTORS, FOLDED = "pt_meta.json", "shards.jsonl", "model", 
 LOOKUP = "docnos.npids"  # in the folder of each matrix, for pyterrier_dr
 MERGING = "merging"  # an empty file: what is there is an unfinished merge, which is started over
 VERSION = 2
+VERSION_WITH_DELETIONS = 3  # editions of this package that know no deletions refuse it
+DELETED = "deleted.i8"  # rows of deleted documents, int64, in the order of deletion; not there before the first one
 MAX_VIEWS = 8  # one bit each of a byte
 
 # one record per document: where its pieces end, and its smallest and its largest activation
@@ -97,7 +104,7 @@ class HalfVectors:
 
     dtype, ndim = np.dtype(np.float32), 2
 
-    def __init__(self, stored: np.ndarray):
+    def __init__(self, stored: np.ndarray | LiveVectors):
         self.stored = stored
 
     @property
@@ -141,12 +148,16 @@ class Layout:
     Args:
         path: the folder.
         shards: only so many of the finished shards; None for all.
+        deleted: rows to leave out, int64; None for none.
+
+    Attributes:
+        deleted: between docids and rows.
 
     Raises:
-        ValueError: ``shards.jsonl`` is damaged, or a file is shorter than it says.
+        ValueError: ``shards.jsonl`` is damaged, a file is shorter than it says, or a row to leave out is not there.
     """
 
-    def __init__(self, path: Path, shards: int | None = None):
+    def __init__(self, path: Path, shards: int | None = None, deleted: np.ndarray | None = None):
         self.path = path
         lines = (path / SHARDS).read_bytes().split(b"\n")[:-1]  # a last line that was cut off does not count
         if shards is not None and len(lines) < shards + 1:
@@ -161,6 +172,7 @@ class Layout:
         self.files = data_files(self.settings)
         self.ends: dict[str, int] = self.shards[-1]["ends"] if self.shards else dict.fromkeys(self.files, 0)
         self.starts = np.cumsum([0] + [s["documents"] for s in self.shards])
+        self.deleted = DeletedRows(int(self.starts[-1]), np.empty(0, np.int64) if deleted is None else deleted)
         self._maps: dict[str, np.ndarray] = {}
         for name, end in self.ends.items():
             size = (path / name).stat().st_size if (path / name).is_file() else 0
@@ -168,10 +180,10 @@ class Layout:
                 raise ValueError(f"{path / name} is damaged: expected {end} bytes, found {size}")
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return self.deleted.left
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """A data file as an array ``[…]`` of its type, or ``[n, m]`` for the two matrices."""
+        """A data file as an array ``[…]`` of its type, or ``[rows, m]`` for the two matrices."""
         if name not in self._maps:
             dtype = np.dtype(self.files[name])
             shape = (-1, self.settings["dim"]) if name.endswith(MATRIX[self.dtype]) else (-1,)
@@ -181,37 +193,42 @@ class Layout:
             self._maps[name] = data.view(np.ndarray).reshape(shape)  # plain arrays index faster, and keep the map alive
         return self._maps[name]
 
-    def vectors(self, folder: str) -> np.ndarray | HalfVectors:
+    def vectors(self, folder: str) -> np.ndarray | HalfVectors | LiveVectors:
         """The original (``VECTORS``) or the folded vectors (``FOLDED``): float32 ``[n, m]``, however they are stored."""
-        stored = self[matrix_file(folder, self.dtype)]
+        matrix = self[matrix_file(folder, self.dtype)]
+        stored = LiveVectors(matrix, self.deleted) if len(self.deleted) else matrix
         return HalfVectors(stored) if self.dtype == "float16" else stored
 
-    def bounds(self, field: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the pieces of these documents start and end, int64 ``[n]`` each."""
+    def _bounds(self, field: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where the pieces of these rows start and end, int64 ``[n]`` each."""
         ends = self["documents.bin"][field]
         return np.where(rows > 0, ends[np.maximum(rows, 1) - 1], 0), ends[rows]
 
-    def docnos(self, rows: np.ndarray) -> list[str]:
+    def docnos(self, docids: np.ndarray) -> list[str]:
         """The docnos of these documents, int64 ``[n]``, in this order."""
-        begins, ends = self.bounds("docno_end", rows)
+        begins, ends = self._bounds("docno_end", self.deleted.rows_of(docids))
         data, stops = gather(self["docnos.u1"], begins, ends).tobytes(), np.cumsum(ends - begins).tolist()
         return [data[a:b].decode() for a, b in zip([0, *stops], stops)]
 
     def block(self, start: int, stop: int) -> Block:
         """Documents ``start … stop-1`` as they are stored."""
-        vectors, folded = (self[matrix_file(folder, self.dtype)][start:stop] for folder in (VECTORS, FOLDED))
-        rows = np.arange(start, stop)
-        records = {name: self.records(name, rows) for name in kept(self.settings)}
-        return Block(self.docnos(rows), vectors, folded, self.codes(rows), records)
+        docids = np.arange(start, stop)
+        rows = self.deleted.rows_of(docids)
+        vectors, folded = (self[matrix_file(folder, self.dtype)][rows] for folder in (VECTORS, FOLDED))
+        records = {name: self.records(name, docids) for name in kept(self.settings)}
+        return Block(self.docnos(docids), vectors, folded, self.codes(docids), records)
 
-    def records(self, name: str, rows: np.ndarray) -> list[bytes]:
+    def records(self, name: str, docids: np.ndarray) -> list[bytes]:
         """What the index keeps of these documents, int64 ``[n]``, under this name of ``KEPT``."""
         ends, data = self[f"{name}_end.i8"], self[f"{name}.u1"]
-        return [data[int(ends[row - 1]) if row else 0 : int(ends[row])].tobytes() for row in rows.tolist()]
+        return [
+            data[int(ends[row - 1]) if row else 0 : int(ends[row])].tobytes() for row in self.deleted.rows_of(docids).tolist()
+        ]
 
-    def codes(self, rows: np.ndarray) -> PackedCodes:
+    def codes(self, docids: np.ndarray) -> PackedCodes:
         """The codes of these documents, int64 ``[n]``, in this order."""
-        ids, pairs = self.bounds("ids_end", rows), self.bounds("pairs_end", rows)
+        rows = self.deleted.rows_of(docids)
+        ids, pairs = self._bounds("ids_end", rows), self._bounds("pairs_end", rows)
         records = self["documents.bin"][rows]
         return PackedCodes(
             gather(self["ids.u1"], *ids), gather(self["views.u1"], *ids), ids[1] - ids[0],

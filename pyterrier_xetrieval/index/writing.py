@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from ..model import Xetrieval
-from ..store.files import remove_unfinished, replacing
+from ..store.files import remove_unfinished, replacing, write_json
 from ..store.locks import locked
+from .deletion import read_deleted, record_deleted
 from .docnos import docno_blocks
 from .npids_file import write_lookup
 from .packing import decode_levels, encode_gaps
@@ -185,27 +186,37 @@ class ShardWriter:
         self.documents += self.pending
         self._begin()
 
-    def finish(self, meta: dict[str, Any]) -> None:
-        """Finishes the last shard and makes the index loadable: docno lookups, and ``pt_meta.json`` as the last step."""
+    def finish(self, meta: dict[str, Any], *, deleted: np.ndarray | None = None) -> None:
+        """Finishes the last shard and makes the index loadable: docno lookups, and ``pt_meta.json`` as the last step.
+
+        Args:
+            meta: facts for ``pt_meta.json``, beside settings and counts.
+            deleted: rows int64 ``[k]`` that are deleted in the same step; those that were deleted before stay so.
+        """
         self.commit()
         folders = [self.path / VECTORS, self.path / FOLDED]
-        before = json.loads((self.path / META).read_text())["documents"] if (self.path / META).exists() else None
-        if before != self.documents:
+        before = json.loads((self.path / META).read_text(encoding="utf-8")) if (self.path / META).exists() else {}
+        if before.get("shards") != self.shards:
             own = {Path(name).name for name in self._types} | {LOOKUP, META}
             for derived in (f for folder in folders for f in folder.iterdir() if f.name not in own):
                 # a search structure that pyterrier_dr built over fewer documents
                 shutil.rmtree(derived) if derived.is_dir() else derived.unlink()
-        write_lookup(folders[0] / LOOKUP, self.documents, partial(docno_blocks, Layout(self.path)))
+        new = np.empty(0, np.int64) if deleted is None else deleted
+        every = np.concatenate([read_deleted(self.path, before), new])
+        write_lookup(folders[0] / LOOKUP, self.documents, partial(docno_blocks, Layout(self.path)), every)
         with open(folders[0] / LOOKUP, "rb") as made, replacing(folders[1] / LOOKUP, "wb") as file:
             shutil.copyfileobj(made, file)
-        if self.settings["dtype"] == "float32":  # a FlexIndex of pyterrier_dr's own knows no other
+        gone = {key: before[key] for key in ("version", "deleted", "sha256") if "deleted" in before}
+        if len(new):
+            gone = record_deleted(self.path, before, new)
+        if self.settings["dtype"] == "float32" and not gone:  # a FlexIndex of pyterrier_dr's own knows nothing else
             flex = {"type": "dense_index", "format": "flex", "package_hint": "pyterrier_dr", "vec_size": self.settings["dim"]}
             for folder in folders:
-                _write_json(folder / META, {**flex, "doc_count": self.documents})
+                write_json(folder / META, {**flex, "doc_count": self.documents})
         lines = (self.path / SHARDS).stat().st_size
-        sums = {SHARDS: sha256(self.path / SHARDS, 0, lines), LOOKUP: sha256(folders[0] / LOOKUP)}
-        counts = {"documents": self.documents, "shards": self.shards, "shards_bytes": lines, "sha256": sums}
-        _write_json(self.path / META, {**meta, **self.settings, **counts})
+        sums = {**gone.get("sha256", {}), SHARDS: sha256(self.path / SHARDS, 0, lines), LOOKUP: sha256(folders[0] / LOOKUP)}
+        counts = {"documents": self.documents - len(every), "shards": self.shards, "shards_bytes": lines, "sha256": sums}
+        write_json(self.path / META, {**meta, **self.settings, **gone, **counts})
 
     def _record(self, line: dict[str, Any]) -> None:
         self._log.write(json.dumps(line).encode() + b"\n")
@@ -218,9 +229,3 @@ class ShardWriter:
         self._files[name].write(data)
         self._hashes[name].update(data)
         self.ends[name] += len(data)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with replacing(path) as file:
-        json.dump(content, file, indent=2, ensure_ascii=False)
-        file.write("\n")

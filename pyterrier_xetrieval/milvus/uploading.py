@@ -11,7 +11,7 @@ import numpy as np
 import pyterrier as pt
 
 from ..index import XetrievalIndex
-from ..index.storage import SHARDS
+from ..index.storage import DELETED, SHARDS
 from . import collection as stored
 from .collection import BATCH, MAX_BYTES, UNFINISHED
 from .index import MilvusIndex
@@ -25,7 +25,7 @@ _OF_THE_INDEX = ("dim", "dict_size", "aspects", "weights", "dtype", "model_sha25
 def upload(
     index: XetrievalIndex, uri: str | os.PathLike[str] | MilvusClient, collection: str, *, verbose: bool = False
 ) -> MilvusIndex:
-    """Copies a finished index into a new Milvus collection: docnos, folded and original vectors, codes.
+    """Copies a finished index into a new Milvus collection: docnos, folded and original vectors, codes; no deleted documents.
 
     The collection has its name once all documents are there; until then it is called ``<collection>_unfinished``, and
     the same call goes on where it was cut off. A complete collection of the same index is returned as it is.
@@ -53,6 +53,8 @@ def upload(
     client = stored.connect(uri, create=True)
     facts = {name: index.settings[name] for name in _OF_THE_INDEX}
     facts |= {"version": stored.VERSION, "documents": len(index), "index_sha256": index.meta["sha256"][SHARDS]}
+    if len(index.layout.deleted):
+        facts["deleted_sha256"] = index.meta["sha256"][DELETED]
     there = [name for name in (collection, unfinished) if _is_there(client, name, facts)]
     if collection not in there:
         if unfinished not in there:
@@ -67,7 +69,7 @@ def _is_there(client: MilvusClient, collection: str, facts: Mapping[str, Any]) -
     if not client.has_collection(collection):
         return False
     found = stored.facts_of(client, collection) or {}
-    if differs := [name for name in facts if found.get(name) != facts[name]]:
+    if differs := [name for name in {**facts, "deleted_sha256": None} if found.get(name) != facts.get(name)]:
         expected, found = ({name: of[name] for name in differs if name in of} for of in (facts, found))
         raise FileExistsError(
             f"collection {collection!r} is there already and holds something else: expected {expected}, found {found or 'none of it'}; "

@@ -240,8 +240,7 @@ def _distinct(view_rows: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray |
 
 def _as_vector(cell: object, column: str, frame: pd.DataFrame, row: int, dim: int | None, stage: object) -> np.ndarray:
     if is_missing(cell):
-        found = "NaN" if isinstance(cell, float) else repr(cell)
-        raise NoVector(f"{stage!r} found no vector ({found}) in {column} of row {row}; add it after rankings are joined")
+        raise NoVector(f"{stage!r} found no vector in {column} of row {row}; add it after rankings are joined")
     try:
         array = np.asarray(_on_cpu(cell) if isinstance(cell, torch.Tensor) else cell)
         vector = array.astype(np.float32, copy=False) if array.dtype.kind in "fiu" else None

@@ -89,6 +89,13 @@ def remove_unfinished(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a JSON object, all or nothing."""
+    with replacing(path) as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
 def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) -> None:
     """Compares a run's arguments with those that its work folder was begun with.
 

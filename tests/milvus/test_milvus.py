@@ -165,6 +165,19 @@ def test_codes_as_text(index):
     assert again.ids_counts.tolist() == again.pairs_counts.tolist() == [2, 0, 1] and again.coefficients.tolist() == [1, 1, 1]
 
 
+def test_deleted_documents_are_not_uploaded(model, folder, fresh):
+    whole = model.indexer(folder / "deleted").index(corpus()[:40])
+    index = whole.delete(["d3", "007"])
+    served = upload(index, folder / "corpus.db", fresh)
+    assert len(served) == 38
+    found, expected = (i.retriever(num_results=40)(topics()) for i in (served, index))
+    assert len(found) == 5 * 38 and not set(found.docno) & {"d3", "007"}
+    assert_same_ranking(found, expected, tolerance=1e-6)
+    assert_identical(served.explainer()(expected).explanation, index.explainer()(expected).explanation)
+    with pytest.raises(FileExistsError, match="something else"):
+        upload(index.delete(["d4"]), folder / "corpus.db", fresh)
+
+
 def test_views_are_those_of_the_index(index, served):
     plain = served.with_views(())
     assert plain.model.aspects == () and served.model.weights == {"summary": 0.5, "purpose": -0.25, "qa": 2.0}
