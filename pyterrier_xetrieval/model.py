@@ -392,13 +392,14 @@ class Xetrieval(StageFactory, pt.Artifact):
         self, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,
         dtype: Literal["float32", "float16"] = "float32", texts: bool = False, evidence: bool = False,
         missing: Missing = "error", resume: bool = True, batch_size: int = 256, shard_size: int = 10_000,
+        verbose: bool = False,
     ) -> XetrievalIndexer:  # fmt: skip
         """Makes an index of a whole corpus: :class:`~pyterrier_xetrieval.index.XetrievalIndexer`."""
         from .index import XetrievalIndexer  # an index holds a model, and so imports this module
 
         return XetrievalIndexer(
             self, path, encoder=encoder, refit=refit, dtype=dtype, texts=texts, evidence=evidence, missing=missing,
-            resume=resume, batch_size=batch_size, shard_size=shard_size,
+            resume=resume, batch_size=batch_size, shard_size=shard_size, verbose=verbose,
         )  # fmt: skip
 
     def _part(self, name: str, read: Callable[[], Any]) -> Any:

@@ -146,7 +146,8 @@ class XetrievalIndex(pt.Artifact):
         return self.model.encoder(**options)
 
     def indexer(
-        self, *, encoder: pt.Transformer | None = None, replace: bool = False, resume: bool = True, batch_size: int = 256
+        self, *, encoder: pt.Transformer | None = None, replace: bool = False, resume: bool = True, batch_size: int = 256,
+        verbose: bool = False,
     ) -> XetrievalIndexer:  # fmt: skip
         """Adds documents as new shards: ``index = (encoder >> index.indexer()).index(more)``.
 
@@ -155,7 +156,7 @@ class XetrievalIndex(pt.Artifact):
         An index that keeps evidence needs ``encoder``.
 
         Args:
-            encoder, resume, batch_size: as in :class:`XetrievalIndexer`.
+            encoder, resume, batch_size, verbose: as in :class:`XetrievalIndexer`.
             replace: a document whose docno the index holds already takes the place of that one, all of them in one step as
                 the addition is finished; otherwise it is an error.
         """
@@ -164,7 +165,7 @@ class XetrievalIndex(pt.Artifact):
         indexer = XetrievalIndexer(
             self.with_views().model, self.path, encoder=encoder, refit=self.settings["refit"], dtype=self.settings["dtype"],
             texts=self.settings.get(TEXTS, False), evidence=self.settings.get(EVIDENCE, False), resume=resume,
-            batch_size=batch_size, shard_size=self.settings["shard_size"],
+            batch_size=batch_size, shard_size=self.settings["shard_size"], verbose=verbose,
         )  # fmt: skip
         indexer.adds, indexer.replaces = True, bool(replace)
         return indexer

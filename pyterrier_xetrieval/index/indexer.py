@@ -58,6 +58,7 @@ class XetrievalIndexer(pt.Indexer):
         resume: False drops what a run that was cut off left.
         batch_size: documents encoded at once.
         shard_size: documents per shard: what is done again at most after a run was cut off.
+        verbose: show a progress bar.
 
     Raises:
         ValueError: a document without ``docno``, ``doc_vec`` or a text that is to be kept, a docno twice or of more than 4,096 bytes, vectors of
@@ -77,13 +78,14 @@ class XetrievalIndexer(pt.Indexer):
         self, model: Xetrieval, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,
         dtype: Literal["float32", "float16"] = "float32", texts: bool = False, evidence: bool = False,
         missing: Missing = "error", resume: bool = True, batch_size: int = 256, shard_size: int = 10_000,
+        verbose: bool = False,
     ):  # fmt: skip
         self.model, self.path, self.encoder = model, Path(path).expanduser().absolute(), encoder
         if len(model.aspects) >= MAX_VIEWS:
             raise ValueError(f"XetrievalIndexer expects at most {MAX_VIEWS - 1} aspects, found {len(model.aspects)}")
         if dtype not in MATRIX:
             raise ValueError(f"XetrievalIndexer expects dtype to be one of {list(MATRIX)}, found {dtype!r}")
-        self.refit, self.dtype, self.resume = bool(refit), dtype, bool(resume)
+        self.refit, self.dtype, self.resume, self.verbose = bool(refit), dtype, bool(resume), bool(verbose)
         self.batch_size = positive_int(batch_size, "batch_size", stage="XetrievalIndexer")
         self.shard_size = positive_int(shard_size, "shard_size", stage="XetrievalIndexer")
         self.texts, self.evidence = bool(texts or evidence), bool(evidence)
@@ -125,7 +127,9 @@ class XetrievalIndexer(pt.Indexer):
     def _documents(self, inp: Iterable[dict] | pd.DataFrame) -> Iterator[dict]:
         """The documents, their docnos as text, and those alone that have the text that is needed."""
         check, reads = TextCheck(self.missing, stage="XetrievalIndexer"), self.texts or hasattr(self.encoder, "text_field")
-        for document in documents_in(inp, stage="XetrievalIndexer"):
+        total = len(inp) if hasattr(inp, "__len__") else None
+        bar = pt.tqdm(documents_in(inp, stage="XetrievalIndexer"), total=total, desc="index", unit="d", disable=not self.verbose)
+        for document in bar:
             docno, text = docno_of(document), document.get(self.text_field)
             if reads and not check.keeps(text, f"document {docno!r}", field=self.text_field):
                 continue

@@ -218,3 +218,12 @@ def test_large_frames_are_explained_in_blocks(index, monkeypatch):
     assert_same(whole, index.explainer()(results)["explanation"])
     with pytest.raises(ValueError, match="in query_vec, found str in row 17"):
         index.explainer()(results.assign(query_vec=[v if i != 17 else "?" for i, v in enumerate(results["query_vec"])]))
+
+
+def test_progress_is_shown_if_asked_for(model, tmp_path, capsys):
+    model.indexer(tmp_path / "quiet").index(corpus())
+    assert capsys.readouterr().err == ""
+    index = model.indexer(tmp_path / "told", verbose=True).index(corpus())
+    assert "index: 100%" in capsys.readouterr().err
+    index.indexer(verbose=True).index(corpus(prefix="e"))
+    assert "index: 100%" in capsys.readouterr().err
