@@ -51,7 +51,7 @@ def test_printed_parts_add_up(first):
 
 def test_report_is_self_contained(first, home):
     path = home / "xetrieval-report.html"
-    assert path.stat().st_size < 15e6
+    assert path.stat().st_size < 18e6  # 15 MB for 2,000 documents; these are some 2,400
     data = re.compile(r'<script type="application/json".*?</script>', re.S)  # texts may be about anything
     assert not re.findall(r"<(?:script|img|link)[^>]*(?:src|href)=|@import|url\(", data.sub("", path.read_text()))
 

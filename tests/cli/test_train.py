@@ -63,7 +63,7 @@ def test_train_again_with_other_options_and_as_baselines(made, folder):
     work = folder / "raw.work"
     shutil.copytree(folder / "made.work", work)
     refused = one_line(run("train", folder, folder / "raw", "--raw", *OPTIONS, "--work", work))
-    assert "was begun with aspects=None, not []" in refused
+    assert "was begun with no aspects, not []" in refused
     (work / "arguments.json").unlink()
     (work / "sae.pt").unlink()
     assert run("train", folder, folder / "raw", "--raw", *OPTIONS, "--work", work).exit_code == 0

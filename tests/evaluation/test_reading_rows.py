@@ -36,7 +36,8 @@ def test_rows_are_those_of_the_explanation(model, pairs, explained):
         assert len(own.rows) == len(e) > 10  # every shared feature, whatever its confidence
         assert [row.text for row in own.rows[:10]] == [str(row) for row in own.explanation.rows[:10]]
         assert sorted(row.feature for row in own.rows) == sorted(e.features.tolist())
-        np.testing.assert_allclose([row.confidence for row in own.rows], np.sort(own.explanation.confidence)[::-1])
+        weight = own.explanation.contributions * own.explanation.confidence
+        np.testing.assert_allclose([row.contribution * row.confidence for row in own.rows], np.sort(weight)[::-1])
         assert own.score == pytest.approx(e.score, abs=1e-5) and own.has(own.rows[0].feature) and not own.has(-1)
         first, at = own.rows[0], own.explanation.features.tolist().index(own.rows[0].feature)
         known = model.labels.facts(first.feature)
