@@ -12,7 +12,7 @@ def test_pages_of_what_is_left(small_index, tmp_path):
     assert len(index) == len(DOCUMENTS) - 2
     compact = index.compact(tmp_path / "compact")
     found, expected = (
-        explore(i, QUERIES, tmp_path / f"{n}.html", documents=6).read_text(encoding="utf-8")
+        explore(i, QUERIES, tmp_path / f"{n}.html", documents=20).read_text(encoding="utf-8")
         for n, i in enumerate((index, compact))
     )
     assert found == expected and "hops and malt" not in found and "Merge several sorted inputs" in found
