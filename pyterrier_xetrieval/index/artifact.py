@@ -193,11 +193,12 @@ class XetrievalIndex(pt.Artifact):
         """
         return delete(self, docnos)
 
-    def compact(self, path: str | os.PathLike[str]) -> XetrievalIndex:
+    def compact(self, path: str | os.PathLike[str], *, verbose: bool = False) -> XetrievalIndex:
         """Writes the documents that are left as a new index with full shards, without encoding anything.
 
         Args:
             path: a folder that does not exist yet.
+            verbose: show a progress bar.
 
         Raises:
             FileExistsError: something is at ``path``.
@@ -208,7 +209,7 @@ class XetrievalIndex(pt.Artifact):
         """
         from .merging import merge  # late: it makes indexes, and so imports this module
 
-        return merge([self], path).with_views(self.aspects)
+        return merge([self], path, verbose=verbose).with_views(self.aspects)
 
     def reopened(self) -> XetrievalIndex:
         """The index as it is on the disk now, with what was added and deleted since this object was loaded."""
@@ -269,10 +270,14 @@ class XetrievalIndex(pt.Artifact):
             raise ValueError(f"{self!r} does not hold {len(unknown)} of the documents asked for, the first is {name!r}")
         return found
 
-    def verify(self) -> None:
-        """Reads the whole index and compares it with its checksums; ValueError names the first piece that differs."""
+    def verify(self, *, verbose: bool = False) -> None:
+        """Reads the whole index and compares it with its checksums; ValueError names the first piece that differs.
+
+        Args:
+            verbose: show a progress bar.
+        """
         self._check_shards()
-        self.layout.verify()
+        self.layout.verify(verbose=verbose)
         expected = self.meta["sha256"].get(LOOKUP)
         for file in (self.path / folder / LOOKUP for folder in (VECTORS, FOLDED)):
             found = sha256(regular(file))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
@@ -127,7 +127,7 @@ class XetrievalIndexer(pt.Indexer):
     def _documents(self, inp: Iterable[dict] | pd.DataFrame) -> Iterator[dict]:
         """The documents, their docnos as text, and those alone that have the text that is needed."""
         check, reads = TextCheck(self.missing, stage="XetrievalIndexer"), self.texts or hasattr(self.encoder, "text_field")
-        total = len(inp) if hasattr(inp, "__len__") else None
+        total = len(inp) if isinstance(inp, Sized) else None
         bar = pt.tqdm(documents_in(inp, stage="XetrievalIndexer"), total=total, desc="index", unit="d", disable=not self.verbose)
         for document in bar:
             docno, text = docno_of(document), document.get(self.text_field)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import pyterrier as pt
+
 from .artifact import XetrievalIndex
 from .docnos import SeenDocnos
 from .storage import MERGING, META, SHARDS
@@ -16,7 +18,7 @@ _AT_ONCE = 1024  # documents copied at once
 _OF_RUN = ("documents", "shards", "shards_bytes", "sha256", "deleted")  # facts that the merged index has of its own
 
 
-def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str]) -> XetrievalIndex:
+def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str], *, verbose: bool = False) -> XetrievalIndex:
     """The documents of all indexes, in this order, as one new index with full shards.
 
     Indexes of consecutive parts of a corpus, made side by side, become byte for byte the index that one run over the
@@ -28,6 +30,7 @@ def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str]) -> Xe
         indexes: made with the same model, aspects, weights, coefficients, dtype and shard size; all with texts (or
             evidence), or none.
         path: a folder that does not exist yet; one that a merge was cut off in is started over.
+        verbose: show a progress bar.
 
     Raises:
         FileExistsError: a finished index or something else at ``path``.
@@ -55,7 +58,8 @@ def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str]) -> Xe
     if not any(path.iterdir()):
         (path / MERGING).touch()
     with ShardWriter(path, first.settings, first.with_views().model, finished=0) as writer:
-        with closing(SeenDocnos(stage="merge")) as seen:
+        bar = pt.tqdm(total=sum(map(len, indexes)), desc="merge", unit="d", disable=not verbose)
+        with bar, closing(SeenDocnos(stage="merge")) as seen:
             for index in indexes:
                 start = 0
                 while start < len(index):
@@ -63,6 +67,7 @@ def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str]) -> Xe
                     block = index.layout.block(start, stop)
                     seen.add(block.docnos)
                     writer.append(block)
+                    bar.update(stop - start)
                     start = stop
         writer.finish({key: value for key, value in first.meta.items() if key not in _OF_RUN})
         (path / MERGING).unlink(missing_ok=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyterrier as pt
 import torch
 
 from ..store.facts import parsed
@@ -236,10 +237,10 @@ class Layout:
             records["low"], records["high"],
         )  # fmt: skip
 
-    def verify(self) -> None:
+    def verify(self, *, verbose: bool = False) -> None:
         """Reads everything and compares it with its checksums; ValueError names the first piece that differs."""
         begins = dict.fromkeys(self.files, 0)
-        for number, shard in enumerate(self.shards):
+        for number, shard in enumerate(pt.tqdm(self.shards, desc="verify", unit="shard", disable=not verbose)):
             for name, end in shard["ends"].items():
                 found = sha256(self.path / name, begins[name], end)
                 if found != shard["sha256"][name]:

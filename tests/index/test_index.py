@@ -227,3 +227,8 @@ def test_progress_is_shown_if_asked_for(model, tmp_path, capsys):
     assert "index: 100%" in capsys.readouterr().err
     index.indexer(verbose=True).index(corpus(prefix="e"))
     assert "index: 100%" in capsys.readouterr().err
+    index.compact(tmp_path / "compact", verbose=True).verify(verbose=True)
+    told = capsys.readouterr().err
+    assert "merge: 100%" in told and "verify: 100%" in told
+    index.compact(tmp_path / "again").verify()
+    assert capsys.readouterr().err == ""
