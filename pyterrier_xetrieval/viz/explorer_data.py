@@ -81,8 +81,12 @@ def collection_of(codes: DocumentCodes, model: Xetrieval) -> Collection:
 
 def bins(activations: np.ndarray, largest: np.ndarray) -> np.ndarray:
     """Which bar of its feature's histogram each activation is in; float ``[n]`` twice, NaN where no largest one is known."""
-    relative = np.nan_to_num(activations / np.where(largest > 0, largest, np.nan), nan=0.0)
-    return np.clip((BINS * relative).astype(np.int64), 0, BINS - 1)
+    return np.clip((BINS * _relative(activations, largest)).astype(np.int64), 0, BINS - 1)
+
+
+def _relative(activations: np.ndarray, largest: np.ndarray) -> np.ndarray:
+    """Activations over the feature's largest known one; 0 where none is known."""
+    return np.nan_to_num(activations / np.where(largest > 0, largest, np.nan), nan=0.0)
 
 
 def maxima(model: Xetrieval) -> np.ndarray:
@@ -230,8 +234,7 @@ def _packed_phrases(phrases: Sequence[Sequence[Phrase]], texts: Sequence[str]) -
 
 def _levels(activations: np.ndarray, largest: np.ndarray) -> np.ndarray:
     """Activations in hundredths of the feature's largest known one, at most 255; 0 where none is known."""
-    relative = np.nan_to_num(activations / np.where(largest > 0, largest, np.nan), nan=0.0)
-    return np.clip(np.round(100 * relative), 0, 255).astype(np.int64)
+    return np.clip(np.round(100 * _relative(activations, largest)), 0, 255).astype(np.int64)
 
 
 def _in_utf16(text: str) -> Callable[[int], int]:

@@ -7,6 +7,7 @@ const FORMAT = 1;
 export function open(raw) {
   if (raw.format !== FORMAT) throw new Error(`this page expects data of format ${FORMAT}, found ${raw.format}`);
   const { features: f, queries: q, documents: d, dim } = raw;
+  const ids = unpack(f.ids);
   const page = {
     raw,
     dim,
@@ -15,8 +16,8 @@ export function open(raw) {
     confidence: raw.confidence,
     functionWords: new Set(raw.function_words),
     bias: unpack(raw.bias),
-    ids: unpack(f.ids),
-    labels: f.labels.map((label, i) => label || `feature ${unpackedId(f, i)}`),
+    ids,
+    labels: f.labels.map((label, i) => label || `feature ${ids[i]}`),
     named: f.labels.map(Boolean),
     maxima: unpack(f.maxima),
     clarity: unpack(f.clarity),
@@ -42,12 +43,6 @@ export function open(raw) {
   page.numberOf = new Map(Array.from(page.ids, (id, i) => [id, i]));
   page.documentOf = new Map(d.docnos.map((docno, i) => [docno, i]));
   return page;
-}
-
-let idsOf = null;
-function unpackedId(f, i) {
-  idsOf = idsOf?.of === f ? idsOf : { of: f, ids: unpack(f.ids) };
-  return idsOf.ids[i];
 }
 
 function codes(part) {
