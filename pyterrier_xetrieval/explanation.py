@@ -13,6 +13,7 @@ import pandas as pd
 from . import explanation_text
 from .core.attribution import Attribution
 from .core.checks import found_type
+from .core.mean_document import Baseline
 from .explanation_records import arguments, record
 from .explanation_rows import OtherRanking, ShownFeature
 from .explanation_tables import compared
@@ -45,6 +46,7 @@ class Explanation:
             no number. Where nobody measured the confidence of the labels, every feature is shown.
         evidence: the words that carry the features, if somebody looked.
         ranking: where the document stands in the frame, if the frame ranks by another score than the one explained.
+        baseline: the mean document's scores, split as ``parts`` are.
 
     Attributes:
         score: float, ``Σ_v w_v ⟨q, v⟩`` over ``views``.
@@ -54,6 +56,9 @@ class Explanation:
         document_activations: float32 ``[s, V]``, activation in each view of the document; 0 where not active.
         other, bias, residual: float, the rest of the score: features of the document that the query does not share,
             ``Σ_v w_v ⟨q, b⟩``, and ``Σ_v w_v ⟨q, e_v⟩`` of the reconstruction errors ``e_v``.
+
+    Where the dictionary's bias is long, as with E5, it is nearly all of every score, and says nothing about one document. The
+    sentence, the card and the order of rows are then those of :attr:`above_mean`: what the score has above the mean document's.
 
     Example::
 
@@ -66,6 +71,7 @@ class Explanation:
     """
 
     __slots__ = (
+        "_baseline",
         "_confidence",
         "_parts",
         "_row",
@@ -82,20 +88,55 @@ class Explanation:
     def __init__(
         self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top: int = 10,
         min_confidence: float = 0.0, evidence: WordEvidence | None = None, ranking: OtherRanking | None = None,
+        baseline: Baseline | None = None,
     ):  # fmt: skip
         self.qid, self.docno, self._parts, self._row = qid, docno, parts, row
         self.views, self.labels, self.top, self.min_confidence = views, labels, top, min_confidence
-        self.evidence, self.ranking = evidence, ranking
+        self.evidence, self.ranking, self._baseline = evidence, ranking, baseline
         self._confidence: np.ndarray | None = None  # each printed form asks for it
 
     def __reduce__(self) -> tuple:  # a copy, or a pickle, takes its own pair along and no other, and no other labels
         own = self._parts.pair(self._row), 0, self.views, self.labels.only(self.features.tolist())
-        return Explanation, (self.qid, self.docno, *own, self.top, self.min_confidence, self.evidence, self.ranking)
+        against = None if self._baseline is None else self._baseline.pair(self._row, self._parts.listed(self._row))
+        return Explanation, (self.qid, self.docno, *own, self.top, self.min_confidence, self.evidence, self.ranking, against)
 
     def with_evidence(self, evidence: WordEvidence) -> Explanation:
         """The same explanation with the words behind its features."""
         own = self._parts, self._row, self.views, self.labels, self.top, self.min_confidence
-        return Explanation(self.qid, self.docno, *own, evidence, self.ranking)
+        return Explanation(self.qid, self.docno, *own, evidence, self.ranking, self._baseline)
+
+    @property
+    def baseline(self) -> float | None:
+        """The score of the mean document for this query, of the index or of the training; None where the bias is short.
+
+        ``baseline_documents`` says how many documents it is the mean of; with 0 it is the bias alone, the score of a document
+        without any feature.
+        """
+        return None if self._baseline is None else float(self._baseline.score[self._row])
+
+    @property
+    def baseline_documents(self) -> int | None:
+        return None if self._baseline is None else self._baseline.documents
+
+    @property
+    def above_mean(self) -> Explanation | None:
+        """The same pair measured against the mean document: every part less that of the mean document, as an explanation.
+
+        Its ``score`` is ``score - baseline``, its ``bias`` 0 (one for all documents of a query), and its parts add up as any
+        explanation's do. None where there is no baseline. Features keep their order and their confidence.
+
+        Example::
+
+            e.contributions[0], e.above_mean.contributions[0]      # of the score; of what the score has above the mean's
+        """
+        if self._baseline is None:
+            return None
+        listed = self._parts.listed(self._row)
+        parts = self._baseline.pair(self._row, listed).above(self._parts.pair(self._row))
+        own = self.views, self.labels, self.top, self.min_confidence, self.evidence
+        above = Explanation(self.qid, self.docno, parts, 0, *own)
+        above._confidence = self.confidence
+        return above
 
     def __eq__(self, other: object) -> bool:
         """The same pair with the same numbers."""
@@ -165,11 +206,18 @@ class Explanation:
     def rows(self) -> list[ShownFeature]:
         """The shared features to read: those whose confidence is at least ``min_confidence``, what matters most first.
 
-        They are in order of contribution times confidence: a large part of the score whose label is doubtful stands behind
+        They are in order of contribution (where there is a baseline: above the mean document's) times confidence: a large part of the score whose label is doubtful stands behind
         one of like size that is sure. Where nobody measured the confidence of the labels: all, largest contribution first.
         """
-        rows = [self.row(i) for i in np.flatnonzero(~(self.confidence < self.min_confidence)).tolist()]
-        return sorted(rows, key=lambda row: -row.contribution * (1.0 if np.isnan(row.confidence) else row.confidence))
+        shown = np.flatnonzero(~(self.confidence < self.min_confidence))
+        matters = self.contributions if self._baseline is None else self.contributions - self._baseline_contributions
+        weights = matters * np.where(np.isnan(self.confidence), 1.0, self.confidence)
+        return [self.row(i) for i in shown[np.argsort(-weights[shown], kind="stable")].tolist()]
+
+    @property
+    def _baseline_contributions(self) -> np.ndarray:
+        assert self._baseline is not None, "asked for where there is one"
+        return self._baseline.contribution[self._parts.listed(self._row)]
 
     @property
     def shown(self) -> pd.DataFrame:
@@ -336,6 +384,8 @@ class Explanation:
             score 0.6679 of document 0 for query 1, from views original, summary, purpose, qa
               +0.2294  “sort a list”, “length” ↔ “sorted list” · sorting or ordering data [461]
               +0.1571  …
+
+        Where there is a :attr:`baseline`, each line also says in brackets what the part has above that of the mean document.
         """
         return explanation_text.full_text(self)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from .core.attribution import Attribution
 from .core.confidence import Confidence
+from .core.mean_document import Baseline
 from .explanation_rows import OtherRanking
 from .feature_names import FeatureFacts, FeatureNames
 from .word_evidence import SIDES, KeptPhrases
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def record(e: Explanation) -> dict[str, Any]:
     """See :meth:`Explanation.to_dict`."""
-    ids, confidence, names = sorted(e.features.tolist()), e.confidence, e.labels
+    ids, confidence, names, above = sorted(e.features.tolist()), e.confidence, e.labels, e.above_mean
     return {
         "query_id": _plain(e.qid),
         "doc_id": _plain(e.docno),
@@ -29,6 +30,13 @@ def record(e: Explanation) -> dict[str, Any]:
         "feature_explanations": [{"feature_id": j, "hypothesis": names.name(j)} for j in ids],
         "score": e.score,
         "parts": {"shared": e.shared, "other": e.other, "bias": e.bias, "residual": e.residual},
+        "baseline": None
+        if above is None
+        else {
+            "score": e.baseline,
+            "documents": e.baseline_documents,
+            "above": {"shared": above.shared, "other": above.other, "residual": above.residual},
+        },
         "features": [
             {
                 "feature_id": int(j),
@@ -37,6 +45,7 @@ def record(e: Explanation) -> dict[str, Any]:
                 "query_activation": float(e.query_activations[i]),
                 "document_activations": dict(zip(e.views, map(float, e.document_activations[i]))),
                 "contribution": float(e.contributions[i]),
+                "above_mean": None if above is None else float(above.contributions[i]),
                 "confidence": _number(confidence[i]),
                 "shown": not confidence[i] < e.min_confidence,
                 **{name: _number(fact) for name, fact in names.facts(int(j))._asdict().items()},
@@ -114,7 +123,19 @@ def _arguments(record: Mapping[str, Any]) -> dict[str, Any]:
         "min_confidence": float(record["printed"]["min_confidence"]),
         "evidence": None if texts is None else _kept(texts, listed),
         "ranking": None if ranking is None else OtherRanking(float(ranking["score"]), int(ranking["place"]), int(ranking["of"])),
+        "baseline": _baseline(record.get("baseline"), attribution, listed),
     }
+
+
+def _baseline(told: Mapping[str, Any] | None, parts: Attribution, listed: Sequence[Mapping[str, Any]]) -> Baseline | None:
+    if told is None:
+        return None
+    less = np.array([own["above_mean"] for own in listed], np.float32)
+    above = {part: float(told["above"][part]) for part in ("other", "residual")}
+    values = np.array([float(told["score"])]), parts.other - above["other"], parts.residual - above["residual"]
+    if not all(np.isfinite(own).all() for own in (*values, less)):
+        raise ValueError("expected finite numbers")
+    return Baseline(*values, parts.contribution - less, int(told["documents"]))
 
 
 def _phrases(e: Explanation, i: int) -> dict[str, list[dict[str, Any]]]:

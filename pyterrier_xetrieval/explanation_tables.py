@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 
@@ -41,9 +42,11 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns ``qid``, ``docno``, ``part``, ``feature`` (Int64), ``label``, ``views`` (comma-separated),
-        ``query_activation``, ``document_activation`` (the largest over the views), ``contribution``, ``share`` (of the
-        score). ``part`` is ``"shared feature"``, or, in the last three rows of each pair, ``"other features"``, ``"bias"``
-        and ``"not explained by the dictionary"``, so that ``contribution`` adds up to the score of the pair. These three
+        ``query_activation``, ``document_activation`` (the largest over the views), ``contribution``, ``above_mean`` (the
+        contribution less the mean document's; NaN where the bias is short and there is no baseline), ``share`` (of the score; of
+        what it has above the mean document's where there is a baseline). ``part`` is ``"shared feature"``, or, in the last three rows of each pair, ``"other features"``, ``"bias"``
+        and ``"not explained by the dictionary"``, so that ``contribution`` adds up to the score of the pair, and
+        ``above_mean`` to ``score - baseline``. These three
         have neither ``feature`` nor ``label``, so that grouping by one of them counts features alone.
 
     Raises:
@@ -62,14 +65,18 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
     for e in results["explanation"].tolist():
         if not isinstance(e, Explanation):
             raise ValueError(f"explanation_frame expects an Explanation in every row, found {found_type(e)}")
-        scale = e.score or float("nan")
+        above = e.above_mean
+        scale = (e if above is None else above).score or float("nan")
+        less = np.full(len(e), np.nan) if above is None else above.contributions
         strongest = e.document_activations.max(axis=1, initial=0.0)
-        own = (e.features, e.query_activations, strongest, e.contributions)
-        for i, (j, query, document, c) in enumerate(zip(*(values.tolist() for values in own))):
-            rows.append((e.qid, e.docno, SHARED, j, e.labels[j], ",".join(e.views_of(i)), query, document, c, c / scale))
-        for name, value in ((OTHER, e.other), (BIAS, e.bias), (RESIDUAL, e.residual)):
-            rows.append((e.qid, e.docno, name, None, None, "", None, None, value, value / scale))
+        own = (e.features, e.query_activations, strongest, e.contributions, less)
+        for i, (j, query, document, c, d) in enumerate(zip(*(values.tolist() for values in own))):
+            share = (c if above is None else d) / scale
+            rows.append((e.qid, e.docno, SHARED, j, e.labels[j], ",".join(e.views_of(i)), query, document, c, d, share))
+        for name, part in ((OTHER, "other"), (BIAS, "bias"), (RESIDUAL, "residual")):
+            value, d = getattr(e, part), np.nan if above is None else getattr(above, part)
+            rows.append((e.qid, e.docno, name, None, None, "", None, None, value, d, (value if above is None else d) / scale))
     columns = ["qid", "docno", "part", "feature", "label", "views"]
-    numbers = ["query_activation", "document_activation", "contribution", "share"]
+    numbers = ["query_activation", "document_activation", "contribution", "above_mean", "share"]
     frame = pd.DataFrame(rows, columns=columns + numbers)
     return frame.astype({"feature": "Int64", **dict.fromkeys(numbers, "float64")})

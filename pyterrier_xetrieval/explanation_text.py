@@ -16,7 +16,7 @@ WEAK = "weakly shared features"
 
 def one_line(e: Explanation) -> str:
     """``ordering .10 · lists .07 · +30``: three features, and how many more are shared."""
-    main = e.rows[:3]
+    main = (e.above_mean or e).rows[:3]
     parts = [f"{shortened(row.label, 40)} {_two_decimals(row.contribution)}" for row in main]
     if not parts:
         return f"{len(e)} {WEAK}" if len(e) else "no shared features"
@@ -32,11 +32,23 @@ def sentence(e: Explanation) -> str:
     return told if e.ranking is None else f"{told} {e.ranking.sentence(e.score)}"
 
 
+def baseline_name(e: Explanation) -> str:
+    """What the score is measured against."""
+    return "a document without features" if not e.baseline_documents else "the mean document"
+
+
 def _shares(e: Explanation) -> str:
-    """``The 3 features shown carry 62 % of the score, 21 weakly shared ones 23 %.``"""
+    """``The 3 features shown carry 62 % of the score, 21 weakly shared ones 23 %.``
+
+    Where there is a baseline: ``… of what the score (0.897) has above the mean document's (0.781), …``.
+    """
+    of_score = "of the score" if e.score > 0 else f"of the score, which is {e.score:.3f}"
+    if e.baseline is not None:
+        side = "has above" if e.score > e.baseline else "lacks of"
+        of_score = f"of what the score ({e.score:.3f}) {side} that of {baseline_name(e)} ({e.baseline:.3f})"
+        e = e.above_mean or e
     shown, (weak, weak_part) = len(e) - e.weakly_shared[0], e.weakly_shared
     # a share of a score that is not above 0 says nothing
-    of_score = "of the score" if e.score > 0 else f"of the score, which is {e.score:.3f}"
     carried, weakly = (f"{100 * x / e.score:.0f} %" if e.score > 0 else f"{x:.3f}" for x in (e.shared - weak_part, weak_part))
     if not shown:
         return f"{_the(weak, 'weakly shared feature')} {weakly} {of_score}."
@@ -64,7 +76,11 @@ def lines(e: Explanation) -> list[tuple[str, float]]:
 def full_text(e: Explanation) -> str:
     """See :meth:`Explanation.to_text`."""
     told = [f"score {e.score:.4f} of document {e.docno} for query {e.qid}, from views {', '.join(e.views)}"]
-    told += [f"  {value:+.4f}  {name}" for name, value in lines(e)]
+    if (above := e.above_mean) is None:
+        told += [f"  {value:+.4f}  {name}" for name, value in lines(e)]
+    else:
+        told[0] += f"; in brackets what it has above that of {baseline_name(e)}, {e.baseline:.4f}: {above.score:+.4f}"
+        told += [f"  {v:+.4f} ({own:+.4f})  {name}" for (name, v), (_, own) in zip(lines(e), lines(above))]
     return "\n".join(told if e.ranking is None else [*told, f"  {e.ranking.sentence(e.score)}"])
 
 

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import numpy as np
 import pandas as pd
 import pyterrier as pt
 import torch
@@ -19,6 +20,7 @@ from . import __version__, model_files
 from .core.batches import device_of
 from .core.checks import check_aspect_name, distinct_aspects, found_value
 from .core.internalizer import Internalizer
+from .core.mean_document import MeanDocument, has_long_bias
 from .core.sae import SparseAutoencoder
 from .core.vector_facts import CHECKS, VectorFacts
 from .core.views import view_weights
@@ -87,6 +89,7 @@ class Xetrieval(StageFactory, pt.Artifact):
         cls, *, internalizers: Mapping[str, Internalizer], sae: SparseAutoencoder,
         labels: FeatureLabels | None = None, encoder: Mapping,
         weights: float | Sequence[float] | Mapping[str, float] | None = None, facts: Mapping | None = None,
+        means: Mapping[str, MeanDocument] | None = None,
     ) -> Xetrieval:  # fmt: skip
         """A model in memory; :meth:`save` puts it on disk.
 
@@ -97,6 +100,8 @@ class Xetrieval(StageFactory, pt.Artifact):
             encoder: description of the encoder, ``{"name": …, "dim": …}`` and what else is worth knowing.
             weights: ``w_t`` of the views: one number for all, one for each, or a mapping; None for 1 each (Eq. 11).
             facts: training data, seeds and figures; kept in the metadata.
+            means: of each view, ``"original"`` and the aspects, the mean over the training documents; what scores are measured
+                against where the dictionary's bias is long (:meth:`mean_document`).
 
         Raises:
             ValueError: parts of different dimensions, or an aspect name that is no identifier.
@@ -115,6 +120,7 @@ class Xetrieval(StageFactory, pt.Artifact):
             "internalizers": {aspect: _frozen(module) for aspect, module in internalizers.items()},
             "sae": _frozen(sae),
             "labels": FeatureLabels.empty(sae.dict_size) if labels is None else labels,
+            "means": dict(means or {}),
         }
         model._id = uuid.uuid4().hex
         model._weights = dict(zip(internalizers, view_weights(list(internalizers), weights, stage="Xetrieval")))
@@ -209,7 +215,7 @@ class Xetrieval(StageFactory, pt.Artifact):
         own_aspects = {aspect: self.meta["aspects"][aspect] for aspect in self.aspects}
         meta = {**self.meta, "dtype": dtype, "weights": self.weights, "aspects": own_aspects}
         with new_folder(path) as folder:
-            model_files.write(folder, self.internalizers, self.sae, self.labels, meta, card)
+            model_files.write(folder, self.internalizers, self.sae, self.labels, meta, card, self.means)
         return type(self)(str(path), device=str(self.device)).with_check(self.check)
 
     @property
@@ -250,6 +256,40 @@ class Xetrieval(StageFactory, pt.Artifact):
         if not labels.dictionary:
             labels.dictionary = hashlib.sha256(self.sae.w_dec.detach().cpu().numpy().tobytes()).hexdigest()[:16]
         return labels
+
+    @property
+    def means(self) -> dict[str, MeanDocument]:
+        """The mean training document in each view, ``"original"`` and the aspects; empty where nobody measured it."""
+        return self._part("means", lambda: model_files.read_means(self._folder, self.meta))
+
+    @property
+    def has_long_bias(self) -> bool:
+        """Whether the dictionary's bias is more than half as long as the encoder's vectors, which then share a long mean.
+
+        Most of every score is then the bias's part, and explanations say what a score has above that of a mean document.
+        """
+        length = 1.0 if self.vector_facts is None else self.vector_facts.length
+        return self._part("has_long_bias", lambda: has_long_bias(self.sae, length))
+
+    def mean_document(self, aspects: Sequence[str] | None = None) -> MeanDocument | None:
+        """What explanations measure scores against; None where the bias is short, and a score is read as it is.
+
+        Args:
+            aspects: the views in use beside the original one; None for this model's.
+
+        Returns:
+            The mean of the documents that the dictionary was trained on, all these views folded into one; where it is not known
+            the document without any feature, which is the bias alone.
+        """
+        if not self.has_long_bias:
+            return None
+        own = self._weights if aspects is None else {aspect: self._weights[aspect] for aspect in aspects}
+        weights, found = {"original": 1.0, **own}, self.means
+        if not set(weights) <= set(found):
+            return MeanDocument.without_features(self.sae, list(weights.values()))
+        vector = np.sum([w * found[view].vector for view, w in weights.items()], axis=0, dtype=np.float32)
+        coefficients = np.sum([w * found[view].coefficients for view, w in weights.items()], axis=0, dtype=np.float32)
+        return MeanDocument(vector, coefficients, found["original"].documents)
 
     @property
     def min_confidence(self) -> float:
@@ -313,7 +353,7 @@ class Xetrieval(StageFactory, pt.Artifact):
         facts = {k: v for k, v in self.meta.items() if k not in ("sha256", "dtype")}
         return type(self).from_parts(
             internalizers=self.internalizers, sae=self.sae, labels=labels, encoder=self.meta["encoder"], weights=self.weights,
-            facts=facts,
+            facts=facts, means=self.means,
         ).with_check(self.check)  # fmt: skip
 
     @property

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .core.confidence import Confidence
 from .core.internalizer import Internalizer
+from .core.mean_document import MeanDocument
 from .core.sae import ACTIVATIONS, SparseAutoencoder
 from .labels import FeatureLabels
 from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, is_finite, regular
@@ -22,11 +24,13 @@ from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, i
 Module = TypeVar("Module", bound=torch.nn.Module)
 VERSION = 1  # of the format; facts without one are of it too
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
+MEANS = "means.safetensors"  # of the training documents; not every model has it
 
 
 def write(
-    folder: Path, internalizers: Mapping[str, Internalizer], sae: SparseAutoencoder, labels: FeatureLabels, meta: dict, card: str
-) -> None:
+    folder: Path, internalizers: Mapping[str, Internalizer], sae: SparseAutoencoder, labels: FeatureLabels, meta: dict, card: str,
+    means: Mapping[str, MeanDocument],
+) -> None:  # fmt: skip
     """Writes all files into an empty folder: weights in ``meta["dtype"]``, and the facts with their checksums.
 
     Raises:
@@ -37,8 +41,13 @@ def write(
         INTERNALIZERS: {f"{a}.{name}": w for a, module in internalizers.items() for name, w in module.state_dict().items()},
         SAE: sae.state_dict(),
     }
+    if own := {view: means[view] for view in ("original", *internalizers) if view in means}:
+        states[MEANS] = {
+            f"{view}.{name}": torch.from_numpy(getattr(m, name)) for view, m in own.items() for name in ("vector", "coefficients")
+        } | {"documents": torch.tensor(float(own["original"].documents))}
     for name, state in states.items():
-        tensors = {key: w.to("cpu", getattr(torch, dtype)).contiguous() for key, w in state.items()}
+        stored = torch.float32 if name == MEANS else getattr(torch, dtype)
+        tensors = {key: w.to("cpu", stored).contiguous() for key, w in state.items()}
         if bad := [key for key, w in tensors.items() if not w.isfinite().all()]:
             raise ValueError(f"Xetrieval.save expects weights that {dtype} can hold, found others in {bad[0]}")
         save_file(tensors, folder / name)
@@ -95,6 +104,22 @@ def read_sae(folder: Path, meta: dict, device: torch.device) -> SparseAutoencode
     except ValueError as error:
         raise ValueError(f"{folder / META} is damaged: {error}") from None
     return _filled(sae, state, folder / SAE, device)
+
+
+def read_means(folder: Path, meta: dict) -> dict[str, MeanDocument]:
+    """The mean training document in each view; empty for a model without them, ValueError for a damaged file."""
+    if MEANS not in meta["sha256"]:
+        return {}
+    state, shapes = _weights(folder, MEANS, meta), {"vector": meta["dim"], "coefficients": meta["sae"]["dict_size"]}
+    found = {}
+    for view in ("original", *meta["aspects"]):
+        if f"{view}.vector" in state:
+            for name, length in shapes.items():
+                if (key := f"{view}.{name}") not in state or tuple(state[key].shape) != (length,):
+                    raise ValueError(f"{folder / MEANS} does not fit its metadata: expected {key} of length {length}")
+            own = (np.asarray(state[f"{view}.{name}"]) for name in shapes)
+            found[view] = MeanDocument(*own, int(state["documents"]))
+    return found
 
 
 def read_labels(folder: Path, meta: dict) -> FeatureLabels:

@@ -10,6 +10,8 @@ import torch
 from .batches import on_device
 from .sae import SparseAutoencoder
 
+CENTRES = ("bias", "origin")  # around which erasing and keeping only restore a vector's length
+
 
 def erase(sae: SparseAutoencoder, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """``x − P_S(x − b)`` (Eq. 25), float32 ``[n, m]``; arguments as in :meth:`SparseAutoencoder.project`."""
@@ -41,12 +43,19 @@ def scale(
 @torch.no_grad()
 def intervene(
     sae: SparseAutoencoder, x: np.ndarray, sets: Sequence[Sequence[int] | np.ndarray], mode: str,
-    *, alpha: float | np.ndarray = 0.0, maxima: np.ndarray | None = None, reconstruct: bool = False, batch_size: int = 256,
+    *, alpha: float | np.ndarray = 0.0, maxima: np.ndarray | None = None, reconstruct: bool = False, around: str = "bias",
+    batch_size: int = 256,
 ) -> np.ndarray:  # fmt: skip
     """Edits row ``i`` of ``x`` by the features ``sets[i]``; float32 ``[n, m]`` in and out.
 
-    Erase and keep-only restore the norm the row had (for unit vectors: the paper's re-normalisation); scaling does
-    not. A row whose set is empty, or whose ``alpha`` is 1, comes back bit for bit; with ``reconstruct`` every row is
+    Erase and keep-only restore a length that the row had; scaling does not. By default it is the distance from the bias
+    ``b`` of the dictionary, which every vector shares: ``b + (y − b) ‖x − b‖ / ‖y − b‖`` for the edited ``y``. With ``around="origin"``
+    it is the length of the vector, ``y ‖x‖ / ‖y‖``, which for unit vectors is the re-normalisation that the paper puts behind
+    Eq. 25 and 26. Both are one where ``b`` is 0, and near each other where it is short. Where it is long, as with encoders whose
+    vectors share a long mean, the second stretches the bias over what was taken out: every vector comes nearer to the
+    common mean, and scores rise although what they rest on is gone.
+
+    A row whose set is empty, or whose ``alpha`` is 1, comes back bit for bit; with ``reconstruct`` every row is
     decoded, so that one ranking never mixes vectors with and without their reconstruction error.
 
     Args:
@@ -56,6 +65,7 @@ def intervene(
         alpha: one for all features, or float32 ``[D]``, one for each.
         maxima: float32 ``[D]``, the largest known activation of each feature; for ``"add"``.
         reconstruct: with ``"scale"``, decode every row; batch_size: vectors edited at once.
+        around: ``"bias"`` or ``"origin"``, for ``"erase"`` and ``"keep_only"``.
 
     Example::
 
@@ -82,9 +92,12 @@ def intervene(
             edited = scale(sae, vectors, ids, mask, strengths, reconstruct).cpu().numpy()
         else:
             edited = (erase if mode == "erase" else keep_only)(sae, vectors, ids, mask).cpu().numpy()
-            before, after = (np.linalg.norm(v, axis=1, keepdims=True) for v in (out[batch], edited))
-            # a vector that was nothing but these features leaves only rounding behind: zero, not noise at full length
+            centre = sae.b_dec.detach().cpu().numpy() if around == "bias" else np.float32(0)
+            edited -= centre
+            before, after = (np.linalg.norm(v, axis=1, keepdims=True) for v in (out[batch] - centre, edited))
+            # a vector that was nothing but these features leaves only rounding behind: the centre, not noise at full length
             edited *= np.divide(before, after, out=np.zeros_like(after), where=after > 1e-4 * before)
+            edited += centre
         out[batch] = edited
     return out
 

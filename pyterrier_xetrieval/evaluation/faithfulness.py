@@ -113,6 +113,6 @@ def _curve(
         if fraction == 0 and mode == "keep_only":  # Eq. 26 with nothing to keep: the bias alone
             edited = np.broadcast_to(sae.b_dec.detach().cpu().numpy(), z.shape)
         else:
-            edited = intervene(sae, z, prefixes, mode)
+            edited = intervene(sae, z, prefixes, mode, around="origin")  # the paper's, as in erasure
         out.append(cosines(q, edited))
     return np.stack(out)

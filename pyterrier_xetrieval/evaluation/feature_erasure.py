@@ -124,7 +124,7 @@ def _changes(
     for name, (dictionary, features) in sets.items():
         size = np.array([len(s) for s in features], np.int64)
         for mode in MODES:
-            after = cosines(explained.q, intervene(dictionary, explained.z, features, mode))
+            after = cosines(explained.q, intervene(dictionary, explained.z, features, mode, around="origin"))
             one = common.assign(set=name, mode=mode, size=size, after=after, change=after - before)
             frames.append(one[size > 0])
     columns = ["qid", "docno", "pairs", "set", "mode", "size", "before", "after", "change"]

@@ -15,6 +15,7 @@ import torch
 
 from ..core.batches import device_of
 from ..core.checks import distinct_aspects
+from ..core.mean_document import MeanDocument
 from ..model import Xetrieval
 from ..stages.load import VectorLoader
 from ..store.facts import COUNT, TEXTS_BY_NAME, check_facts, is_count, regular
@@ -24,6 +25,7 @@ from .docnos import located
 from .evidence import IndexEvidence
 from .explain import IndexExplainer
 from .features import documents_of, feature_statistics, features_of
+from .packing import unpack
 from .retrieve import FeatureRetriever, Features, IndexRetriever
 from .storage import (
     DELETED,
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder, FlexIndex
 
     from .indexer import XetrievalIndexer
+
+
+MEAN_OF = 4096  # documents
 
 
 class XetrievalIndex(pt.Artifact):
@@ -84,6 +89,7 @@ class XetrievalIndex(pt.Artifact):
         if len(self.layout) != self.meta["documents"]:
             raise ValueError(f"{self.path} is damaged: expected {self.meta['documents']} documents, found {len(self.layout)}")
         self.aspects: tuple[str, ...] = tuple(self.settings["aspects"])  # the views beside the original one that are in use
+        self._means: dict[tuple[str, ...], MeanDocument] = {}  # by the views in use
 
     def with_views(self, aspects: Sequence[str] | None = None) -> XetrievalIndex:
         """The same index seen without its views, or with all again; this one stays as it is.
@@ -251,6 +257,23 @@ class XetrievalIndex(pt.Artifact):
         """One row per feature: ``feature``, ``label``, ``documents`` (in how many it is active in some view), and
         ``mean_activation`` and ``max_activation`` over these documents (largest over the views of each)."""
         return feature_statistics(self)
+
+    def mean_document(self) -> MeanDocument | None:
+        """The mean of the index's documents, of at most 4,096 that lie evenly among them; None for a model that needs none.
+
+        Its explainer measures scores against it where the dictionary's bias is long
+        (:meth:`~pyterrier_xetrieval.Xetrieval.mean_document`).
+        """
+        if not self.model.has_long_bias:
+            return None
+        if self.aspects not in self._means:
+            docids = np.unique(np.linspace(0, len(self) - 1, min(len(self), MEAN_OF)).astype(np.int64))
+            weights = (1.0, *self.model.weights.values())
+            dict_size = self.settings["dict_size"]
+            codes = unpack(self.layout.codes(docids), 1 + len(self.settings["aspects"]), dict_size).first_views(len(weights))
+            vectors = self.layout.vectors(FOLDED if self.aspects else VECTORS)[docids]
+            self._means[self.aspects] = MeanDocument.of(vectors, codes, weights, dict_size)
+        return self._means[self.aspects]
 
     def docids(self, docnos: Sequence[str], *, guess: np.ndarray | None = None) -> np.ndarray:
         """The number of each document among those that are not deleted, int64.

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..core.attribution import explain_vectors
 from ..core.checks import positive_int, threshold_of
+from ..core.mean_document import MeanDocument
 from ..core.views import row_dots
 from ..model import Xetrieval
 from ..stages.base import RowWiseStage
@@ -84,8 +85,13 @@ class StoredExplainer(RowWiseStage):
         )  # fmt: skip
         named = inp["qid"].tolist(), inp["docno"].tolist()
         return explanations(
-            *named, parts, model, views=("original", *model.aspects), top=self.top, min_confidence=self.min_confidence
-        )
+            *named, parts, model, views=("original", *model.aspects), top=self.top, min_confidence=self.min_confidence,
+            mean=self._mean(), queries=queries, query_rows=query_rows,
+        )  # fmt: skip
+
+    def _mean(self) -> MeanDocument | None:
+        """The mean document that scores are measured against."""
+        return self.index.model.mean_document()
 
     def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
         """The stored vectors of documents and their codes.
@@ -134,3 +140,6 @@ class IndexExplainer(StoredExplainer):
         docids = docids_of(self.index, inp, docnos, rows)
         layout = self.index.layout
         return layout.vectors(FOLDED if self.index.aspects else VECTORS)[docids], layout.codes(docids)
+
+    def _mean(self) -> MeanDocument | None:
+        return self.index.mean_document()

@@ -9,6 +9,7 @@ import pandas as pd
 
 from ..core.attribution import Attribution, explain_vectors
 from ..core.checks import positive_int, share_of_one, threshold_of
+from ..core.mean_document import MeanDocument, baseline
 from ..explanation import Explanation
 from ..explanation_rows import OtherRanking
 from .base import RowWiseStage
@@ -72,7 +73,8 @@ class SAEExplainer(RowWiseStage):
         )  # fmt: skip
         found = explanations(
             inp["qid"].tolist(), inp["docno"].tolist(), parts, self.model, views=("original", *weights), top=self.top,
-            min_confidence=self.min_confidence,
+            min_confidence=self.min_confidence, mean=self.model.mean_document(tuple(weights)), queries=queries,
+            query_rows=query_rows,
         )  # fmt: skip
         self._say_which_score(inp, parts.score, found)
         return columns.assign(explanation=found)
@@ -95,11 +97,17 @@ def checked_floor(min_confidence: float | None, *, stage: str) -> float | None:
 
 def explanations(
     qids: list[str], docnos: list[str], parts: Attribution, model: Xetrieval, *, views: tuple[str, ...], top: int,
-    min_confidence: float | None,
+    min_confidence: float | None, mean: MeanDocument | None, queries: np.ndarray, query_rows: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
-    """One :class:`~pyterrier_xetrieval.Explanation` for each pair, object ``[n]``."""
+    """One :class:`~pyterrier_xetrieval.Explanation` for each pair, object ``[n]``.
+
+    Args:
+        mean: the mean document that the scores are measured against, if they are.
+        queries: float32 ``[u, m]``, distinct query vectors; query_rows: int64 ``[n]``, which one each pair has.
+    """
+    against = None if mean is None else baseline(model.sae, queries, query_rows, parts, mean)
     floor, labels = model.min_confidence if min_confidence is None else min_confidence, model.labels
     column = np.empty(len(qids), dtype=object)
     pairs = enumerate(zip(qids, docnos))
-    column[:] = [Explanation(qid, docno, parts, row, views, labels, top, floor) for row, (qid, docno) in pairs]
+    column[:] = [Explanation(qid, docno, parts, row, views, labels, top, floor, baseline=against) for row, (qid, docno) in pairs]
     return column

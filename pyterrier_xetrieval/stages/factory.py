@@ -69,12 +69,13 @@ class StageFactory:
         self, mode: Literal["erase", "keep_only", "scale", "add"] = "erase", *,
         features: Literal["shared"] | Iterable[int] | Mapping[int | str, float] | Callable[[dict], Iterable[int]],
         alpha: float | None = None, target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False,
-        batch_size: int = 256,
+        around: Literal["bias", "origin"] = "bias", batch_size: int = 256,
     ) -> FeatureIntervention:  # fmt: skip
         """Edits features in vectors: :class:`~pyterrier_xetrieval.FeatureIntervention`."""
         return FeatureIntervention(
-            self._model, mode, features=features, alpha=alpha, target=target, reconstruct=reconstruct, batch_size=batch_size
-        )
+            self._model, mode, features=features, alpha=alpha, target=target, reconstruct=reconstruct, around=around,
+            batch_size=batch_size,
+        )  # fmt: skip
 
     def normalizer(self) -> Normalizer:
         """Scales vectors to length 1: :class:`~pyterrier_xetrieval.Normalizer`."""

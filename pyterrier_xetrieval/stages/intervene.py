@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.checks import found_type, found_value, positive_int
-from ..core.edits import intervene
+from ..core.edits import CENTRES, intervene
 from ..explanation import Explanation
 from ..labels import feature_ids
 from .base import RowWiseStage
@@ -36,7 +36,7 @@ class FeatureIntervention(RowWiseStage):
         model: an :class:`~pyterrier_xetrieval.Xetrieval`. The views of its aspects that a frame has are edited along with
             ``doc_vec``; with ``model.with_views(aspects=())`` the original embedding alone is, as in the paper.
         mode: ``"erase"`` (Eq. 25) and ``"keep_only"`` (Eq. 26): ridge projection on the decoder directions,
-            λ = 1e-6, back to the norm the vector had. ``"scale"``: activations times ``alpha`` (section 3.6.2), which changes
+            λ = 1e-6, and back to the length that ``around`` names. ``"scale"``: activations times ``alpha`` (section 3.6.2), which changes
             nothing where a feature is not active. ``"add"``: ``alpha`` times the feature's largest known activation more of
             its direction, whether it is active or not.
         features: feature ids or words of labels, the same for all rows (also a Series over an index named ``feature``, or a
@@ -48,10 +48,15 @@ class FeatureIntervention(RowWiseStage):
         target: ``"doc"``, ``"query"`` or ``"both"``.
         reconstruct: with ``"scale"``, decode the (edited) code of every row and drop the reconstruction error, as the
             paper does.
+        around: from where the length is taken that ``"erase"`` and ``"keep_only"`` restore: ``"bias"``, the dictionary's, which
+            all vectors share and no edit stretches; or ``"origin"``, the paper's re-normalisation to the norm that the vector had.
+            They hardly differ where the bias is short. Where it is long, the paper's brings every edited vector nearer to
+            the common mean, so that erasing what a score rests on may raise it (:func:`~.core.edits.intervene`).
         batch_size: vectors edited at once.
 
     Raises:
-        ValueError: an unknown mode or target; ``alpha`` missing or given without use; features outside the dictionary.
+        ValueError: an unknown mode, target or ``around``; an option given without use, or ``alpha`` missing; features outside the
+            dictionary.
 
     Example::
 
@@ -64,7 +69,7 @@ class FeatureIntervention(RowWiseStage):
         self, model: Xetrieval, mode: Literal["erase", "keep_only", "scale", "add"] = "erase", *,
         features: Literal["shared"] | Iterable[int] | Mapping[int | str, float] | Callable[[dict], Iterable[int]],
         alpha: float | None = None, target: Literal["doc", "query", "both"] = "doc", reconstruct: bool = False,
-        batch_size: int = 256,
+        around: Literal["bias", "origin"] = "bias", batch_size: int = 256,
     ):  # fmt: skip
         if mode not in MODES:
             raise ValueError(f"FeatureIntervention expects mode to be one of {MODES}, found {mode!r}")
@@ -84,7 +89,13 @@ class FeatureIntervention(RowWiseStage):
             raise ValueError(f"FeatureIntervention expects alpha with mode 'scale' or 'add' only, found it with mode {mode!r}")
         if mode != "scale" and reconstruct:
             raise ValueError(f"FeatureIntervention expects reconstruct with mode 'scale' only, found it with mode {mode!r}")
-        self.model, self.mode, self.target, self.reconstruct = model, mode, target, reconstruct
+        if around not in CENTRES:
+            raise ValueError(f"FeatureIntervention expects around to be one of {CENTRES}, found {around!r}")
+        if around != "bias" and mode in _STRENGTHS:
+            raise ValueError(
+                f"FeatureIntervention expects around with mode 'erase' or 'keep_only' only, found it with mode {mode!r}"
+            )
+        self.model, self.mode, self.target, self.reconstruct, self.around = model, mode, target, reconstruct, around
         self.alpha = None if alpha is None else float(alpha)
         self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureIntervention")
         shared = isinstance(features, str) and features == "shared"
@@ -152,7 +163,8 @@ class FeatureIntervention(RowWiseStage):
         x, listed = np.concatenate(vectors), list(chain.from_iterable(own_sets))
         edited = intervene(
             self.model.sae, x, listed, self.mode, alpha=self._alphas(),
-            maxima=self._maxima(listed) if self.mode == "add" else None, reconstruct=self.reconstruct, batch_size=self.batch_size,
+            maxima=self._maxima(listed) if self.mode == "add" else None, reconstruct=self.reconstruct, around=self.around,
+            batch_size=self.batch_size,
         )  # fmt: skip
         if self.mode == "scale" and np.any(self._alphas() != 1) and any(listed) and np.array_equal(edited, x):
             warnings.warn(

@@ -15,8 +15,9 @@ import pandas as pd
 import torch
 
 from ..core.checks import found_value
-from ..core.codes import encode_view
-from ..core.internalizer import Internalizer
+from ..core.codes import encode_view, join_views
+from ..core.internalizer import Internalizer, internalize
+from ..core.mean_document import MeanDocument
 from ..core.sae import SparseAutoencoder
 from ..core.vector_facts import VectorFacts
 from ..datasets.encoded_corpus import EncodedCorpus, encode_corpus
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
 LABEL_TEXTS = 50_000  # documents that labels are made from: their words and codes are held in memory
+MEAN_OF = 4096  # documents whose mean scores are measured against
 STAGE = "train_model"
 
 
@@ -141,9 +143,21 @@ def train_model(
             sae=sae,
             labels=_labels(sae, encoded, work, seed),
             encoder=_description(encoder, encoded.index.np_vecs()),
+            means=mean_documents(sae, modules, encoded.index.np_vecs()),
             facts={"training": facts, "vectors": VectorFacts.measure(sae, encoded.index.np_vecs(), seed=seed).to_dict()},
         )
         return _written(model, path, {"internalizers": trained["history"], "sae": history})
+
+
+def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vectors: np.ndarray) -> dict[str, MeanDocument]:
+    """The mean of up to MEAN_OF documents, float32 ``[n, m]``, that lie evenly among them: in each view, the original first."""
+    z = np.asarray(vectors[np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MEAN_OF)).astype(np.int64))], np.float32)
+    views = {"original": z, **{aspect: internalize(module, z, batch_size=1024) for aspect, module in modules.items()}}
+    found = {}
+    for name, x in views.items():
+        codes = join_views([encode_view(sae, x, refit=True, batch_size=512)], sae.dict_size)
+        found[name] = MeanDocument.of(x, codes, [1.0], sae.dict_size)
+    return found
 
 
 def _finished(path: Path, arguments: dict[str, Any], work: Path) -> Xetrieval | None:

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from ..explanation import Explanation
 from ..explanation_tables import BIAS, OTHER, RESIDUAL
+from ..explanation_text import baseline_name
 from .palette import PALETTE
 from .segments import marked
 from .templates import emphasised, signed
@@ -19,6 +20,7 @@ def card_of(e: Explanation, rank: int | None = None) -> dict[str, Any]:
     Args:
         rank: the place among the results, from 1, if it is known.
     """
+    whole, e = e, e.above_mean or e  # what the score has above the mean document's, where it is measured against one
     rows = e.rows
     coloured, more = rows[: min(e.top, len(PALETTE))], rows[min(e.top, len(PALETTE)) :]
     places = {feature: i for i, feature in enumerate(e.features.tolist())}
@@ -27,11 +29,12 @@ def card_of(e: Explanation, rank: int | None = None) -> dict[str, Any]:
     parts = [(f"f{n}", row.label, row.contribution) for n, row in enumerate(coloured)]
     rest = [("more", f"{len(more)} more shared", _sum(more))] if more else []
     rest += [("weak", f"{len(weak)} weakly shared", _sum(weak))] if weak else []
-    rest += [("other", OTHER, e.other), ("bias", BIAS, e.bias), ("residual", RESIDUAL, e.residual)]
+    rest += [("other", OTHER, e.other)] if e.bias == 0 and whole is not e else [("other", OTHER, e.other), ("bias", BIAS, e.bias)]
+    rest += [("residual", RESIDUAL, e.residual)]
     numbers = [(row.feature, row.label) for row in coloured]
     return {
-        "e": e, "rank": rank, "rows": coloured, "more": more, "weak": weak, "rest": rest,
-        "sentence": emphasised(e.sentence(), [(_number(row.feature, numbers), row.label) for row in e.rows[:2]]),
+        "e": e, "whole": whole, "against": baseline_name(whole), "rank": rank, "rows": coloured, "more": more, "weak": weak, "rest": rest,
+        "sentence": emphasised(whole.sentence(), [(_number(row.feature, numbers), row.label) for row in e.rows[:2]]),
         "stack": stacked([*parts, *rest]),
         "alternative": "; ".join(f"{name} {signed(value)}" for _, name, value in [*parts, *rest]),
         "widest": max((abs(row.contribution) for row in coloured), default=0.0) or 1.0,

@@ -10,7 +10,7 @@ from pyterrier_xetrieval.evaluation.dictionaries import untrained, with_sae
 from pyterrier_xetrieval.evaluation.explained_pairs import equal_sizes, explain_pairs
 from pyterrier_xetrieval.evaluation.pairs import ranked_pairs
 from tests.helpers.builders import identity_sae, make_model
-from tests.helpers.erasure import DOCUMENT, QUERY, make_collection, random_collection, slow_change, slow_cosine
+from tests.helpers.erasure import DOCUMENT, QUERY, make_collection, random_collection, slow_cosine, slow_edit
 from tests.helpers.planted import plain_model
 
 
@@ -27,7 +27,11 @@ def sizes_of(model, collection, options):
 
 def scores(model, collection, pair, features):
     q, z = collection.queries[pair[0]], collection.docs[pair[1]]
-    return slow_cosine(q, z) + slow_change(model.sae, q, z, features, "erase") if features else slow_cosine(q, z)
+    if not features:
+        return slow_cosine(q, z)
+    b = model.sae.b_dec.detach().double().numpy()
+    left = slow_edit(model.sae, z, features, "erase") - b
+    return q @ (b + left / np.linalg.norm(left) * np.linalg.norm(z - b))
 
 
 def test_by_hand(orthogonal):

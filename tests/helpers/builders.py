@@ -100,3 +100,17 @@ def toy(name="toy", seed=0, n=200, queries=12, dim=16):
         (near / np.linalg.norm(near, axis=1, keepdims=True)).astype(np.float32), [{i: 1, 50 + i: 1} for i in range(queries)],
         [np.empty(0, np.int64)] * queries, texts=lambda rows: [texts[row] for row in rows],
     )  # fmt: skip
+
+
+def long_mean_model(dim=24, n=60, seed=0, aspects=("summary",)) -> tuple[Xetrieval, np.ndarray]:
+    """A model whose vectors share a long mean, as E5's do, and its training vectors: unit, float32 ``[n, dim]``."""
+    rng = np.random.default_rng(seed)
+    sae = random_sae(dim=dim, dict_size=2 * dim, k=5, seed=seed)
+    bias = 0.9 * unit(rng, 1, dim)[0]
+    with torch.no_grad():
+        sae.b_dec.copy_(torch.from_numpy(bias))
+    x = bias + 0.4 * unit(rng, n, dim)
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    names = pd.DataFrame({"feature": range(2 * dim), "label": [f"word{j}" for j in range(2 * dim)], "method": "test"})
+    parts = {"internalizers": {a: random_internalizer(dim, i) for i, a in enumerate(aspects)}, "sae": sae}
+    return Xetrieval.from_parts(**parts, labels=FeatureLabels(names, 2 * dim), encoder={"name": "", "dim": dim}, weights=0.3), x

@@ -34,9 +34,13 @@ def slow_cosine(q, z) -> float:
     return float(q @ z / np.linalg.norm(q) / np.linalg.norm(z))
 
 
-def slow_change(sae, q, z, features, mode) -> float:
-    """Eq. 24-26 as they are printed, one pair at a time."""
+def slow_edit(sae, z, features, mode) -> np.ndarray:
+    """Eq. 24-26 as they are printed, one vector at a time."""
     w, b = sae.w_dec.detach().double().numpy()[sorted(features)].T, sae.b_dec.detach().double().numpy()
     projected = w @ np.linalg.inv(w.T @ w + 1e-6 * np.eye(w.shape[1])) @ w.T @ (z.astype(float) - b)
-    edited = z - projected if mode == "erase" else b + projected
-    return slow_cosine(q, edited) - slow_cosine(q, z)
+    return z - projected if mode == "erase" else b + projected
+
+
+def slow_change(sae, q, z, features, mode) -> float:
+    """By how much the edit changes the cosine, which takes no notice of lengths."""
+    return slow_cosine(q, slow_edit(sae, z, features, mode)) - slow_cosine(q, z)

@@ -21,15 +21,65 @@ def tensors(x, sets):
     return torch.from_numpy(x), ids, torch.ones_like(ids, dtype=torch.bool)
 
 
+def literal_edit(sae, z, features, mode, around):
+    """Eq. 25 and 26, and the length of the edited vector, or its distance from the bias, as it was before."""
+    b, p = sae.b_dec.detach().double().numpy(), literal_projection(sae, z, features)
+    edited = z - p if mode == "erase" else b + p
+    centre = b if around == "bias" else 0 * b
+    return centre + (edited - centre) * np.linalg.norm(z - centre) / np.linalg.norm(edited - centre)
+
+
+@pytest.mark.parametrize("around", ["bias", "origin"])
 @pytest.mark.parametrize("mode", ["erase", "keep_only"])
-def test_agrees_with_the_literal_equations(model, results, mode):
+def test_agrees_with_the_literal_equations(model, results, mode, around):
     features = [3, 7, 20]
-    out = model.intervention(mode, features=features)(results)
-    b = model.sae.b_dec.numpy()
+    out = model.intervention(mode, features=features, around=around)(results)
     for z, edited in zip(results["doc_vec"], out["doc_vec"]):
-        p = literal_projection(model.sae, z, features)
-        expected = z - p if mode == "erase" else b + p
-        np.testing.assert_allclose(edited, expected / np.linalg.norm(expected), atol=1e-5)
+        np.testing.assert_allclose(edited, literal_edit(model.sae, z, features, mode, around), atol=1e-5)
+
+
+def pages_of_a_long_bias():
+    """Unit vectors that share a long mean, as those of E5: a dictionary with that bias, and results."""
+    rng = np.random.default_rng(3)
+    sae = identity_sae(dim=64, k=8)
+    with torch.no_grad():
+        sae.b_dec[0] = 0.93  # all but the first feature are at right angles to it
+    x = np.zeros((100, 64), np.float32)
+    for row in x:
+        row[1 + rng.permutation(63)[:8]] = rng.uniform(0.06, 0.18, 8)
+    x[:, 0] = 0.93
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    q, docs = x[:40], x[40:]
+    best = np.argsort(-q @ docs.T, axis=1)[:, 20:23]  # which share a feature or two
+    frame = pd.DataFrame({"qid": np.repeat(np.arange(40), 3).astype(str), "docno": best.ravel().astype(str)})
+    return make_model(sae, aspects=()), frame.assign(query_vec=list(np.repeat(q, 3, axis=0)), doc_vec=list(docs[best.ravel()]))
+
+
+def test_erasing_what_a_score_rests_on_lowers_it_where_the_bias_is_long():
+    model, frame = pages_of_a_long_bias()
+    explained = (MultiViewScorer() >> model.explainer())(frame)
+    largest = explained["explanation"].map(lambda e: [int(e.features[0])] if len(e) else [])
+    changes = {}
+    for name, features in {"all": "shared", "largest": lambda row: largest[row["name"]]}.items():
+        for around in ("bias", "origin"):
+            edit = model.intervention("erase", features=features, around=around) >> MultiViewScorer()
+            changes[name, around] = (edit(explained.assign(name=explained.index)).score - explained.score)[largest.map(len) > 0]
+    assert all((changes[name, "bias"] < 0).all() for name in ("all", "largest"))
+    # the paper's re-normalisation gives back by the bias what it takes
+    for name in ("all", "largest"):
+        assert changes[name, "origin"].mean() > 0.6 * changes[name, "bias"].mean() and (changes[name, "origin"] > 0).any()
+
+
+def test_keeping_next_to_nothing_is_no_advantage_where_the_bias_is_long():
+    model, frame = pages_of_a_long_bias()
+    scored = MultiViewScorer()(frame)
+    opposed = []  # what of each document speaks most against its query
+    w, b = model.sae.w_dec.detach().numpy(), model.sae.b_dec.detach().numpy()
+    for q, z in zip(frame["query_vec"], frame["doc_vec"]):
+        opposed.append([int(np.argmin((w @ q) * (w @ (z - b))))])
+    edit = model.intervention("keep_only", features=lambda row: opposed[row["name"]])
+    kept = MultiViewScorer()(edit(frame.assign(name=range(len(frame)))))
+    assert (kept.score < scored.score).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -69,11 +119,10 @@ def test_more_features_than_dimensions(mode):
     out, b = intervene(sae, x, sets, mode), sae.b_dec.detach().numpy()
     for z, features, edited in zip(x, sets, out):
         p = literal_projection(sae, z, list(features))
-        expected = z - p if mode == "erase" else b + p
-        if np.linalg.norm(expected) > 1e-3:
-            np.testing.assert_allclose(edited, expected / np.linalg.norm(expected), atol=1e-4)
+        if np.linalg.norm((z - p if mode == "erase" else b + p) - b) > 1e-3:
+            np.testing.assert_allclose(edited, literal_edit(sae, z, list(features), mode, "bias"), atol=1e-4)
         else:
-            assert (edited == 0).all()
+            assert (edited == b).all()
 
 
 def test_reconstruct_decodes_every_row_alike(model):
@@ -89,9 +138,13 @@ def test_shared_wants_explanations(model, results):
 
 
 def test_norm_is_restored():
-    x = 3 * unit(np.random.default_rng(0), 5, 16)
+    x, sae = 3 * unit(np.random.default_rng(0), 5, 16), random_sae()
+    b = sae.b_dec.detach().numpy()
     for mode in ("erase", "keep_only"):
-        np.testing.assert_allclose(np.linalg.norm(intervene(random_sae(), x, [(1, 2)] * 5, mode), axis=1), 3, rtol=1e-5)
+        edited = intervene(sae, x, [(1, 2)] * 5, mode)
+        np.testing.assert_allclose(np.linalg.norm(edited - b, axis=1), np.linalg.norm(x - b, axis=1), rtol=1e-5)
+        edited = intervene(sae, x, [(1, 2)] * 5, mode, around="origin")
+        np.testing.assert_allclose(np.linalg.norm(edited, axis=1), 3, rtol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{"mode": "erase"}, {"mode": "keep_only"}, {"mode": "scale", "alpha": 0.5}])
@@ -133,9 +186,7 @@ def test_shared_uses_each_rows_own_explanation(model, results):
     again = model.explainer()(out)
     for e, before, after in zip(explained["explanation"], explained["doc_vec"], out["doc_vec"]):
         if len(e):
-            projection = literal_projection(model.sae, before, e.features)
-            gone = before - projection
-            np.testing.assert_allclose(after, gone / np.linalg.norm(gone), atol=1e-4)
+            np.testing.assert_allclose(after, literal_edit(model.sae, before, e.features, "erase", "bias"), atol=1e-4)
         else:
             assert (before == after).all()
     assert sum(e.shared for e in again["explanation"]) < sum(e.shared for e in explained["explanation"])
@@ -176,6 +227,8 @@ def test_erasing_the_explanation_of_a_copy_lowers_its_score():
     [
         ({"mode": "delete", "features": [1]}, "mode to be one of"),
         ({"features": [1], "target": "docs"}, "target to be one of"),
+        ({"features": [1], "around": "mean"}, "around to be one of"),
+        ({"mode": "scale", "alpha": 2, "features": [1], "around": "origin"}, "'erase' or 'keep_only' only"),
         ({"mode": "scale", "features": [1]}, "expects alpha"),
         ({"features": [1], "alpha": 2}, "expects alpha"),
         ({"mode": "scale", "features": [1], "alpha": float("nan")}, "alpha.*finite number"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...explanation import Explanation
 from ...explanation_tables import BIAS, OTHER, RESIDUAL
-from ...explanation_text import WEAK
+from ...explanation_text import WEAK, baseline_name
 from ..palette import PALETTE
 from .axes import axes_or_new
 from .primitives import Bar, draw_bars, shortened
@@ -33,6 +33,7 @@ def plot_explanation(explanation: Explanation, kind: str, ax: Axes | None = None
 
 def _waterfall(explanation: Explanation, ax: Axes | None) -> Axes:
     """The rows of the explanation, each from where the one before it ended, then the rest of the score, and the score."""
+    whole, explanation = explanation, explanation.above_mean or explanation
     rows, (weak, weak_part) = explanation.rows, explanation.weakly_shared
     shown = rows[: explanation.top]
     bars = [
@@ -47,7 +48,7 @@ def _waterfall(explanation: Explanation, ax: Axes | None) -> Axes:
     for name, value in ((OTHER, explanation.other), (BIAS, explanation.bias), (RESIDUAL, explanation.residual)):
         bars.append(Bar(name, value, *REST[name]))
     ends = np.cumsum([bar.value for bar in bars])
-    bars.append(Bar("score", explanation.score, SCORE))
+    bars.append(Bar("score" if whole is explanation else f"score above {baseline_name(whole)}", explanation.score, SCORE))
     ax = axes_or_new(ax, 7, _height([bar.name for bar in bars]))
     draw_bars(ax, bars, [0.0, *ends[:-1], 0.0])
     ax.vlines(ends, np.arange(len(ends)) + 0.34, np.arange(len(ends)) + 0.66, color="#777777", lw=0.8)
