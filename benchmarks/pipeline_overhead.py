@@ -23,7 +23,6 @@ from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
 from pyterrier_xetrieval.cli.demo_job import Demo
 from pyterrier_xetrieval.core.attribution import explain_vectors
 from pyterrier_xetrieval.core.internalizer import internalize
-from pyterrier_xetrieval.core.views import row_dots
 from pyterrier_xetrieval.index.packing import unpack
 from pyterrier_xetrieval.index.storage import FOLDED
 
@@ -46,11 +45,11 @@ class Arrays:
 
     def stored(self):
         index, layout = self.index, self.index.layout
-        scores = row_dots(self.queries, self.query_rows, layout.vectors(FOLDED)[self.docids], self.doc_rows)
+        folded = layout.vectors(FOLDED)[self.docids]
         codes = unpack(layout.codes(self.docids), 1 + len(index.aspects), index.model.sae.dict_size)
         weights = (1.0, *index.settings["weights"])
         return explain_vectors(
-            index.model.sae, self.queries, self.query_rows, codes, self.doc_rows, scores=scores, weights=weights
+            index.model.sae, self.queries, self.query_rows, codes, self.doc_rows, folded=folded, weights=weights
         )
 
 

@@ -15,15 +15,19 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .index import XetrievalIndex
     from .labels import FeatureLabels
     from .model import Xetrieval
+    from .query_tuning import QueryTuning
     from .sentence_encoders import MiniLM, SentenceEncoder
+    from .stages.calibrate import QueryCalibration
     from .stages.explain import SAEExplainer
     from .stages.internalize import ReasoningInternalizer
     from .stages.intervene import FeatureIntervention
+    from .stages.link import FeatureLinks
     from .stages.load import VectorLoader
     from .stages.normalize import Normalizer
     from .stages.reason import CoTReasoner
     from .stages.reconstruct import Reconstructor
     from .stages.score import FoldViews, MultiViewScorer
+    from .training.tuner import FeatureTuner
     from .viz.cards import show
     from .viz.explorer import explore, to_html
 
@@ -38,15 +42,19 @@ __getattr__, __dir__, __all__ = attach(
         ".index": ["XetrievalIndex"],
         ".labels": ["FeatureLabels"],
         ".model": ["Xetrieval"],
+        ".query_tuning": ["QueryTuning"],
         ".sentence_encoders": ["MiniLM", "SentenceEncoder"],
+        ".stages.calibrate": ["QueryCalibration"],
         ".stages.explain": ["SAEExplainer"],
         ".stages.internalize": ["ReasoningInternalizer"],
         ".stages.intervene": ["FeatureIntervention"],
+        ".stages.link": ["FeatureLinks"],
         ".stages.load": ["VectorLoader"],
         ".stages.normalize": ["Normalizer"],
         ".stages.reason": ["CoTReasoner"],
         ".stages.reconstruct": ["Reconstructor"],
         ".stages.score": ["FoldViews", "MultiViewScorer"],
+        ".training.tuner": ["FeatureTuner"],
         ".viz.cards": ["show"],
         ".viz.explorer": ["explore", "to_html"],
     },

@@ -181,6 +181,26 @@ class Explanation:
         return self._parts.document_activation[self._parts.listed(self._row)]
 
     @property
+    def before(self) -> Explanation | None:
+        """The same pair by the query vector that the encoder gave, where a stage has changed it since; None elsewhere.
+
+        It lists the same features in the same order. ``score - before.score`` is what calibration or links did to the score.
+        """
+        if self._parts.before is None:
+            return None
+        own = self._parts.before.pair(self._row), 0, self.views, self.labels, self.top, self.min_confidence, self.evidence
+        before = Explanation(self.qid, self.docno, *own)
+        before._confidence = self.confidence
+        return before
+
+    @property
+    def changes(self) -> np.ndarray:
+        """What a stage's change of the query vector did to each contribution, float32 ``[s]``; zeros where none changed it."""
+        if self._parts.before is None:
+            return np.zeros(len(self), np.float32)
+        return self.contributions - self._parts.before.contribution[self._parts.listed(self._row)]
+
+    @property
     def confidence(self) -> np.ndarray:
         """The probability that each shared feature's label fits query and document, float64 ``[s]``; NaN if unknown.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 def record(e: Explanation) -> dict[str, Any]:
     """See :meth:`Explanation.to_dict`."""
-    ids, confidence, names, above = sorted(e.features.tolist()), e.confidence, e.labels, e.above_mean
+    ids, confidence, names, above, before = sorted(e.features.tolist()), e.confidence, e.labels, e.above_mean, e.before
     return {
         "query_id": _plain(e.qid),
         "doc_id": _plain(e.docno),
@@ -29,7 +30,7 @@ def record(e: Explanation) -> dict[str, Any]:
         "per_view_shared_features": e.per_view,
         "feature_explanations": [{"feature_id": j, "hypothesis": names.name(j)} for j in ids],
         "score": e.score,
-        "parts": {"shared": e.shared, "other": e.other, "bias": e.bias, "residual": e.residual},
+        "parts": _parts(e),
         "baseline": None
         if above is None
         else {
@@ -37,6 +38,7 @@ def record(e: Explanation) -> dict[str, Any]:
             "documents": e.baseline_documents,
             "above": {"shared": above.shared, "other": above.other, "residual": above.residual},
         },
+        "before": None if before is None else {"score": before.score, **_parts(before)},
         "features": [
             {
                 "feature_id": int(j),
@@ -45,6 +47,7 @@ def record(e: Explanation) -> dict[str, Any]:
                 "query_activation": float(e.query_activations[i]),
                 "document_activations": dict(zip(e.views, map(float, e.document_activations[i]))),
                 "contribution": float(e.contributions[i]),
+                "before": None if before is None else float(before.contributions[i]),
                 "above_mean": None if above is None else float(above.contributions[i]),
                 "confidence": _number(confidence[i]),
                 "shown": not confidence[i] < e.min_confidence,
@@ -102,7 +105,12 @@ def _arguments(record: Mapping[str, Any]) -> dict[str, Any]:
         query_activation=np.array([own["query_activation"] for own in listed], np.float32),
         document_activation=np.array(activations, np.float32).reshape(len(ids), len(views)),
     )
-    if not all(np.isfinite(values).all() for values in vars(attribution).values()):
+    if told := record.get("before"):
+        earlier = {part: np.array([float(told[part])]) for part in ("score", "other", "bias", "residual")}
+        contribution = np.array([own["before"] for own in listed], np.float32)
+        attribution = replace(attribution, before=replace(attribution, **earlier, contribution=contribution))
+    found = attribution.arrays() + ([] if attribution.before is None else attribution.before.arrays())
+    if not all(np.isfinite(values).all() for values in found):
         raise ValueError("expected finite numbers")
     named, ranking, texts = record["feature_explanations"], record["ranking"], record["texts"]
     facts = {
@@ -125,6 +133,10 @@ def _arguments(record: Mapping[str, Any]) -> dict[str, Any]:
         "ranking": None if ranking is None else OtherRanking(float(ranking["score"]), int(ranking["place"]), int(ranking["of"])),
         "baseline": _baseline(record.get("baseline"), attribution, listed),
     }
+
+
+def _parts(e: Explanation) -> dict[str, float]:
+    return {"shared": e.shared, "other": e.other, "bias": e.bias, "residual": e.residual}
 
 
 def _baseline(told: Mapping[str, Any] | None, parts: Attribution, listed: Sequence[Mapping[str, Any]]) -> Baseline | None:

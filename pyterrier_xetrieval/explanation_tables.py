@@ -43,7 +43,8 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Columns ``qid``, ``docno``, ``part``, ``feature`` (Int64), ``label``, ``views`` (comma-separated),
         ``query_activation``, ``document_activation`` (the largest over the views), ``contribution``, ``above_mean`` (the
-        contribution less the mean document's; NaN where the bias is short and there is no baseline), ``share`` (of the score; of
+        contribution less the mean document's; NaN where the bias is short and there is no baseline), ``change`` (what a stage's
+        change of the query vector, such as calibration, did to the contribution; 0 where there was none), ``share`` (of the score; of
         what it has above the mean document's where there is a baseline). ``part`` is ``"shared feature"``, or, in the last three rows of each pair, ``"other features"``, ``"bias"``
         and ``"not explained by the dictionary"``, so that ``contribution`` adds up to the score of the pair, and
         ``above_mean`` to ``score - baseline``. These three
@@ -69,14 +70,18 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
         scale = (e if above is None else above).score or float("nan")
         less = np.full(len(e), np.nan) if above is None else above.contributions
         strongest = e.document_activations.max(axis=1, initial=0.0)
-        own = (e.features, e.query_activations, strongest, e.contributions, less)
-        for i, (j, query, document, c, d) in enumerate(zip(*(values.tolist() for values in own))):
+        own = (e.features, e.query_activations, strongest, e.contributions, less, e.changes)
+        before = e if (earlier := e.before) is None else earlier
+        for i, (j, query, document, c, d, change) in enumerate(zip(*(values.tolist() for values in own))):
             share = (c if above is None else d) / scale
-            rows.append((e.qid, e.docno, SHARED, j, e.labels[j], ",".join(e.views_of(i)), query, document, c, d, share))
+            rows.append((e.qid, e.docno, SHARED, j, e.labels[j], ",".join(e.views_of(i)), query, document, c, d, change, share))
         for name, part in ((OTHER, "other"), (BIAS, "bias"), (RESIDUAL, "residual")):
             value, d = getattr(e, part), np.nan if above is None else getattr(above, part)
-            rows.append((e.qid, e.docno, name, None, None, "", None, None, value, d, (value if above is None else d) / scale))
+            change = value - getattr(before, part)
+            rows.append(
+                (e.qid, e.docno, name, None, None, "", None, None, value, d, change, (value if above is None else d) / scale)
+            )
     columns = ["qid", "docno", "part", "feature", "label", "views"]
-    numbers = ["query_activation", "document_activation", "contribution", "above_mean", "share"]
+    numbers = ["query_activation", "document_activation", "contribution", "above_mean", "change", "share"]
     frame = pd.DataFrame(rows, columns=columns + numbers)
     return frame.astype({"feature": "Int64", **dict.fromkeys(numbers, "float64")})

@@ -27,7 +27,10 @@ from .core.views import view_weights
 from .documents import Missing
 from .encoders import load_encoder
 from .labels import FeatureLabels
+from .query_tuning import QueryTuning
+from .stages.calibrate import QueryCalibration
 from .stages.factory import StageFactory
+from .stages.link import FeatureLinks
 from .store.files import artifact_facts, new_folder
 from .store.surrogates import repaired
 from .token_vectors import TokenEncoder, readers_of
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder, FlexIndex
 
     from .index import XetrievalIndex, XetrievalIndexer
+    from .training.tuner import FeatureTuner
     from .why_not import WhyNot
 
 Module = TypeVar("Module", bound=torch.nn.Module)
@@ -441,6 +445,48 @@ class Xetrieval(StageFactory, pt.Artifact):
             self, path, encoder=encoder, refit=refit, dtype=dtype, texts=texts, evidence=evidence, missing=missing,
             resume=resume, batch_size=batch_size, shard_size=shard_size, verbose=verbose,
         )  # fmt: skip
+
+    def calibrated(self, index: XetrievalIndex | FlexIndex | np.ndarray, *, strength: float | None = None) -> QueryCalibration:
+        """Turns down in every query what the documents of a corpus share: :class:`~pyterrier_xetrieval.QueryCalibration`.
+
+        Reads all vectors of the corpus once, and no judgements.
+
+        Args:
+            index: the corpus, a :class:`~pyterrier_xetrieval.XetrievalIndex` (with the views that are in use), a pyterrier_dr
+                ``FlexIndex``, or its vectors, float ``[n, m]``.
+            strength: ``p``; None for what the corpus's statistics advise.
+
+        Raises:
+            ValueError: fewer than two vectors, or vectors of another dimension.
+
+        Example::
+
+            model.encoder() >> model.calibrated(index) >> index.retriever()
+        """
+        from .index import corpus_statistics  # an index holds a model, which offers this
+
+        return QueryCalibration(self, corpus_statistics(index), strength=strength)
+
+    def tuned(self, tuning: QueryTuning) -> pt.Transformer:
+        """Changes every query as a tuner has learned it: its calibration, if it has one, then its links.
+
+        Raises:
+            ValueError: links between features of another dictionary, or a corpus of another dimension.
+
+        Example::
+
+            model.encoder() >> model.tuned(QueryTuning("beer.tuning")) >> index.retriever()
+        """
+        links = FeatureLinks(self, tuning)
+        return links if tuning.corpus is None else QueryCalibration(self, tuning.corpus, strength=tuning.strength) >> links
+
+    def tuner(
+        self, index: XetrievalIndex | FlexIndex, *, max_links: int = 200, calibrate: bool = True, folds: int = 3, seed: int = 0
+    ) -> FeatureTuner:
+        """Learns from judged queries how to change them: :class:`~pyterrier_xetrieval.FeatureTuner`."""
+        from .training.tuner import FeatureTuner  # a tool above this layer, offered here
+
+        return FeatureTuner(self, index, max_links=max_links, calibrate=calibrate, folds=folds, seed=seed)
 
     def _part(self, name: str, read: Callable[[], Any]) -> Any:
         if name not in self._parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ class Attribution:
     ``score = Σ contribution + other + bias + residual`` holds for every pair. Shapes: ``score``, ``other``, ``bias``,
     ``residual`` float64 ``[n]``; ``offsets`` int64 ``[n+1]``; ``features`` int32 ``[t]``; ``contribution``,
     ``query_activation`` float32 ``[t]``; ``document_activation`` float32 ``[t, V]``, 0 where not active.
+    ``before``: the same features' parts of the scores that the queries had before a stage changed their vectors; None
+    where none did.
     """
 
     score: np.ndarray
@@ -34,14 +36,21 @@ class Attribution:
     contribution: np.ndarray
     query_activation: np.ndarray
     document_activation: np.ndarray
+    before: Attribution | None = None
 
     def __post_init__(self) -> None:
-        for array in vars(self).values():  # explanations share them
+        for array in self.arrays():  # explanations share them
             array.setflags(write=False)
+
+    def arrays(self) -> list[np.ndarray]:
+        """All numbers but those of :attr:`before`."""
+        return [values for name, values in vars(self).items() if name != "before"]
 
     def equals(self, other: Attribution) -> bool:
         """All numbers are the same."""
-        return all(map(np.array_equal, vars(self).values(), vars(other).values()))
+        if self.before is None or other.before is None:
+            return self.before is other.before and all(map(np.array_equal, self.arrays(), other.arrays()))
+        return self.before.equals(other.before) and all(map(np.array_equal, self.arrays(), other.arrays()))
 
     def listed(self, i: int) -> slice:
         """Where the features of pair ``i`` are."""
@@ -54,8 +63,41 @@ class Attribution:
         return Attribution(
             self.score[pair].copy(), self.other[pair].copy(), self.bias[pair].copy(), self.residual[pair].copy(), offsets,
             self.features[listed].copy(), self.contribution[listed].copy(), self.query_activation[listed].copy(),
-            self.document_activation[listed].copy(),
+            self.document_activation[listed].copy(), None if self.before is None else self.before.pair(i),
         )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class QueryChange:
+    """What ``u`` query vectors were before a stage changed them.
+
+    Attributes:
+        encoded: float32 ``[u, m]``, the vectors that the encoder gave.
+        added: for each query, what the stage added to the activations of features, negative for what it took away; empty
+            where it changed all directions a little.
+    """
+
+    encoded: np.ndarray
+    added: Sequence[Mapping[int, float]]
+
+    def of(self, rows: np.ndarray) -> QueryChange:
+        """Of some of the queries."""
+        return QueryChange(self.encoded[rows], [self.added[row] for row in rows.tolist()])
+
+    def added_to(self, q: ViewCodes) -> ViewCodes:
+        """The queries' codes with what was added to them."""
+        if not any(self.added):
+            return q
+        width = q.ids.shape[1]
+        ids = np.pad(q.ids, ((0, 0), (0, max(map(len, self.added)))))
+        activations = np.pad(q.activations, ((0, 0), (0, ids.shape[1] - width)))
+        for row, own in enumerate(self.added):
+            place = {j: i for i, j in enumerate(q.ids[row].tolist()) if q.activations[row, i] > 0}
+            for slot, (feature, amount) in enumerate(own.items(), width):
+                at = place.get(feature, slot)
+                ids[row, at] = feature
+                activations[row, at] += amount
+        return ViewCodes(ids, activations, activations)
 
 
 def explain_vectors(
@@ -69,8 +111,9 @@ def explain_vectors(
     threshold: float = 0.0,
     refit: bool = True,
     batch_size: int = 512,
-    scores: np.ndarray | None = None,
+    folded: np.ndarray | None = None,
     check: Callable[[str, np.ndarray, ViewCodes], None] | None = None,
+    change: QueryChange | None = None,
 ) -> Attribution:
     """From vectors to contributions: encodes, joins the views of each document, and splits each pair's score (Eq. 12-16).
 
@@ -84,9 +127,11 @@ def explain_vectors(
         threshold: τ of Eq. 4; features above it are active.
         refit: use least-squares coefficients instead of the activations. Stored codes say themselves what they are.
         batch_size: vectors encoded at once.
-        scores: float ``[n]``, the scores to split; ``Σ_v w_v ⟨q, v⟩`` unless given. Stored codes need them.
+        folded: float32 ``[u, m]``, the documents' folded vectors, whose dot products are the scores; stored codes need them.
         check: called with ``"query_vec"`` and with ``"doc_vec"`` (not for stored codes), the distinct vectors and their codes,
             before anything is made of these; it may raise.
+        change: what ``queries`` were before a stage changed them. The encoder's vectors say which features a query has, those
+            of ``queries`` make the scores; ``before`` are the parts of the scores that the encoder's vectors make.
 
     Returns:
         The parts of the ``n`` scores. They add up to float precision.
@@ -96,20 +141,47 @@ def explain_vectors(
         parts = explain_vectors(sae, q, np.array([0]), [z], np.array([0]), weights=[1.0])
         parts.contribution.sum() + parts.other[0] + parts.bias[0] + parts.residual[0]    # ⟨q, z⟩
     """
+    encoded = queries if change is None else change.encoded
     if isinstance(documents, DocumentCodes):
-        if scores is None:
-            raise ValueError("explain_vectors expects scores beside stored codes, found none")
-        q = encode_view(sae, queries, refit=False, batch_size=batch_size)
+        if folded is None:
+            raise ValueError("explain_vectors expects folded vectors beside stored codes, found none")
+        q = encode_view(sae, encoded, refit=False, batch_size=batch_size)
     else:
-        if scores is None:
-            scores = row_dots(queries, query_rows, fold_views(documents, weights[1:]), doc_rows)
-        q, *codes = encode_views(sae, [queries, *documents], refit=refit, batch_size=batch_size)
+        folded = fold_views(documents, weights[1:])
+        q, *codes = encode_views(sae, [encoded, *documents], refit=refit, batch_size=batch_size)
         if check is not None:
             check("doc_vec", documents[0], codes[0])
         documents = join_views(codes, sae.dict_size)
     if check is not None:
-        check("query_vec", queries, q)
-    return attribute(sae, queries, q, query_rows, documents, doc_rows, scores, weights=weights, threshold=threshold)
+        check("query_vec", encoded, q)
+    if change is None:
+        scores = row_dots(queries, query_rows, folded, doc_rows)
+        return attribute(sae, queries, q, query_rows, documents, doc_rows, scores, weights=weights, threshold=threshold)
+    q = change.added_to(q)
+    both, twice = np.concatenate([queries, encoded]), np.concatenate([query_rows, query_rows + len(queries)])
+    doc_rows = np.tile(doc_rows, 2)
+    codes_of_both = q[np.tile(np.arange(len(queries)), 2)]
+    scores = row_dots(both, twice, folded, doc_rows)
+    parts = attribute(sae, both, codes_of_both, twice, documents, doc_rows, scores, weights=weights, threshold=threshold)
+    return _with_before(parts, sae.dict_size)
+
+
+def _with_before(parts: Attribution, dict_size: int) -> Attribution:
+    """The first half of some pairs, with the second half, of the same pairs with other query vectors, as what was before."""
+    n = len(parts.score) // 2
+    middle = parts.offsets[n]
+    halves = slice(0, n), slice(n, None)
+    offsets = parts.offsets[: n + 1], parts.offsets[n:] - middle
+    listed = slice(0, middle), slice(middle, None)
+    # both halves list the same features, each by its own contributions
+    keys = [np.repeat(np.arange(n), np.diff(o)) * dict_size + parts.features[own] for o, own in zip(offsets, listed)]
+    order = np.empty(middle, np.int64)
+    order[np.argsort(keys[0])] = np.argsort(keys[1])
+    order += middle
+    after, before = (tuple(values[half] for values in (parts.score, parts.other, parts.bias, parts.residual)) for half in halves)
+    own = parts.features[listed[0]], parts.query_activation[listed[0]], parts.document_activation[listed[0]]
+    earlier = Attribution(*before, offsets[0], own[0], parts.contribution[order], *own[1:])
+    return Attribution(*after, offsets[0], own[0], parts.contribution[listed[0]], *own[1:], earlier)
 
 
 def attribute(
@@ -194,7 +266,8 @@ class _Join:
         dots = (torch.from_numpy(self.queries[rows]).to(self.directions.device) @ self.directions.T).cpu().numpy()
         slots = np.zeros(dots.shape, np.uint8 if self.q.ids.shape[1] < 255 else np.uint32)
         column = self.column[self.q.ids[rows]]
-        own, slot = np.nonzero((self.q.activations[rows] > self.threshold) & (column >= 0))
+        # what a stage took away from a query is listed like what it added; a code has no activations below 0
+        own, slot = np.nonzero((np.abs(self.q.activations[rows]) > self.threshold) & (column >= 0))
         slots[own, column[own, slot]] = slot + 1
         return dots, slots
 

@@ -85,17 +85,16 @@ class CorpusStatistics:
         return float(np.exp(-(share * np.log(share)).sum()))
 
     def whitening(self, strength: float) -> np.ndarray:
-        """``A = s Σ^(−p)`` for ``p = strength``, symmetric float32 ``[m, m]``.
+        """``A = s Σ^(−p)`` for ``p = strength``, symmetric float64 ``[m, m]``, with ``s`` such that its trace is ``m``.
 
-        ``s`` keeps the variance of the scores that documents have as queries. Strength 0 gives the identity; 0.5 whitens.
+        Strength 0 gives the identity; 0.5 whitens.
         """
         if strength == 0:
-            return np.eye(len(self.mean), dtype=np.float32)
+            return np.eye(len(self.mean))
         variance, directions = np.linalg.eigh(self.covariance)
         variance = np.maximum(variance, _FLOOR * variance.mean())
         gain = variance**-strength
-        gain *= np.sqrt((variance**2).sum() / ((gain * variance) ** 2).sum())
-        return ((directions * gain) @ directions.T).astype(np.float32)
+        return (directions * (gain / gain.mean())) @ directions.T
 
     @property
     def fingerprint(self) -> str:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .indexer import XetrievalIndexer
     from .merging import merge
     from .retrieve import FeatureRetriever, IndexRetriever
+    from .statistics import corpus_statistics
     from .texts import TextLoader
 
 __getattr__, __dir__, __all__ = attach(
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         ".indexer": ["XetrievalIndexer"],
         ".merging": ["merge"],
         ".retrieve": ["FeatureRetriever", "IndexRetriever"],
+        ".statistics": ["corpus_statistics"],
         ".texts": ["TextLoader"],
     },
 )

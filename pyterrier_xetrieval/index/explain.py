@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import pandas as pd
 
-from ..core.attribution import explain_vectors
+from ..core.attribution import QueryChange, explain_vectors
 from ..core.checks import positive_int, threshold_of
 from ..core.mean_document import MeanDocument
-from ..core.views import row_dots
 from ..model import Xetrieval
 from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
@@ -61,27 +60,29 @@ class StoredExplainer(RowWiseStage):
             return inp.assign(explanation=np.empty(0, dtype=object))
         inp = plain_cells(inp)
         columns = VectorColumns(inp, dim=self.index.model.dim, stage=self, model=self.index.model)
-        queries, query_rows = columns.queries()
+        queries, query_rows, change = columns.changed_queries()
         try:
             parts = [
-                self._explained(inp.iloc[start : start + _ROWS], queries, query_rows[start : start + _ROWS], columns)
+                self._explained(inp.iloc[start : start + _ROWS], queries, query_rows[start : start + _ROWS], change, columns)
                 for start in range(0, len(inp), _ROWS)
             ]
         except DamagedCodes as error:
             raise ValueError(f"{self.index!r} is damaged: {error}; {self.remedy}") from None
         return columns.assign(explanation=np.concatenate(parts))
 
-    def _explained(self, inp: pd.DataFrame, queries: np.ndarray, query_rows: np.ndarray, columns: VectorColumns) -> np.ndarray:
+    def _explained(
+        self, inp: pd.DataFrame, queries: np.ndarray, query_rows: np.ndarray, change: QueryChange | None, columns: VectorColumns
+    ) -> np.ndarray:
         own, query_rows = np.unique(query_rows, return_inverse=True)  # the queries of this block
-        queries = queries[own]
+        queries, change = queries[own], None if change is None else change.of(own)
         model, stored = self.index.model, self.index.settings
         docnos, rows = distinct_docnos(inp, stage=self)
         vectors, packed = self._stored(inp, docnos, rows)
         weights = (1.0, *model.weights.values())
         codes = unpack(packed, 1 + len(stored["aspects"]), model.sae.dict_size).first_views(len(weights))
         parts = explain_vectors(
-            model.sae, queries, query_rows, codes, rows, scores=row_dots(queries, query_rows, vectors, rows),
-            weights=weights, threshold=self.threshold, check=columns.check_space,
+            model.sae, queries, query_rows, codes, rows, folded=vectors,
+            weights=weights, threshold=self.threshold, check=columns.check_space, change=change,
         )  # fmt: skip
         named = inp["qid"].tolist(), inp["docno"].tolist()
         return explanations(

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..core.attribution import QueryChange
 from ..core.checks import is_missing
 from ..core.codes import ViewCodes, encode_view
 from ..documents import document_name, filled
@@ -19,6 +20,15 @@ from ..vector_cells import MatrixRows, encoded_texts, known_of, rows_of_matrix, 
 if TYPE_CHECKING:
     from ..core.vector_facts import VectorFacts
     from ..model import Xetrieval
+
+
+# The vector that the encoder gave, where a stage has changed ``query_vec`` since; and what it added to features of the query.
+ENCODED, ADDED = "query_vec_0", "query_added"
+
+
+def features_added(cell: object) -> dict[int, float]:
+    """What a cell of ``query_added`` says: feature to activation; empty for a missing one."""
+    return {} if is_missing(cell) else {int(own["feature"]): float(own["activation"]) for own in cell}  # type: ignore[attr-defined]
 
 
 def view_column(aspect: str) -> str:
@@ -96,6 +106,35 @@ class VectorColumns:
         except NoVector:
             return self._read("query_vec", filled(self.frame["qid"].tolist(), cells, "query_vec", stage=self.stage))
 
+    def changed_queries(self) -> tuple[np.ndarray, np.ndarray, QueryChange | None]:
+        """:meth:`queries`, and what they were before a stage changed them: None where the frame has no ``query_vec_0``.
+
+        Raises:
+            ValueError: as for :meth:`queries`; a ``query_vec_0`` of another text than ``query_vec``.
+        """
+        queries, rows = self.queries()
+        if ENCODED not in self.frame.columns:
+            return queries, rows, None
+        self._check_origin()
+        encoded, encoded_rows = self._read(
+            ENCODED, filled(self.frame["qid"].tolist(), self.frame[ENCODED].tolist(), ENCODED, stage=self.stage)
+        )
+        joint, first = _distinct([rows, encoded_rows])
+        if first is None:
+            first = np.unique(joint, return_index=True)[1]
+        added = self.frame[ADDED].tolist() if ADDED in self.frame.columns else None
+        told = [{} if added is None else features_added(added[row]) for row in first.tolist()]
+        return queries[rows[first]], joint, QueryChange(encoded[encoded_rows[first]], told)
+
+    def _check_origin(self) -> None:
+        for row, (now, before) in enumerate(zip(self.frame["query_vec"].tolist(), self.frame[ENCODED].tolist())):
+            texts, earlier = encoded_texts(now), encoded_texts(before)
+            if texts is not None and earlier is not None and not texts & earlier:
+                raise ValueError(
+                    f"{self.stage!r} found a query_vec of {min(texts)!r} beside a {ENCODED} of {min(earlier)!r} (row {row}): the query was "
+                    f"encoded again; drop {ENCODED}"
+                )
+
     def documents(self, aspects: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """The distinct documents of a frame: for each view a float32 ``[u, m]``, the original one first, and int64 ``[n]``.
 
@@ -134,6 +173,9 @@ class VectorColumns:
 
     def _check_length(self, column: str, matrix: np.ndarray, known: MatrixRows | None) -> None:
         facts = None if self.model is None or self.model.check == "off" else self.model.vector_facts
+        if column == "query_vec" and ENCODED in self.frame.columns:  # whatever a stage made of it; that one is looked at
+            return
+        column = "query_vec" if column == ENCODED else column
         if facts is None or column not in ("query_vec", "doc_vec") or (known is not None and facts in known.fits):
             return
         problem = facts.wrong_length(matrix)

@@ -28,6 +28,11 @@ class SAEExplainer(RowWiseStage):
     of these views (Eq. 11), without any the ``⟨q,z⟩`` of a plain dense retriever. The frame's own ``score`` is not read:
     it is the one explained where the retriever ranks by dot product, or where ``model.scorer()`` stands before.
 
+    A frame whose query vectors were changed by :class:`~pyterrier_xetrieval.QueryCalibration` or
+    :class:`~pyterrier_xetrieval.FeatureLinks` holds the encoder's in ``query_vec_0``. The features of a query are then those of
+    the encoder's vector (and those that links added), the scores those of the changed one, and ``Explanation.changes`` says
+    what the change did to each contribution.
+
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         threshold: τ, a feature is active when its activation is above it (Eq. 4).
@@ -65,11 +70,12 @@ class SAEExplainer(RowWiseStage):
             return inp.assign(explanation=np.empty(0, dtype=object))
         weights = views_of(inp, self.model)
         columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
-        queries, query_rows = columns.queries()
+        queries, query_rows, change = columns.changed_queries()
         documents, rows = columns.documents(list(weights))
         parts = explain_vectors(
             self.model.sae, queries, query_rows, documents, rows, weights=(1.0, *weights.values()),
             threshold=self.threshold, refit=self.refit, batch_size=self.batch_size, check=columns.check_space,
+            change=change,
         )  # fmt: skip
         found = explanations(
             inp["qid"].tolist(), inp["docno"].tolist(), parts, self.model, views=("original", *weights), top=self.top,

@@ -1,0 +1,56 @@
+"""The statistics of a corpus from whatever holds its vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.calibration import CorpusStatistics
+from ..core.views import unit_rows
+from ..stages.load import compares_by_cosine
+from .artifact import XetrievalIndex
+from .storage import FOLDED, VECTORS
+
+if TYPE_CHECKING:
+    from npids import Lookup
+    from pyterrier_dr import FlexIndex
+
+_ROWS = 16_384  # read at once
+
+
+def corpus_statistics(index: XetrievalIndex | FlexIndex | np.ndarray) -> CorpusStatistics:
+    """Count, mean and covariance of the vectors that a retriever over this index compares queries with.
+
+    Args:
+        index: a :class:`~pyterrier_xetrieval.XetrievalIndex`: its folded vectors if it has views in use, else the original
+            ones; a FlexIndex; or the vectors, float ``[n, m]``.
+
+    Raises:
+        ValueError: something else, or fewer than two vectors.
+    """
+    vectors, cosine = vectors_of(index)
+    return CorpusStatistics.from_vectors(_blocks(vectors, cosine))
+
+
+def vectors_of(index: XetrievalIndex | FlexIndex | np.ndarray) -> tuple[Any, bool]:
+    """The vectors that a retriever over an index compares queries with, to be read in slices, and whether by cosine."""
+    if isinstance(index, XetrievalIndex):
+        return index.layout.vectors(FOLDED if index.aspects else VECTORS), False
+    if isinstance(index, np.ndarray) and index.ndim == 2:
+        return index, False
+    if hasattr(index, "np_vecs"):
+        return index.np_vecs(), compares_by_cosine(index)
+    raise ValueError(f"expected an XetrievalIndex, a FlexIndex, or vectors of shape [n, m], found {type(index).__name__}")
+
+
+def docnos_of(index: XetrievalIndex | FlexIndex) -> Lookup:
+    """The docno of each row of :func:`vectors_of`."""
+    return index.vectors.docnos() if isinstance(index, XetrievalIndex) else index.docnos()
+
+
+def _blocks(vectors: Any, cosine: bool) -> Iterator[np.ndarray]:
+    for start in range(0, len(vectors), _ROWS):
+        block = np.asarray(vectors[start : start + _ROWS], np.float32)
+        yield unit_rows(block) if cosine else block

@@ -1,0 +1,115 @@
+"""The stage that spends less of a score on what all documents of a corpus share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from ..core.calibration import CorpusStatistics, calibration_strength, feature_gains
+from .base import Stage
+from .columns import ADDED, ENCODED, VectorColumns
+
+if TYPE_CHECKING:
+    from ..model import Xetrieval
+
+
+class QueryCalibration(Stage):
+    """Turns down, in every query, what the documents of a corpus have in common: soft whitening, ``q' = Σ^(−p) q``.
+
+    A corpus about one thing spends its scores on what all its documents share. No judgements are needed: the strength ``p``
+    follows from how much the corpus's mean document differs from the mean of all sorts of texts, and is 0, so that every vector
+    stays as it is bit by bit, for general corpora. The index stays as it is too. Needs ``query_vec``; the vector before the change goes to
+    ``query_vec_0``, so that explanations can say what the change did (:attr:`Explanation.changes`).
+
+    Args:
+        model: an :class:`~pyterrier_xetrieval.Xetrieval`.
+        corpus: the :class:`~pyterrier_xetrieval.core.calibration.CorpusStatistics` of the documents' vectors;
+            ``model.calibrated(index)`` reads an index for them.
+        strength: ``p``, from 0 (no change) to 0.5 (whitening); None for the one that the corpus's statistics advise.
+
+    Raises:
+        ValueError: statistics of another dimension; a strength outside of 0 to 0.5.
+
+    Example::
+
+        dense = model.encoder() >> model.calibrated(index) >> index.retriever() >> index.explainer()
+    """
+
+    def __init__(self, model: Xetrieval, corpus: CorpusStatistics, *, strength: float | None = None):
+        if not isinstance(corpus, CorpusStatistics) or len(corpus.mean) != model.dim:
+            found = f"{len(corpus.mean)}-dimensional ones" if isinstance(corpus, CorpusStatistics) else repr(corpus)
+            raise ValueError(f"QueryCalibration expects statistics of {model.dim}-dimensional vectors, found {found}")
+        if strength is not None and not (isinstance(strength, (int, float)) and 0 <= strength <= 0.5):
+            raise ValueError(f"QueryCalibration expects strength between 0 and 0.5, found {strength!r}")
+        self.model, self.corpus, self.strength = model, corpus, None if strength is None else float(strength)
+        self._map: np.ndarray | None = None
+
+    @property
+    def topicality(self) -> float:
+        """How much the corpus's mean document differs from the dictionary's bias; see :meth:`CorpusStatistics.topicality`."""
+        return self.corpus.topicality(self.model.sae.b_dec.detach().cpu().numpy())
+
+    @property
+    def exponent(self) -> float:
+        """``p``: the strength given, or the one that the statistics advise."""
+        return calibration_strength(self.topicality) if self.strength is None else self.strength
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The map of queries, symmetric float32 ``[m, m]``; scaled so that a feature in the middle keeps its contribution."""
+        if self._map is None:
+            whitening = self.corpus.whitening(self.exponent)
+            directions = self.model.sae.w_dec.detach().cpu().numpy()
+            self._map = (whitening / np.median(feature_gains(directions, whitening))).astype(np.float32)
+        return self._map
+
+    def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
+        self.check(inp, ["qid", "query_vec"])
+        if not len(inp) or self.exponent == 0:
+            return inp
+        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
+        queries, rows = columns.queries()
+        columns.check_space("query_vec", queries)
+        return changed(columns, queries @ self.matrix, rows)
+
+    def features(self) -> pd.DataFrame:
+        """How much each feature is turned down or up: ``feature``, ``label``, ``gain``, ``share``; what matters most first.
+
+        ``gain`` is ``⟨w_j, A w_j⟩``, so many times as much the feature contributes when it meets itself; it is 1 for a feature in
+        the middle. ``share`` is the part of the corpus's variance along the feature's direction; rows are ordered by
+        ``share · |gain − 1|``. Empty where nothing is changed.
+
+        Example::
+
+            model.calibrated(index).features().head(10)
+        """
+        directions = self.model.sae.w_dec.detach().cpu().numpy()
+        gains = feature_gains(directions, self.matrix)
+        shares = feature_gains(directions, self.corpus.covariance) / np.trace(self.corpus.covariance)
+        order = np.argsort(-shares * np.abs(gains - 1), kind="stable")[: 0 if self.exponent == 0 else None]
+        names = self.model.labels
+        table = {"feature": order, "label": [names[j] for j in order.tolist()], "gain": gains[order], "share": shares[order]}
+        return pd.DataFrame(table)
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_map": None}
+
+
+def changed(columns: VectorColumns, queries: np.ndarray, rows: np.ndarray, added: np.ndarray | None = None) -> pd.DataFrame:
+    """A frame with changed query vectors: the encoder's stay in ``query_vec_0``, through however many changes.
+
+    Args:
+        columns: of the frame; queries: float32 ``[u, m]``, what its distinct query vectors became; rows: int64 ``[n]``.
+        added: a cell of ``query_added`` for each row.
+    """
+    own = {} if ENCODED in columns.frame.columns else {ENCODED: columns.assign()["query_vec"]}
+    vectors = columns.unstacked(
+        "query_vec",
+        np.ascontiguousarray(queries, np.float32),
+        rows,
+        fits=None if columns.model is None else columns.model.vector_facts,
+    )
+    told = {} if added is None else {ADDED: added}
+    return columns.assign(**own, query_vec=vectors, **told)
