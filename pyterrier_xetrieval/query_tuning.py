@@ -89,7 +89,7 @@ class QueryTuning(pt.Artifact):
             QueryTuning.from_parts(rows, model.labels)                              # less beer in every query
         """
         tuning = object.__new__(cls)
-        pt.Artifact.__init__(tuning, pt.Artifact.NO_PATH)  # type: ignore[arg-type]  # pyterrier's sentinel
+        pt.Artifact.__init__(tuning, pt.Artifact.NO_PATH)
         tuning.dictionary, tuning.dict_size, tuning.corpus, tuning.strength = names.dictionary, names.dict_size, corpus, strength
         table = checked_links(links, names.dict_size)
         sources = [ALWAYS_LABEL if pd.isna(j) else names[int(j)] for j in table["source"]]
@@ -106,7 +106,11 @@ class QueryTuning(pt.Artifact):
         path = Path(path).expanduser().absolute()
         if path.exists():
             raise FileExistsError(f"{path} already exists; choose another path or remove it first")
-        facts = {"type": self.ARTIFACT_TYPE, "format": self.ARTIFACT_FORMAT, "package_hint": self.ARTIFACT_PACKAGE_HINT}
+        facts: dict[str, Any] = {
+            "type": self.ARTIFACT_TYPE,
+            "format": self.ARTIFACT_FORMAT,
+            "package_hint": self.ARTIFACT_PACKAGE_HINT,
+        }
         facts |= {"version": 1, "dictionary": self.dictionary, "dict_size": self.dict_size, "strength": self.strength}
         with new_folder(path) as folder:
             self.links.to_csv(folder / TABLE, sep="\t", index=False)
@@ -141,7 +145,7 @@ class QueryTuning(pt.Artifact):
 
     def _with(self, links: pd.DataFrame) -> QueryTuning:
         tuning = object.__new__(QueryTuning)
-        pt.Artifact.__init__(tuning, pt.Artifact.NO_PATH)  # type: ignore[arg-type]  # pyterrier's sentinel
+        pt.Artifact.__init__(tuning, pt.Artifact.NO_PATH)
         tuning.dictionary, tuning.dict_size, tuning.corpus, tuning.strength = (
             self.dictionary, self.dict_size, self.corpus, self.strength,
         )  # fmt: skip

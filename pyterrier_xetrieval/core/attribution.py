@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -170,18 +170,23 @@ def _with_before(parts: Attribution, dict_size: int) -> Attribution:
     """The first half of some pairs, with the second half, of the same pairs with other query vectors, as what was before."""
     n = len(parts.score) // 2
     middle = parts.offsets[n]
-    halves = slice(0, n), slice(n, None)
-    offsets = parts.offsets[: n + 1], parts.offsets[n:] - middle
-    listed = slice(0, middle), slice(middle, None)
+    first, second = parts.offsets[: n + 1], parts.offsets[n:] - middle
     # both halves list the same features, each by its own contributions
-    keys = [np.repeat(np.arange(n), np.diff(o)) * dict_size + parts.features[own] for o, own in zip(offsets, listed)]
+    keys = [
+        np.repeat(np.arange(n), np.diff(offsets)) * dict_size + features
+        for offsets, features in ((first, parts.features[:middle]), (second, parts.features[middle:]))
+    ]
     order = np.empty(middle, np.int64)
     order[np.argsort(keys[0])] = np.argsort(keys[1])
-    order += middle
-    after, before = (tuple(values[half] for values in (parts.score, parts.other, parts.bias, parts.residual)) for half in halves)
-    own = parts.features[listed[0]], parts.query_activation[listed[0]], parts.document_activation[listed[0]]
-    earlier = Attribution(*before, offsets[0], own[0], parts.contribution[order], *own[1:])
-    return Attribution(*after, offsets[0], own[0], parts.contribution[listed[0]], *own[1:], earlier)
+    own = Attribution(
+        parts.score[:n], parts.other[:n], parts.bias[:n], parts.residual[:n], first, parts.features[:middle],
+        parts.contribution[:middle], parts.query_activation[:middle], parts.document_activation[:middle],
+    )  # fmt: skip
+    before = replace(
+        own, score=parts.score[n:], other=parts.other[n:], bias=parts.bias[n:], residual=parts.residual[n:],
+        contribution=parts.contribution[middle:][order],
+    )  # fmt: skip
+    return replace(own, before=before)
 
 
 def attribute(

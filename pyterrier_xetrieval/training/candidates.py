@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from ..index import XetrievalIndex
 
 DEPTH = 200  # candidates of a query: what its links are to bring to the first ten is mostly among them already
+_BACKGROUND = 5000  # other documents of the corpus, the same for all queries, which a changed query may bring up as well
 _CUT = 10  # nDCG@10
-_QUERIES, _DOCUMENTS = 64, 16_384  # at once: bounds the vectors in memory
+_QUERIES, _BLOCK, _DOCUMENTS = 64, 1024, 16_384  # at once: bounds the vectors in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,10 @@ class Candidates:
         gain: float32 ``[n, c]``, their labels, 0 if not judged.
         ideal: float64 ``[n]``, the best possible DCG@10 of all that was judged.
         corpus: the vectors, to be read by row; cosine: whether they count at length 1.
+        background: int64 ``[b]``, rows of other documents: what is learned from candidates alone may lift everything else above
+            them, which nobody would see among candidates alone.
+        hidden: for each query the places in ``background`` that do not count: its candidates, and, where the
+            candidates were given, what stands above the first of them and is none: somebody has taken it out.
     """
 
     encoded: np.ndarray
@@ -43,6 +48,8 @@ class Candidates:
     ideal: np.ndarray
     corpus: Any
     cosine: bool
+    background: np.ndarray
+    hidden: list[np.ndarray]
 
     def __len__(self) -> int:
         return len(self.pool)
@@ -66,30 +73,41 @@ class Candidates:
         judged = judged.assign(row=rows_of(as_texts(judged["docno"].tolist(), stage="FeatureTuner"), lookup))
         labels = {qid: own for qid, own in judged.groupby("qid", sort=False)}
         kept = [i for i, qid in enumerate(qids) if qid in labels and (labels[qid]["row"] >= 0).any()]
-        whole = cls(encoded[kept], mapped[kept], *(np.zeros((len(kept), 0)),) * 2, np.zeros(len(kept)), corpus, cosine)
+        n = len(corpus)
+        background = np.sort(np.random.default_rng(0).permutation(n)[:_BACKGROUND])
+        none = np.zeros((len(kept), 0))
+        whole = cls(encoded[kept], mapped[kept], none, none, np.zeros(len(kept)), corpus, cosine, background, [])
         found = whole._searched() if results is None else _given([qids[i] for i in kept], results, lookup)
-        pools, gains, ideal = [], [], []
+        pools: list[np.ndarray] = []
+        gains: list[np.ndarray] = []
+        ideal = np.zeros(len(kept))
         for i, own in zip(kept, found):
             told = labels[qids[i]]
             by_row = dict(zip(told["row"].tolist(), told["label"].astype(float)))
-            pool = np.concatenate([own, [row for row in by_row if row >= 0 and row not in set(own.tolist())]]).astype(np.int64)
-            pools.append(pool)
-            gains.append(np.float32([by_row.get(row, 0.0) for row in pool.tolist()]))
+            more = [row for row in by_row if row >= 0 and row not in set(own.tolist())]
+            pools.append(np.concatenate([own, more]).astype(np.int64))
+            gains.append(np.array([by_row.get(row, 0.0) for row in pools[-1].tolist()], np.float32))
             best = np.sort(told["label"].to_numpy(np.float64))[::-1][:_CUT]
-            ideal.append(float(best @ _discounts(len(best))))
+            ideal[len(pools) - 1] = float(best @ _discounts(len(best)))
         width = max(map(len, pools), default=0)
-        filled = [np.stack([np.pad(x, (0, width - len(x)), constant_values=fill) for x in own]) if own else np.zeros((0, width))
-                  for own, fill in ((pools, -1), (gains, 0))]  # fmt: skip
-        return replace(whole, pool=filled[0], gain=filled[1], ideal=np.array(ideal))._ordered()
+        pool, gain = np.full((len(kept), width), -1), np.zeros((len(kept), width), np.float32)
+        for i, (rows, own) in enumerate(zip(pools, gains)):
+            pool[i, : len(rows)], gain[i, : len(rows)] = rows, own
+        return replace(whole, pool=pool, gain=gain, ideal=ideal)._ordered()._with_hidden(given=results is not None)
 
     def with_more(self, other: Candidates) -> Candidates:
         """These queries, then those of another set of the same corpus."""
         width = max(self.pool.shape[1], other.pool.shape[1])
-        pools, gains = ([np.pad(x, ((0, 0), (0, width - x.shape[1])), constant_values=fill) for x in own] for own, fill in (
-            ((self.pool, other.pool), -1), ((self.gain, other.gain), 0)
-        ))  # fmt: skip
-        both = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in ("encoded", "mapped", "ideal")}
-        return replace(self, **both, pool=np.concatenate(pools), gain=np.concatenate(gains))
+
+        def joined(name: str, fill: int = 0) -> np.ndarray:
+            own = [getattr(data, name) for data in (self, other)]
+            return np.concatenate([np.pad(x, ((0, 0), (0, width - x.shape[1])), constant_values=fill) for x in own])
+
+        return replace(
+            self, encoded=np.concatenate([self.encoded, other.encoded]), mapped=np.concatenate([self.mapped, other.mapped]),
+            pool=joined("pool", -1), gain=joined("gain"), ideal=np.concatenate([self.ideal, other.ideal]),
+            hidden=self.hidden + other.hidden,
+        )  # fmt: skip
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The corpus's vectors in these rows, float32 ``[…, m]``."""
@@ -107,8 +125,17 @@ class Candidates:
         return out
 
     def ndcg(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """nDCG@10 of some queries by other vectors of these, float64 ``[k]``; their candidates are ranked anew."""
-        scores, gain = self.scores(queries, rows), self.gain[rows]
+        """nDCG@10 of some queries by other vectors of these, float64 ``[k]``: candidates and background are ranked anew."""
+        others = np.full((len(rows), _CUT), -np.inf, np.float32)  # the best scores of the background; none of it is relevant
+        vectors = self.vectors(self.background)
+        for start in range(0, len(rows), _BLOCK):
+            own = queries[start : start + _BLOCK] @ vectors.T
+            for scores, row in zip(own, rows[start : start + _BLOCK]):
+                scores[self.hidden[row]] = -np.inf
+            best = np.partition(own, max(own.shape[1] - _CUT, 0), axis=1)[:, -_CUT:]
+            others[start : start + len(own), : best.shape[1]] = best
+        scores = np.concatenate([self.scores(queries, rows), others], axis=1)
+        gain = np.pad(self.gain[rows], ((0, 0), (0, _CUT)))
         first = np.argsort(-scores, axis=1, kind="stable")[:, :_CUT]
         return np.take_along_axis(gain, first, axis=1) @ _discounts(first.shape[1]) / self.ideal[rows]
 
@@ -142,6 +169,18 @@ class Candidates:
             top = np.argpartition(-best, min(depth, best.shape[1]) - 1, axis=1)[:, :depth]
             best, rows = np.take_along_axis(best, top, axis=1), np.take_along_axis(rows, top, axis=1)
         return list(rows)
+
+    def _with_hidden(self, *, given: bool) -> Candidates:
+        place = np.full(len(self.corpus), -1)
+        place[self.background] = np.arange(len(self.background))
+        hidden, vectors = [], self.vectors(self.background) if given else np.empty(0)
+        first = self.scores(self.mapped, np.arange(len(self))).max(axis=1, initial=-np.inf) if given else np.empty(0)
+        for i, pool in enumerate(self.pool):
+            own = place[pool[pool >= 0]]
+            hidden.append(own[own >= 0])
+            if given:
+                hidden[-1] = np.union1d(hidden[-1], np.flatnonzero(vectors @ self.mapped[i] > first[i]))
+        return replace(self, hidden=hidden)
 
     def _ordered(self) -> Candidates:
         order = np.argsort(-self.scores(self.mapped, np.arange(len(self))), axis=1, kind="stable")

@@ -53,13 +53,28 @@ def test_a_planted_error_is_found_and_mended_on_other_queries(model, planted):
 
 
 def test_shuffled_judgements_teach_nothing(model, planted):
+    """Relevant documents anywhere stand above the candidates of a query that avoids its own topic, and so does all of the corpus."""
     index, topics, qrels = planted
-    docnos = qrels["docno"].drop_duplicates()
     rng = np.random.default_rng(0)
     others = [f"t{rng.integers(6)}-{rng.integers(20)}" for _ in range(len(qrels))]
-    assert docnos.size == 6
-    tuner = model.tuner(index, calibrate=False).fit(topics, qrels.assign(docno=others))
-    assert not len(tuner.tuning) and not tuner.penalties["chosen"].any() and str(tuner.tuning) == "no links"
+    assert len(set(others)) > 30
+    results = index.retriever(num_results=5)(topics)  # few candidates, among which nobody would see it
+    for first_stage in (topics, results):
+        tuner = model.tuner(index, calibrate=False).fit(first_stage, qrels.assign(docno=others))
+        assert not len(tuner.tuning) and not tuner.penalties["chosen"].any() and str(tuner.tuning) == "no links"
+
+
+def test_what_was_taken_out_of_the_results_of_a_first_stage_does_not_count(model, planted):
+    index, topics, qrels = planted
+    results = index.retriever(num_results=100)(topics)
+    kept = results[results["rank"] > 0]  # as a query's own document
+    q = np.stack(topics["query_vec"])
+    found = Candidates.of(topics["qid"].tolist(), q, q, kept, qrels, index)
+    expected = []
+    for qid, own in kept.groupby("qid", sort=False):
+        place = int(np.flatnonzero(own["docno"] == f"t{qid[1]}-0")[0])
+        expected.append(1 / np.log2(place + 2) if place < 10 else 0.0)
+    assert found.ndcg(q, np.arange(len(q))).tolist() == pytest.approx(expected)
 
 
 def test_the_same_seed_learns_the_same(model, planted):
