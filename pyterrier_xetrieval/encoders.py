@@ -28,6 +28,7 @@ _E5_PREFIXES = {"query": "query: ", "document": "passage: "}
 # the least cosine of one text's vectors: other devices, batches and roundings come to 1e-5 of 1, an E5 without its prefix to 1e-3
 SAME = 1 - 1e-4
 PROBES = ("The river carries water from the mountains to the sea.", "how to sort a list by two keys")
+SENTENCE_ENCODER = "pyterrier_xetrieval.encoder.SentenceEncoder"  # as encoder_identity writes it
 _SIDES = {"query": "encode_queries", "document": "encode_docs"}
 
 
@@ -152,21 +153,24 @@ def pooling_of(encoder: Any) -> str:
 
 def probe_vectors(encoder: Any) -> dict[str, list[list[float]]]:
     """The vectors of :data:`PROBES` as queries and as documents, as far as the encoder encodes them: by these it is known again."""
-    found = {side: getattr(encoder, method, None) for side, method in _SIDES.items()}
-    return {
-        side: np.asarray(encode(list(PROBES)), np.float64).round(7).tolist()
-        for side, encode in found.items()
-        if encode is not None
-    }
+    found = {side: _probed(encoder, side) for side in _SIDES}
+    return {side: vectors.round(7).tolist() for side, vectors in found.items() if vectors is not None}
+
+
+def _probed(encoder: Any, side: str) -> np.ndarray | None:
+    """float64 ``[2, m]``; None for an encoder that has no texts of this side."""
+    try:
+        return np.asarray(getattr(encoder, _SIDES[side])(list(PROBES)), np.float64)
+    except (AttributeError, NotImplementedError):  # pyterrier_dr's base class has both methods, and nothing behind them
+        return None
 
 
 def other_encoder(known: Mapping[str, Any], encoder: Any) -> str | None:
     """What tells an encoder from the one that made these :func:`probe_vectors`, in words; None if nothing does."""
     for side, vectors in known.items():
-        encode = getattr(encoder, _SIDES[side], None)
-        if encode is None:
+        found, expected = _probed(encoder, side), np.asarray(vectors, np.float64)
+        if found is None:
             continue
-        found, expected = np.asarray(encode(list(PROBES)), np.float64), np.asarray(vectors, np.float64)
         if found.shape != expected.shape:
             return f"its vectors have {found.shape[-1]} dimensions, not {expected.shape[-1]}"
         lengths = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)

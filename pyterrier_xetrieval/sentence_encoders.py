@@ -82,7 +82,8 @@ class SentenceEncoder(SBertBiEncoder):
         positive_ints(stage="SentenceEncoder", **{name: value for name, value in numbers.items() if value is not None})
         if strangers := set(prompts or {}) - {"query", "document"}:
             raise ValueError(f"SentenceEncoder expects prompts for 'query' and 'document', found {sorted(strangers)}")
-        says_nothing = os.path.isdir(self.source) and not os.path.isfile(os.path.join(self.source, "modules.json"))
+        in_folder = {name: os.path.isfile(os.path.join(self.source, name)) for name in ("config.json", "modules.json")}
+        says_nothing = in_folder["config.json"] and not in_folder["modules.json"]
         if says_nothing and normalize is None:
             raise ValueError(
                 f"SentenceEncoder expects normalize=True or False for {self.source!r}, found None: the folder has no modules.json, so "

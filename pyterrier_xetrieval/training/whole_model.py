@@ -5,55 +5,80 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyterrier as pt
 import torch
 
 from ..core.checks import found_value
 from ..core.codes import encode_view, join_views
+from ..core.confidence import Confidence
 from ..core.internalizer import Internalizer, internalize
 from ..core.mean_document import MeanDocument
 from ..core.sae import SparseAutoencoder
 from ..core.vector_facts import VectorFacts
-from ..datasets.encoded_corpus import EncodedCorpus, encode_corpus
+from ..datasets.corpus_file import Documents
+from ..datasets.encoded_corpus import Corpus, EncodedCorpus, encode_stored, encoded_so_far, stored_documents
 from ..documents import Missing
-from ..encoders import encoder_class, encoder_identity, load_encoder
+from ..encoders import SENTENCE_ENCODER, encoder_class, encoder_identity, load_encoder, pooling_of, probe_vectors
+from ..labelling.evidence_words import MIN_TEXTS, evidence_labels
 from ..labelling.keywords import keyword_labels
 from ..labels import FeatureLabels
 from ..model import Xetrieval
-from ..store.files import new_folder, replacing, same_as_kept
+from ..store.files import new_folder, replacing
 from ..store.jsonl import appending
-from .dictionary import check_variant, train_sae
+from ..token_vectors import TokenEncoder, declared_prompts
+from .dictionary import check_variant, train_sae, wants_k
 from .internalizers import train_internalizers
 from .model_card import model_card
+from .plan import (
+    FEW,
+    PATIENCE,
+    default_k,
+    default_size,
+    default_steps,
+    encoding_rate,
+    held_out_share,
+    step_seconds,
+    told_cost,
+)
 from .teacher_texts import read_teacher_texts
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
-LABEL_TEXTS = 50_000  # documents that labels are made from: their words and codes are held in memory
+LABEL_TEXTS = 50_000  # documents that keyword labels are made from: their words and codes are held in memory
+EVIDENCE_TEXTS = 2_000  # documents that labels by evidence are made from: they are encoded once more
+# what is believed of labels that nobody has judged: as judges found of the bundled model's, of which a contribution says nothing
+# here (its size depends on the encoder), so that a label needs a good score on held-out texts, or its words in both texts
+UNJUDGED, FLOOR = Confidence(intercept=-2.282, activation=0.96, clarity=0.434, detection=2.426, support=1.157), 0.4
+_LONG_MEAN = 0.7  # of the vectors' length: E5's share .85 to .92
 MEAN_OF = 4096  # documents whose mean scores are measured against
 STAGE = "train_model"
 
 
 def train_model(
-    corpus: str | os.PathLike[str] | Iterable[dict[str, Any]] | pd.DataFrame | Callable[[], Iterable[dict[str, Any]]],
+    corpus: Corpus,
     texts: str | os.PathLike[str] | None,
     encoder: BiEncoder | str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
-    dict_size: int,
+    dict_size: int | None = None,
     variant: str = "topk",
     k: int | None = None,
     sparsity: float | None = None,
-    steps: int = 5000,
+    steps: int | None = None,
     hidden: int = 512,
     aspects: Sequence[str] | None = None,
+    general: Corpus | None = None,
+    query_prefix: str | None = None,
+    document_prefix: str | None = None,
+    normalize: bool | None = None,
     missing: Missing = "error",
     work: str | os.PathLike[str] | None = None,
     device: str | None = None,
@@ -64,89 +89,157 @@ def train_model(
 
     Encodes the corpus and the teacher's texts, trains the internalizers (App. A, but from a start near z → z, which is
     better with few teacher texts) and the autoencoder on the documents' vectors and all their internalised views
-    (section 2.3), labels features by keywords, and writes the artifact with a model card and ``history.json`` (the
-    losses and figures of both trainings). Each step leaves its result in the work folder: vectors block by block, the
-    autoencoder a checkpoint every 200 steps. Document vectors are read from a memory-mapped file; those of documents
+    (section 2.3), labels features by the words that carry them, and writes the artifact with a model card and ``history.json``
+    (the losses and figures of both trainings). Each step leaves its result in the work folder: vectors block by block, the
+    autoencoder a checkpoint at every look at held-out vectors. Another call with other options of the dictionary or of the
+    internalizers uses the same vectors. Document vectors are read from a memory-mapped file; those of documents
     with teacher texts are held in memory while the internalizers are trained.
 
     Args:
         corpus: iterable of {docno, text}, a data frame with these columns, a function that returns one of them, or a path
             (JSON lines, also ``.gz``, or a BEIR-style folder). Read once in every call.
-        texts: the teacher's file, JSON lines {_id, aspect, text}; None with ``aspects=()``.
+        texts: the teacher's file, JSON lines {_id, aspect, text}; None for a "raw SAE": no internalizers, the original view alone.
         encoder: a pyterrier_dr bi-encoder, or its Hub name or folder.
         path: the artifact's folder, which does not exist yet.
         dict_size, variant, k, sparsity, steps: of :func:`.dictionary.train_sae`; ``variant="random"`` is the untrained
-            baseline.
+            baseline. None for what fits the number of documents: about a feature for four of them, one in 16 active, and as many
+            steps as held-out documents gain from. Documents are held out either way.
         hidden: of :func:`.internalizers.train_internalizers`.
-        aspects: which of the aspects in ``texts``, None for all; ``()`` for a "raw SAE": no internalizers.
+        aspects: which of the aspects in ``texts``, None for all.
+        general: texts of other kinds, as ``corpus``: the dictionary is trained on them as well, which a corpus of a few thousand
+            documents needs for features of more than its own documents.
+        query_prefix, document_prefix: what is put before texts, for an encoder by name or folder whose files do not say it.
+        normalize: whether vectors are scaled to length 1, for such an encoder.
         missing: what becomes of a document of the corpus whose text is missing (None, NaN) or no string: ``"error"``, or
             ``"drop"``, which leaves it out and warns how many were left out.
         work: folder of the intermediate results, ``PATH.work`` by default; while it is there, the same call returns the
             finished artifact.
         device: where to encode (if ``encoder`` is a name) and to train, e.g. ``"cuda"``.
         seed: of both trainings.
-        verbose: show progress.
+        verbose: say what it will cost before it starts, and show progress.
 
     Returns:
-        the artifact; that of an earlier call if it was made from the same arguments.
+        the artifact; that of an earlier call if it was made from the same arguments. Nobody has judged its labels: their
+        confidence is counted as :data:`UNJUDGED` says, low, until somebody does.
 
     Raises:
         ValueError: arguments that do not fit together; a bad document or teacher text; a work folder that was begun
-            with other arguments, another corpus or another encoder.
+            with another corpus or another encoder.
         FileNotFoundError: no file of texts, no such encoder.
         FileExistsError: something else at ``path``.
         RuntimeError: another run is at work in the work folder.
 
     Example::
 
+        model = train_model("corpus.jsonl", None, "my-e5", "my-model", query_prefix="query: ", document_prefix="passage: ")
         Teacher(llm).write(CorpusFile("corpus.jsonl"), "reasoning.jsonl")
         model = train_model("corpus.jsonl", "reasoning.jsonl", "intfloat/e5-large-v2", "my-model", dict_size=8192, k=256)
     """
-    check_variant(variant, dict_size, k, sparsity)
-    aspects = None if aspects is None else tuple(aspects)
+    aspects = () if texts is None and aspects is None else None if aspects is None else tuple(aspects)
     if (texts is None) != (aspects == ()):
-        raise ValueError(
-            f"{STAGE} expects texts with aspects, and none for aspects=(), found {found_value(texts)} and {found_value(aspects)}"
-        )
+        raise ValueError(f"{STAGE} expects texts with aspects, found {found_value(texts)} and {found_value(aspects)}")
     if texts is not None and not Path(texts).is_file():
         raise FileNotFoundError(f"{STAGE} expects the teacher's texts at {texts}, found no such file")
+    if dict_size is not None and (k is not None or sparsity is not None):
+        check_variant(variant, dict_size, k, sparsity)
     path = Path(path).expanduser().absolute()
     work = Path(f"{path}.work" if work is None else work)
-    options: dict[str, Any] = dict(variant=variant, dict_size=dict_size, k=k, sparsity=sparsity, steps=steps, seed=seed)
     digest = None if texts is None else _file_digest(texts)
-    arguments = options | {"hidden": hidden, "aspects": aspects and list(aspects), "texts": digest}
-    finished = _finished(path, arguments, work)
-    encoder = _loaded(encoder, device)
+    taught: dict[str, Any] = {"hidden": hidden, "aspects": aspects and list(aspects), "texts": digest, "seed": seed}
+    encoder = _loaded(encoder, device, query_prefix, document_prefix, normalize)
     with appending(work / "training.lock"):
-        same_as_kept(work / "arguments.json", arguments, stage=STAGE, keep=False)
-        encoded = encode_corpus(corpus, encoder, work, missing=missing, stage=STAGE, verbose=verbose)
-        source = {"documents": len(encoded.documents), "digest": encoded.documents.digest}
+        documents = stored_documents(corpus, encoder, work, missing=missing, stage=STAGE)
+        more = None if general is None else stored_documents(general, encoder, work / "general", missing=missing, stage=STAGE)
+        count, dim = len(documents) + (0 if more is None else len(more)), encoder.encode_docs(documents.texts([0])).shape[1]
+        size = default_size(count, dim) if dict_size is None else dict_size
+        if k is None and sparsity is None and wants_k(variant):
+            k = min(default_k(size), size)
+        check_variant(variant, size, k, sparsity)
+        options: dict[str, Any] = dict(variant=variant, dict_size=size, k=k, sparsity=sparsity, steps=steps, seed=seed)
+        arguments = options | taught | {"general": None if more is None else more.digest}
+        finished = _finished(path, arguments, work)
+        told = dict(stage=STAGE, verbose=verbose)
+        if verbose and finished is None:
+            _tell_cost(documents, more, encoder, work, size, steps, dim, device)
+        encoded = encode_stored(documents, encoder, work, **told)
+        source = {"documents": len(documents), "digest": documents.digest}
         if isinstance(corpus, (str, os.PathLike)):
             source["path"] = str(corpus)
         if finished is not None:
             if finished.meta["training"]["corpus"]["digest"] != source["digest"]:
                 raise FileExistsError(f"{path} already exists and is of another corpus; choose another path or remove it first")
             return finished
+        z = encoded.index.np_vecs()
+        _warn_of_vectors(encoder, z, count)
+        vectors = [z] if more is None else [z, encode_stored(more, encoder, work / "general", **told).index.np_vecs()]
         modules: dict[str, Internalizer] = {}
         trained: dict[str, Any] = {"history": {}, "facts": {}}
         if texts is not None:
-            modules, trained = _internalizers(texts, encoded, encoder, work, arguments, device=device, verbose=verbose)
-        same_as_kept(work / "arguments.json", arguments, stage=STAGE)
+            modules, trained = _internalizers(texts, encoded, encoder, work, taught, device=device, verbose=verbose)
+        name, steps_at_most = _digest(arguments), steps or default_steps(count * (1 + len(modules)))
         sae, history = train_sae(
-            encoded.index, internalizers=modules, checkpoint=work / "sae.pt", device=device, verbose=verbose, **options
-        )
+            vectors, internalizers=modules, checkpoint=work / f"sae-{name}.pt", device=device, verbose=verbose,
+            **{**options, "steps": steps_at_most}, held_out=held_out_share(count),
+            **({} if steps else {"patience": PATIENCE, "eval_every": max(10, steps_at_most // 20)}),
+        )  # fmt: skip
         figures = {a: {n: v for n, v in r.items() if not isinstance(v, list)} for a, r in trained["history"].items()}
         facts = {"arguments": arguments, "corpus": source, "seed": seed, **trained["facts"]}
+        if more is not None:
+            facts["general"] = {"documents": len(more), "digest": more.digest}
         facts |= {"internalizers": figures, "sae": history[-1] if history else {}}
+        labels = _labels(sae, encoded, encoder, work / f"labels-{name}.tsv", seed, verbose)
+        known = {"training": facts, "vectors": VectorFacts.measure(sae, z, seed=seed).to_dict(), "probes": probe_vectors(encoder)}
+        if "max_activation" in labels.table:
+            known |= {"confidence": UNJUDGED.to_dict(), "min_confidence": FLOOR, "judged": False}
         model = Xetrieval.from_parts(
             internalizers=modules,
             sae=sae,
-            labels=_labels(sae, encoded, work, seed),
-            encoder=_description(encoder, encoded.index.np_vecs()),
-            means=mean_documents(sae, modules, encoded.index.np_vecs()),
-            facts={"training": facts, "vectors": VectorFacts.measure(sae, encoded.index.np_vecs(), seed=seed).to_dict()},
+            labels=labels,
+            encoder=_description(encoder, z, path),
+            means=mean_documents(sae, modules, z),
+            facts=known,
         )
         return _written(model, path, {"internalizers": trained["history"], "sae": history})
+
+
+def _tell_cost(
+    documents: Documents, general: Documents | None, encoder: BiEncoder, work: Path, dict_size: int, steps: int | None,
+    dim: int, device: str | None,
+) -> None:  # fmt: skip
+    texts = len(documents) + (0 if general is None else len(general))
+    known = encoded_so_far(work, len(documents)) + (0 if general is None else encoded_so_far(work / "general", len(general)))
+    some = documents.texts(np.unique(np.linspace(0, len(documents) - 1, 16).astype(np.int64)).tolist())
+    at_most = steps or default_steps(texts)
+    told = told_cost(
+        texts=texts, known=known, rate=encoding_rate(encoder, some), steps=at_most, seconds=step_seconds(dim, dict_size, device),
+        labels=min(len(documents), EVIDENCE_TEXTS), dim=dim,
+    )  # fmt: skip
+    pt.tqdm.write(f"{STAGE}: {len(documents):,} documents, {dict_size:,} features; {told}", file=sys.stderr)
+
+
+def _warn_of_vectors(encoder: BiEncoder, z: np.ndarray, documents: int) -> None:
+    """Says what looks like a mistake, while there is time: bare texts to an E5, vectors of many lengths, few documents."""
+    sample = np.asarray(z[:1000], np.float64)
+    lengths = np.linalg.norm(sample, axis=1)
+    if abs(lengths.mean() - 1) > 0.01 or lengths.std() > 0.01:
+        warnings.warn(
+            f"{STAGE}: the vectors of {encoder!r} have lengths of {lengths.min():.3g} to {lengths.max():.3g}; if its authors compare by "
+            "cosine, train with normalize=True",
+            stacklevel=3,
+        )
+    mean = np.linalg.norm((sample / lengths[:, None].clip(1e-12)).mean(axis=0))
+    if mean > _LONG_MEAN and not any(declared_prompts(encoder).values()):
+        warnings.warn(
+            f"{STAGE}: the vectors of {encoder!r} share a mean of {mean:.2f} of their length, as those of E5 do, which was trained with "
+            'prefixes; its texts get none. If it wants them: query_prefix="query: ", document_prefix="passage: "',
+            stacklevel=3,
+        )
+    if documents < FEW:
+        warnings.warn(
+            f"{STAGE}: {documents:,} documents are few for a dictionary: it explains them better than others, see the card; general= "
+            "mixes in texts of other kinds",
+            stacklevel=3,
+        )
 
 
 def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vectors: np.ndarray) -> dict[str, MeanDocument]:
@@ -158,6 +251,11 @@ def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vec
         codes = join_views([encode_view(sae, x, refit=True, batch_size=512)], sae.dict_size)
         found[name] = MeanDocument.of(x, codes, [1.0], sae.dict_size)
     return found
+
+
+def _digest(arguments: dict[str, Any]) -> str:
+    """A short name for files that belong to these arguments."""
+    return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _finished(path: Path, arguments: dict[str, Any], work: Path) -> Xetrieval | None:
@@ -175,22 +273,33 @@ def _finished(path: Path, arguments: dict[str, Any], work: Path) -> Xetrieval | 
     raise FileExistsError(f"{path} already exists and is no model of these arguments; choose another path or remove it first")
 
 
-def _loaded(encoder: BiEncoder | str | os.PathLike[str], device: str | None) -> BiEncoder:
+def _loaded(
+    encoder: BiEncoder | str | os.PathLike[str], device: str | None, query_prefix: str | None, document_prefix: str | None,
+    normalize: bool | None,
+) -> BiEncoder:  # fmt: skip
+    prefixes = {"query_prefix": query_prefix, "document_prefix": document_prefix}
+    said = {name: value for name, value in prefixes.items() if value is not None}
+    options = {} if normalize is None else {"normalize": normalize}
     if not isinstance(encoder, (str, os.PathLike)):
+        if said or options:
+            raise ValueError(f"{STAGE} expects {[*said, *options]} with an encoder by name or folder, found {encoder!r}")
         encoder_identity(encoder, ["encode_docs"], stage=STAGE)  # ValueError if it is none
         return encoder
     name = str(Path(encoder).absolute()) if Path(encoder).exists() else str(encoder)
+    kind = {"class": SENTENCE_ENCODER} if said or options else {}  # E5's own class adds its prefixes and no others
     try:
-        return load_encoder({"name": name}, device=device)
+        return load_encoder({"name": name, **kind, **said, "options": options}, device=device)
     except (OSError, ValueError) as error:
+        if "normalize=True or False" in str(error):
+            raise ValueError(f"{STAGE}: {error}") from None
         raise FileNotFoundError(f"{STAGE} could not load the encoder {name!r}: {str(error).strip().splitlines()[0]}") from None
 
 
-def _description(encoder: BiEncoder, vectors: np.ndarray) -> dict[str, Any]:
-    """What the artifact says of its encoder; without a name where a name would load another one."""
+def _description(encoder: BiEncoder, vectors: np.ndarray, path: Path) -> dict[str, Any]:
+    """What the artifact at ``path`` says of its encoder; without a name where a name would load another one."""
     from pyterrier_dr import SBertBiEncoder  # late, as it takes seconds
 
-    from ..sentence_encoders import SentenceEncoder
+    from ..sentence_encoders import MINILM_NAME, SentenceEncoder
 
     sample = np.asarray(vectors[:1000])
     identity = encoder_identity(encoder, ["encode_docs"], stage=STAGE)
@@ -199,10 +308,15 @@ def _description(encoder: BiEncoder, vectors: np.ndarray) -> dict[str, Any]:
         type(encoder) is encoder_class(name, identity["class"])
         or (type(encoder) is SBertBiEncoder and not any(encoder.model.prompts.values()))
     )
-    options = encoder.options if type(encoder) is SentenceEncoder else {}
+    options = {n: v for n, v in encoder.options.items() if n != "prompts"} if type(encoder) is SentenceEncoder else {}
+    prompts = {} if name == MINILM_NAME else declared_prompts(encoder)
+    is_folder = by_name and os.path.isdir(name)
     return {
         **identity,
         **({"options": options} if options else {}),
+        **{f"{side}_prefix": prompt for side, prompt in prompts.items()},
+        **({"relative": os.path.relpath(os.path.realpath(name), os.path.realpath(path))} if is_folder else {}),
+        "pooling": pooling_of(encoder),
         "name": name if by_name else "",
         "dim": sample.shape[1],
         "normalize": bool(np.allclose(np.linalg.norm(sample, axis=1), 1, atol=1e-3)),
@@ -221,11 +335,11 @@ def _internalizers(
     verbose: bool,
 ) -> tuple[dict[str, Internalizer], dict[str, Any]]:
     """Modules by aspect, and {history, facts}; from the work folder if they are there."""
-    path, dim = work / "internalizers.pt", encoded.index.np_vecs().shape[1]
+    path, dim = work / f"internalizers-{_digest(arguments)}.pt", encoded.index.np_vecs().shape[1]
     if not path.is_file():
         taught = read_teacher_texts(texts, encoded.documents, aspects=arguments["aspects"], stage=STAGE)
-        same_as_kept(work / "arguments.json", arguments, stage=STAGE)  # now that the texts can be read
-        targets = taught.encode(encoder, work, stage=STAGE, verbose=verbose)
+        own = _digest({name: arguments[name] for name in ("texts", "aspects")})
+        targets = taught.encode(encoder, work / f"texts-{own}", stage=STAGE, verbose=verbose)
         z = encoded.index.np_vecs()[taught.rows]
         modules, history = train_internalizers(
             z, targets, hidden=arguments["hidden"], identity_start=True, device=device, seed=arguments["seed"], verbose=verbose
@@ -254,17 +368,25 @@ def _internalizers(
     return modules, kept
 
 
-def _labels(sae: SparseAutoencoder, encoded: EncodedCorpus, work: Path, seed: int) -> FeatureLabels:
-    """Keyword labels from up to LABEL_TEXTS random documents; from the work folder if they are there."""
-    path, vectors = work / "labels.tsv", encoded.index.np_vecs()
+def _labels(
+    sae: SparseAutoencoder, encoded: EncodedCorpus, encoder: BiEncoder, path: Path, seed: int, verbose: bool
+) -> FeatureLabels:
+    """Labels by the words that carry features, or keywords where an encoder is no sum over tokens; from ``path`` if they are there."""
     if not path.is_file():
-        rows = np.sort(np.random.default_rng([seed, 3]).permutation(len(vectors))[:LABEL_TEXTS])
-        codes = encode_view(sae, vectors[rows], refit=False, batch_size=1024)
-        try:
-            labels = keyword_labels(encoded.documents.texts(rows), codes.ids, codes.activations, dict_size=sae.dict_size)
-        except ValueError as error:  # texts without words that could be labels, e.g. in another script
-            warnings.warn(f"{STAGE} made no keyword labels: {error}", stacklevel=3)
-            labels = FeatureLabels.empty(sae.dict_size)
+        vectors = encoded.index.np_vecs()
+        rows = np.random.default_rng([seed, 3]).permutation(len(vectors))
+        by_evidence = len(rows) >= MIN_TEXTS and TokenEncoder(encoder).exact
+        if by_evidence:
+            some = encoded.documents.texts(np.sort(rows[:EVIDENCE_TEXTS]))
+            labels = evidence_labels(sae, some, encoder, seed=seed, verbose=verbose)
+        else:
+            own = np.sort(rows[:LABEL_TEXTS])
+            codes = encode_view(sae, vectors[own], refit=False, batch_size=1024)
+            try:
+                labels = keyword_labels(encoded.documents.texts(own), codes.ids, codes.activations, dict_size=sae.dict_size)
+            except ValueError as error:  # texts without words that could be labels, e.g. in another script
+                warnings.warn(f"{STAGE} made no keyword labels: {error}", stacklevel=3)
+                labels = FeatureLabels.empty(sae.dict_size)
         labels.write(path)
     return FeatureLabels.read(path, sae.dict_size)
 
