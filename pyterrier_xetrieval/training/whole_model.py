@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ import torch
 
 from ..core.checks import found_value
 from ..core.codes import encode_view, join_views
-from ..core.confidence import Confidence
 from ..core.internalizer import Internalizer, internalize
 from ..core.mean_document import MeanDocument
 from ..core.sae import SparseAutoencoder
@@ -25,19 +24,17 @@ from ..core.vector_facts import VectorFacts
 from ..datasets.corpus_file import Documents
 from ..datasets.encoded_corpus import Corpus, EncodedCorpus, encode_stored, encoded_so_far, stored_documents
 from ..documents import Missing
-from ..encoders import SENTENCE_ENCODER, encoder_class, encoder_identity, load_encoder, pooling_of, probe_vectors
-from ..labelling.evidence_words import MIN_TEXTS, evidence_labels
-from ..labelling.keywords import keyword_labels
-from ..labels import FeatureLabels
+from ..encoders import probe_vectors
+from ..llm.endpoints import as_model
 from ..model import Xetrieval
 from ..store.files import new_folder, replacing
 from ..store.jsonl import appending
-from ..token_vectors import TokenEncoder, declared_prompts
 from .dictionary import check_variant, train_sae, wants_k
 from .internalizers import train_internalizers
 from .model_card import model_card
+from .own_encoder import STAGE, description, loaded, warn_of_vectors
+from .own_labels import EVIDENCE_TEXTS, FLOOR, UNJUDGED, described, word_labels
 from .plan import (
-    FEW,
     PATIENCE,
     default_k,
     default_size,
@@ -52,14 +49,9 @@ from .teacher_texts import read_teacher_texts
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
-LABEL_TEXTS = 50_000  # documents that keyword labels are made from: their words and codes are held in memory
-EVIDENCE_TEXTS = 2_000  # documents that labels by evidence are made from: they are encoded once more
-# what is believed of labels that nobody has judged: as judges found of the bundled model's, of which a contribution says nothing
-# here (its size depends on the encoder), so that a label needs a good score on held-out texts, or its words in both texts
-UNJUDGED, FLOOR = Confidence(intercept=-2.282, activation=0.96, clarity=0.434, detection=2.426, support=1.157), 0.4
-_LONG_MEAN = 0.7  # of the vectors' length: E5's share .85 to .92
+    from ..llm.endpoints import LanguageModel
+
 MEAN_OF = 4096  # documents whose mean scores are measured against
-STAGE = "train_model"
 
 
 def train_model(
@@ -79,6 +71,7 @@ def train_model(
     query_prefix: str | None = None,
     document_prefix: str | None = None,
     normalize: bool | None = None,
+    llm: LanguageModel | Callable[[str], str] | None = None,
     missing: Missing = "error",
     work: str | os.PathLike[str] | None = None,
     device: str | None = None,
@@ -110,6 +103,8 @@ def train_model(
             documents needs for features of more than its own documents.
         query_prefix, document_prefix: what is put before texts, for an encoder by name or folder whose files do not say it.
         normalize: whether vectors are scaled to length 1, for such an encoder.
+        llm: a language model that says what each feature stands for, and is then asked whether its words tell texts of the feature
+            from others; None for words by evidence alone, which :func:`~pyterrier_xetrieval.labelling.describe` may replace later.
         missing: what becomes of a document of the corpus whose text is missing (None, NaN) or no string: ``"error"``, or
             ``"drop"``, which leaves it out and warns how many were left out.
         work: folder of the intermediate results, ``PATH.work`` by default; while it is there, the same call returns the
@@ -120,7 +115,7 @@ def train_model(
 
     Returns:
         the artifact; that of an earlier call if it was made from the same arguments. Nobody has judged its labels: their
-        confidence is counted as :data:`UNJUDGED` says, low, until somebody does.
+        confidence is counted as :data:`.own_labels.UNJUDGED` says, low, until somebody does.
 
     Raises:
         ValueError: arguments that do not fit together; a bad document or teacher text; a work folder that was begun
@@ -140,13 +135,13 @@ def train_model(
         raise ValueError(f"{STAGE} expects texts with aspects, found {found_value(texts)} and {found_value(aspects)}")
     if texts is not None and not Path(texts).is_file():
         raise FileNotFoundError(f"{STAGE} expects the teacher's texts at {texts}, found no such file")
-    if dict_size is not None and (k is not None or sparsity is not None):
-        check_variant(variant, dict_size, k, sparsity)
+    if not wants_k(variant) or k is not None or sparsity is not None:  # else k follows the size, which follows the documents
+        check_variant(variant, dict_size or k or 1, k, sparsity)
     path = Path(path).expanduser().absolute()
     work = Path(f"{path}.work" if work is None else work)
     digest = None if texts is None else _file_digest(texts)
     taught: dict[str, Any] = {"hidden": hidden, "aspects": aspects and list(aspects), "texts": digest, "seed": seed}
-    encoder = _loaded(encoder, device, query_prefix, document_prefix, normalize)
+    encoder = loaded(encoder, device, query_prefix, document_prefix, normalize)
     with appending(work / "training.lock"):
         documents = stored_documents(corpus, encoder, work, missing=missing, stage=STAGE)
         more = None if general is None else stored_documents(general, encoder, work / "general", missing=missing, stage=STAGE)
@@ -156,7 +151,8 @@ def train_model(
             k = min(default_k(size), size)
         check_variant(variant, size, k, sparsity)
         options: dict[str, Any] = dict(variant=variant, dict_size=size, k=k, sparsity=sparsity, steps=steps, seed=seed)
-        arguments = options | taught | {"general": None if more is None else more.digest}
+        made_of = options | taught | {"general": None if more is None else more.digest}
+        arguments = made_of | {"llm": None if llm is None else as_model(llm).name}
         finished = _finished(path, arguments, work)
         told = dict(stage=STAGE, verbose=verbose)
         if verbose and finished is None:
@@ -170,13 +166,13 @@ def train_model(
                 raise FileExistsError(f"{path} already exists and is of another corpus; choose another path or remove it first")
             return finished
         z = encoded.index.np_vecs()
-        _warn_of_vectors(encoder, z, count)
+        warn_of_vectors(encoder, z, count)
         vectors = [z] if more is None else [z, encode_stored(more, encoder, work / "general", **told).index.np_vecs()]
         modules: dict[str, Internalizer] = {}
         trained: dict[str, Any] = {"history": {}, "facts": {}}
         if texts is not None:
             modules, trained = _internalizers(texts, encoded, encoder, work, taught, device=device, verbose=verbose)
-        name, steps_at_most = _digest(arguments), steps or default_steps(count * (1 + len(modules)))
+        name, steps_at_most = _digest(made_of), steps or default_steps(count * (1 + len(modules)))
         sae, history = train_sae(
             vectors, internalizers=modules, checkpoint=work / f"sae-{name}.pt", device=device, verbose=verbose,
             **{**options, "steps": steps_at_most}, held_out=held_out_share(count),
@@ -187,18 +183,19 @@ def train_model(
         if more is not None:
             facts["general"] = {"documents": len(more), "digest": more.digest}
         facts |= {"internalizers": figures, "sae": history[-1] if history else {}}
-        labels = _labels(sae, encoded, encoder, work / f"labels-{name}.tsv", seed, verbose)
+        labels = word_labels(sae, encoded, encoder, work / f"labels-{name}.tsv", seed, verbose)
         known = {"training": facts, "vectors": VectorFacts.measure(sae, z, seed=seed).to_dict(), "probes": probe_vectors(encoder)}
         if "max_activation" in labels.table:
             known |= {"confidence": UNJUDGED.to_dict(), "min_confidence": FLOOR, "judged": False}
-        model = Xetrieval.from_parts(
-            internalizers=modules,
-            sae=sae,
-            labels=labels,
-            encoder=_description(encoder, z, path),
-            means=mean_documents(sae, modules, z),
-            facts=known,
-        )
+        parts: dict[str, Any] = {
+            "encoder": description(encoder, z, path),
+            "means": mean_documents(sae, modules, z),
+            "facts": known,
+        }
+        model = Xetrieval.from_parts(internalizers=modules, sae=sae, labels=labels, **parts)
+        if llm is not None:
+            labels = described(model, encoded, encoder, llm, work / f"hypotheses-{name}", seed=seed, verbose=verbose)
+            model = Xetrieval.from_parts(internalizers=modules, sae=sae, labels=labels, **parts)
         return _written(model, path, {"internalizers": trained["history"], "sae": history})
 
 
@@ -215,31 +212,6 @@ def _tell_cost(
         labels=min(len(documents), EVIDENCE_TEXTS), dim=dim,
     )  # fmt: skip
     pt.tqdm.write(f"{STAGE}: {len(documents):,} documents, {dict_size:,} features; {told}", file=sys.stderr)
-
-
-def _warn_of_vectors(encoder: BiEncoder, z: np.ndarray, documents: int) -> None:
-    """Says what looks like a mistake, while there is time: bare texts to an E5, vectors of many lengths, few documents."""
-    sample = np.asarray(z[:1000], np.float64)
-    lengths = np.linalg.norm(sample, axis=1)
-    if abs(lengths.mean() - 1) > 0.01 or lengths.std() > 0.01:
-        warnings.warn(
-            f"{STAGE}: the vectors of {encoder!r} have lengths of {lengths.min():.3g} to {lengths.max():.3g}; if its authors compare by "
-            "cosine, train with normalize=True",
-            stacklevel=3,
-        )
-    mean = np.linalg.norm((sample / lengths[:, None].clip(1e-12)).mean(axis=0))
-    if mean > _LONG_MEAN and not any(declared_prompts(encoder).values()):
-        warnings.warn(
-            f"{STAGE}: the vectors of {encoder!r} share a mean of {mean:.2f} of their length, as those of E5 do, which was trained with "
-            'prefixes; its texts get none. If it wants them: query_prefix="query: ", document_prefix="passage: "',
-            stacklevel=3,
-        )
-    if documents < FEW:
-        warnings.warn(
-            f"{STAGE}: {documents:,} documents are few for a dictionary: it explains them better than others, see the card; general= "
-            "mixes in texts of other kinds",
-            stacklevel=3,
-        )
 
 
 def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vectors: np.ndarray) -> dict[str, MeanDocument]:
@@ -271,57 +243,6 @@ def _finished(path: Path, arguments: dict[str, Any], work: Path) -> Xetrieval | 
     except (ValueError, FileNotFoundError, KeyError, TypeError):
         pass
     raise FileExistsError(f"{path} already exists and is no model of these arguments; choose another path or remove it first")
-
-
-def _loaded(
-    encoder: BiEncoder | str | os.PathLike[str], device: str | None, query_prefix: str | None, document_prefix: str | None,
-    normalize: bool | None,
-) -> BiEncoder:  # fmt: skip
-    prefixes = {"query_prefix": query_prefix, "document_prefix": document_prefix}
-    said = {name: value for name, value in prefixes.items() if value is not None}
-    options = {} if normalize is None else {"normalize": normalize}
-    if not isinstance(encoder, (str, os.PathLike)):
-        if said or options:
-            raise ValueError(f"{STAGE} expects {[*said, *options]} with an encoder by name or folder, found {encoder!r}")
-        encoder_identity(encoder, ["encode_docs"], stage=STAGE)  # ValueError if it is none
-        return encoder
-    name = str(Path(encoder).absolute()) if Path(encoder).exists() else str(encoder)
-    kind = {"class": SENTENCE_ENCODER} if said or options else {}  # E5's own class adds its prefixes and no others
-    try:
-        return load_encoder({"name": name, **kind, **said, "options": options}, device=device)
-    except (OSError, ValueError) as error:
-        if "normalize=True or False" in str(error):
-            raise ValueError(f"{STAGE}: {error}") from None
-        raise FileNotFoundError(f"{STAGE} could not load the encoder {name!r}: {str(error).strip().splitlines()[0]}") from None
-
-
-def _description(encoder: BiEncoder, vectors: np.ndarray, path: Path) -> dict[str, Any]:
-    """What the artifact at ``path`` says of its encoder; without a name where a name would load another one."""
-    from pyterrier_dr import SBertBiEncoder  # late, as it takes seconds
-
-    from ..sentence_encoders import MINILM_NAME, SentenceEncoder
-
-    sample = np.asarray(vectors[:1000])
-    identity = encoder_identity(encoder, ["encode_docs"], stage=STAGE)
-    name = encoder.source if isinstance(encoder, SentenceEncoder) else getattr(encoder, "model_name", None)
-    by_name = name and (
-        type(encoder) is encoder_class(name, identity["class"])
-        or (type(encoder) is SBertBiEncoder and not any(encoder.model.prompts.values()))
-    )
-    options = {n: v for n, v in encoder.options.items() if n != "prompts"} if type(encoder) is SentenceEncoder else {}
-    prompts = {} if name == MINILM_NAME else declared_prompts(encoder)
-    is_folder = by_name and os.path.isdir(name)
-    return {
-        **identity,
-        **({"options": options} if options else {}),
-        **{f"{side}_prefix": prompt for side, prompt in prompts.items()},
-        **({"relative": os.path.relpath(os.path.realpath(name), os.path.realpath(path))} if is_folder else {}),
-        "pooling": pooling_of(encoder),
-        "name": name if by_name else "",
-        "dim": sample.shape[1],
-        "normalize": bool(np.allclose(np.linalg.norm(sample, axis=1), 1, atol=1e-3)),
-        "similarity": "dot",
-    }
 
 
 def _internalizers(
@@ -366,29 +287,6 @@ def _internalizers(
     except Exception as error:  # reading a damaged file may raise anything
         raise ValueError(f"{STAGE} expects {path} to hold its internalizers; it is damaged, remove it") from error
     return modules, kept
-
-
-def _labels(
-    sae: SparseAutoencoder, encoded: EncodedCorpus, encoder: BiEncoder, path: Path, seed: int, verbose: bool
-) -> FeatureLabels:
-    """Labels by the words that carry features, or keywords where an encoder is no sum over tokens; from ``path`` if they are there."""
-    if not path.is_file():
-        vectors = encoded.index.np_vecs()
-        rows = np.random.default_rng([seed, 3]).permutation(len(vectors))
-        by_evidence = len(rows) >= MIN_TEXTS and TokenEncoder(encoder).exact
-        if by_evidence:
-            some = encoded.documents.texts(np.sort(rows[:EVIDENCE_TEXTS]))
-            labels = evidence_labels(sae, some, encoder, seed=seed, verbose=verbose)
-        else:
-            own = np.sort(rows[:LABEL_TEXTS])
-            codes = encode_view(sae, vectors[own], refit=False, batch_size=1024)
-            try:
-                labels = keyword_labels(encoded.documents.texts(own), codes.ids, codes.activations, dict_size=sae.dict_size)
-            except ValueError as error:  # texts without words that could be labels, e.g. in another script
-                warnings.warn(f"{STAGE} made no keyword labels: {error}", stacklevel=3)
-                labels = FeatureLabels.empty(sae.dict_size)
-        labels.write(path)
-    return FeatureLabels.read(path, sae.dict_size)
 
 
 def _written(model: Xetrieval, path: Path, history: dict[str, Any]) -> Xetrieval:

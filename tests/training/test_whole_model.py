@@ -16,7 +16,7 @@ from pyterrier_dr import BiEncoder, FlexIndex
 
 from pyterrier_xetrieval import MiniLM, Xetrieval
 from pyterrier_xetrieval.datasets import encoded_corpus
-from pyterrier_xetrieval.training import Teacher, train_internalizers, train_sae, whole_model
+from pyterrier_xetrieval.training import Teacher, own_labels, train_internalizers, train_sae, whole_model
 from pyterrier_xetrieval.training.whole_model import train_model
 from tests.helpers.builders import result_frame, unit
 from tests.helpers.documents import reverse, short_documents
@@ -159,7 +159,7 @@ def test_interrupted_in_every_step_and_started_again(made, folder, monkeypatch):
     for stop in ("encode", "train_internalizers", "train_sae", "evidence_labels", "_written"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             if stop != "encode":
-                patch.setattr(whole_model, stop, interrupt)
+                patch.setattr(own_labels if stop == "evidence_labels" else whole_model, stop, interrupt)
             train(folder, "stopped")
         assert not (folder / "stopped").exists()
     stop = None
@@ -363,3 +363,18 @@ def test_what_looks_like_a_mistake_is_said(many, tmp_path):
     assert "have lengths of" in said and "normalize=True" in said
     with pytest.raises(ValueError, match="with an encoder by name or folder"):
         train_model(many[:60], None, Unit(), tmp_path / "n", normalize=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*active for none", "ignore:.*are few", "ignore:.*share a mean")
+def test_hypotheses_where_there_is_a_language_model(many, tmp_path):
+    asked = []
+
+    def llm(prompt):
+        asked.append(prompt)
+        return "yes" if "yes" in prompt.lower() and "hypothesis" not in prompt.lower() else "places by a river (clarity 2)"
+
+    options = {"dict_size": 16, "k": 4, "steps": 10}
+    model = train_model(many[:120], None, Unit(), tmp_path / "m", llm=llm, **options)
+    assert len(asked) >= 16 and "hypothesis (function)" in " ".join(model.labels.methods)
+    plain = train_model(many[:120], None, Unit(), tmp_path / "n", work=tmp_path / "m.work", **options)
+    assert torch.equal(plain.sae.w_dec, model.sae.w_dec) and "hypothesis" not in " ".join(plain.labels.methods)
