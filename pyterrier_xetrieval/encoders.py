@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,11 @@ E5_MODELS = frozenset(
     )
 )
 _E5_PREFIXES = {"query": "query: ", "document": "passage: "}
-SAME = 0.99  # the cosine of one text's vectors, encoded on other devices or in other batches, is well above this
+# the least cosine of one text's vectors: other devices, batches and roundings come to 1e-5 of 1, an E5 without its prefix to 1e-3
+SAME = 1 - 1e-4
+PROBES = ("The river carries water from the mountains to the sea.", "how to sort a list by two keys")
+SENTENCE_ENCODER = "pyterrier_xetrieval.encoder.SentenceEncoder"  # as encoder_identity writes it
+_SIDES = {"query": "encode_queries", "document": "encode_docs"}
 
 
 def encoder_class(name: str, kept_as: str = "") -> type[BiEncoder]:
@@ -64,35 +69,47 @@ def _json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def load_encoder(description: Mapping[str, Any], **options: Any) -> BiEncoder:
+def load_encoder(
+    description: Mapping[str, Any], *, path: str | os.PathLike[str] | None = None, beside: Path | None = None, **options: Any
+) -> BiEncoder:
     """The pyterrier_dr encoder that an artifact describes.
 
     Args:
         description: ``{"name": …, "dim": …}``; :func:`encoder_class` says of which class the encoder is. ``query_prefix`` and
-            ``document_prefix``, and ``options`` of :class:`~pyterrier_xetrieval.SentenceEncoder`, are used where they are said.
+            ``document_prefix``, and ``options`` of :class:`~pyterrier_xetrieval.SentenceEncoder`, are used where they are said,
+            and ``pooling`` is compared.
+        path: the encoder's folder, if it is elsewhere than the description says.
+        beside: the artifact's folder: an encoder that is not at its name is looked for where it was seen from there.
         options: passed to the encoder: ``batch_size``, ``text_field``, ``verbose``, ``device``.
 
     Raises:
-        ValueError: the description names no encoder, or prefixes that the encoder of that name would not add.
+        ValueError: the description names no encoder, or prefixes that the encoder of that name would not add; an encoder of
+            another pooling.
+        FileNotFoundError: a folder that is not there.
 
     Example::
 
         encoder = load_encoder({"name": "intfloat/e5-large-v2", "dim": 1024}, device="cuda")
     """
-    name = description.get("name")
-    if not name:
-        raise ValueError("this model does not say which encoder it belongs to; use your own pyterrier_dr encoder")
+    name = _place(description, path, beside)
     from .sentence_encoders import MiniLM, SentenceEncoder, loading_bars
 
     kind = encoder_class(name, description.get("class", ""))
     sides = {"query_prefix": "query", "document_prefix": "document"}
     prefixes = {side: description[key] for key, side in sides.items() if description.get(key)}
     if kind is SentenceEncoder:
-        options = {**({"prompts": prefixes} if prefixes else {}), **description.get("options", {}), **options}
+        said = {side: description[key] for key, side in sides.items() if key in description}
+        other = said != {side: _configured_prompts(name).get(side, "") for side in said}
+        options = {**({"prompts": said} if other else {}), **description.get("options", {}), **options}
     elif prefixes and (kind is MiniLM or prefixes != _E5_PREFIXES):
         raise ValueError(f"the encoder {name!r} wants {prefixes}, which {kind.__name__} does not add; use an encoder of your own")
     with loading_bars(options.get("verbose", False)):
         encoder = kind(**options) if kind is MiniLM else kind(name, **options)
+    found, expected = pooling_of(encoder), description.get("pooling")
+    if expected and found and found != expected:
+        raise ValueError(
+            f"the encoder at {name!r} has pooling {found!r}, the model was trained with {expected!r}; name its folder"
+        )
     if kind is SentenceEncoder and _called_e5(name) and not any(encoder.model.prompts.values()) and "prompts" not in options:
         warnings.warn(
             f"the encoder {name!r} is called like an E5 model, and neither says that it is one nor configures prompts: its texts "
@@ -100,6 +117,69 @@ def load_encoder(description: Mapping[str, Any], **options: Any) -> BiEncoder:
             stacklevel=2,
         )
     return encoder
+
+
+def _place(description: Mapping[str, Any], path: str | os.PathLike[str] | None, beside: Path | None) -> str:
+    """The name, or the folder, that an encoder is loaded from."""
+    name = os.fspath(path) if path is not None else description.get("name")
+    if not name:
+        raise ValueError(
+            "this model does not say which encoder it belongs to; use your own pyterrier_dr encoder, or model.encoder(path=…)"
+        )
+    if not os.path.isabs(name) or os.path.isdir(name):
+        return name
+    near = beside and description.get("relative") and (beside / description["relative"]).resolve()
+    if path is None and near and near.is_dir():
+        return str(near)
+    raise FileNotFoundError(
+        f"there is no encoder at {name}"
+        + (f", nor at {near}" if near else "")
+        + "; say where its folder is: model.encoder(path=…)"
+    )
+
+
+def pooling_of(encoder: Any) -> str:
+    """How an encoder makes one vector of its token vectors, as sentence-transformers calls it; "" where that is not known."""
+    try:
+        modules = list(encoder.model)
+    except (AttributeError, TypeError):
+        return ""
+    for module in modules:
+        if type(module).__name__ == "Pooling":  # sentence-transformers up to 5 has a method for it
+            mode = getattr(module, "pooling_mode", None) or module.get_pooling_mode_str()
+            return "+".join(mode) if isinstance(mode, (tuple, list)) else str(mode)
+    return ""
+
+
+def probe_vectors(encoder: Any) -> dict[str, list[list[float]]]:
+    """The vectors of :data:`PROBES` as queries and as documents, as far as the encoder encodes them: by these it is known again."""
+    found = {side: _probed(encoder, side) for side in _SIDES}
+    return {side: vectors.round(7).tolist() for side, vectors in found.items() if vectors is not None}
+
+
+def _probed(encoder: Any, side: str) -> np.ndarray | None:
+    """float64 ``[2, m]``; None for an encoder that has no texts of this side."""
+    try:
+        return np.asarray(getattr(encoder, _SIDES[side])(list(PROBES)), np.float64)
+    except (AttributeError, NotImplementedError):  # pyterrier_dr's base class has both methods, and nothing behind them
+        return None
+
+
+def other_encoder(known: Mapping[str, Any], encoder: Any) -> str | None:
+    """What tells an encoder from the one that made these :func:`probe_vectors`, in words; None if nothing does."""
+    for side, vectors in known.items():
+        found, expected = _probed(encoder, side), np.asarray(vectors, np.float64)
+        if found is None:
+            continue
+        if found.shape != expected.shape:
+            return f"its vectors have {found.shape[-1]} dimensions, not {expected.shape[-1]}"
+        lengths = np.linalg.norm(found, axis=1), np.linalg.norm(expected, axis=1)
+        if not np.allclose(*lengths, rtol=1e-2):
+            return f"its vectors of a {side} have length {lengths[0].mean():.3g}, not {lengths[1].mean():.3g}: normalise both or none"
+        cosine = float((np.einsum("nm,nm->n", found, expected) / (lengths[0] * lengths[1]).clip(1e-12)).min())
+        if cosine < SAME:
+            return f"its vectors of a {side} have a cosine of {cosine:.4f} with those of the model's (another prefix, pooling or model)"
+    return None
 
 
 def _called_e5(name: str) -> bool:

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import os
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -25,7 +26,7 @@ from .core.sae import SparseAutoencoder
 from .core.vector_facts import CHECKS, VectorFacts
 from .core.views import view_weights
 from .documents import Missing
-from .encoders import load_encoder
+from .encoders import load_encoder, other_encoder
 from .labels import FeatureLabels
 from .query_tuning import QueryTuning
 from .stages.calibrate import QueryCalibration
@@ -312,9 +313,39 @@ class Xetrieval(StageFactory, pt.Artifact):
             return VectorFacts(length=1, length_spread=0, unexplained=0, unexplained_spread=0, foreign=0)
         return None
 
-    def encoder(self, **options: Any) -> BiEncoder:
-        """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it."""
-        return load_encoder(self.meta["encoder"], **options)
+    def encoder(self, path: str | os.PathLike[str] | None = None, **options: Any) -> BiEncoder:
+        """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it.
+
+        Args:
+            path: its folder, if it is elsewhere than where the model was trained.
+
+        Raises:
+            ValueError: a model that does not say what its encoder is; with ``check="error"`` another encoder than its own.
+            FileNotFoundError: no such folder.
+
+        Example::
+
+            model.encoder(path="models/my-e5", batch_size=64)
+        """
+        beside = None if self._in_memory else self._folder
+        return self.checked_encoder(load_encoder(self.meta["encoder"], path=path, beside=beside, **options))
+
+    def checked_encoder(self, encoder: Any) -> Any:
+        """The encoder, which gives two short texts the vectors that this model's own gives; else a warning or an error says so.
+
+        Costs the encoding of these texts, and nothing for a model that does not keep their vectors (the bundled one).
+
+        Raises:
+            ValueError: another encoder, and a model with ``check="error"``.
+        """
+        known = self.meta.get("probes")
+        problem = None if self.check == "off" or not known else other_encoder(known, encoder)
+        if problem:
+            message = f"{self!r} found an encoder that is not its own, {encoder!r}: {problem} (or use model.with_check('off'))"
+            if self.check == "error":
+                raise ValueError(message)
+            warnings.warn(message, stacklevel=3)
+        return encoder
 
     def relabel(
         self,

@@ -42,7 +42,9 @@ class SentenceEncoder(SBertBiEncoder):
         truncate_dim: how many dimensions of each vector are kept, the first ones; for models that were trained for it
             (Matryoshka). What is left of a unit vector is shorter than 1: add ``normalize=True``.
         max_seq_length: how many tokens of a text are read, its prompt among them; the rest is cut.
-        normalize: scale vectors to length 1. False leaves them as the model gives them, which for most models is length 1 too.
+        normalize: scale vectors to length 1. False leaves them as the model gives them, which for most models is length 1 too;
+            so does None, unless a folder does not say what its model does: it has no ``modules.json``. Its token vectors are then
+            averaged, and you say whether the result is normalised.
         trust_remote_code: run the Python code that the model brings along; only for models whose authors you trust.
         batch_size: texts encoded at once.
         text_field: column of the documents' texts.
@@ -50,7 +52,7 @@ class SentenceEncoder(SBertBiEncoder):
         device: where the model computes; the GPU if there is one.
 
     Raises:
-        ValueError: prompts of other names, or numbers that are not above 0; (when encoding) a document or a query without a text.
+        ValueError: prompts of other names, or numbers that are not above 0; a folder without ``modules.json`` and no ``normalize``; (when encoding) a document or a query without a text.
 
     Example::
 
@@ -65,7 +67,7 @@ class SentenceEncoder(SBertBiEncoder):
         prompts: Mapping[str, str] | None = None,
         truncate_dim: int | None = None,
         max_seq_length: int | None = None,
-        normalize: bool = False,
+        normalize: bool | None = None,
         trust_remote_code: bool = False,
         batch_size: int = 32,
         text_field: str = "text",
@@ -80,6 +82,13 @@ class SentenceEncoder(SBertBiEncoder):
         positive_ints(stage="SentenceEncoder", **{name: value for name, value in numbers.items() if value is not None})
         if strangers := set(prompts or {}) - {"query", "document"}:
             raise ValueError(f"SentenceEncoder expects prompts for 'query' and 'document', found {sorted(strangers)}")
+        in_folder = {name: os.path.isfile(os.path.join(self.source, name)) for name in ("config.json", "modules.json")}
+        says_nothing = in_folder["config.json"] and not in_folder["modules.json"]
+        if says_nothing and normalize is None:
+            raise ValueError(
+                f"SentenceEncoder expects normalize=True or False for {self.source!r}, found None: the folder has no modules.json, so "
+                "that its token vectors are averaged and nothing says whether the result has length 1 (E5, GTE and BGE: True)"
+            )
         # not SBertBiEncoder's own constructor, which can pass none of these options on
         super(SBertBiEncoder, self).__init__(batch_size=batch_size, text_field=text_field, verbose=verbose)
         if device is None:
@@ -94,8 +103,12 @@ class SentenceEncoder(SBertBiEncoder):
             self.model.prompts = {**self.model.prompts, **prompts}
         if max_seq_length is not None:
             self.model.max_seq_length = max_seq_length
-        self.normalize = normalize
-        chosen = {"prompts": prompts and dict(prompts), **numbers, "normalize": normalize or None}
+        self.normalize = bool(normalize)
+        chosen = {
+            "prompts": prompts and dict(prompts),
+            **numbers,
+            "normalize": True if normalize else False if says_nothing else None,
+        }
         self.options = {name: value for name, value in chosen.items() if value is not None}
         # pyterrier_dr and indexes compare encoders by model_name: a name that tells those with other options apart
         self.model_name = self.source if not self.options else f"{self.source}:{json.dumps(self.options, sort_keys=True)}"

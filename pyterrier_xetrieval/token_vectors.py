@@ -105,7 +105,7 @@ class TokenEncoder:
             fast = self.encoder.model.tokenizer.is_fast
         except (AttributeError, TypeError):
             return "it is no sentence-transformers model"
-        self.prompt = self._declared_prompt()
+        self.prompt = declared_prompt(self.encoder, self.side)
         # by the name of the class: sentence-transformers has moved these modules between its versions
         names = [type(module).__name__ for module in modules]
         if names[:2] != ["Transformer", "Pooling"] or not set(names[2:]) <= {"Dense", "Normalize"} or "Normalize" in names[:-1]:
@@ -125,17 +125,6 @@ class TokenEncoder:
         if ours.shape != theirs.shape or not (np.linalg.norm(ours - theirs, axis=1, keepdims=True) <= _SAME * lengths).all():
             return "its vectors are not those of its sentence-transformers model with the declared prompt"
         return None
-
-    def _declared_prompt(self) -> str:
-        from .sentence_encoders import SentenceEncoder  # late: it loads pyterrier_dr
-
-        method, names = SIDES[self.side]
-        model, default = self.encoder.model, self.encoder.model.default_prompt_name
-        if isinstance(self.encoder, SentenceEncoder):
-            default = next((name for name in names if name in model.prompts), default)
-        # pyterrier_dr's E5 has its prefix among the fixed arguments of its method
-        fixed = getattr(inspect.getattr_static(type(self.encoder), method, None), "keywords", {})
-        return (model.prompts.get(default) or "") + (fixed.get("prompt") or "")
 
     def tokens(self, texts: Sequence[str]) -> list[TokenVectors]:
         """The parts of each text's vector, token by token.
@@ -307,3 +296,24 @@ def _is_linear(dense: Any) -> bool:
     plain = type(dense.activation_function).__name__ == "Identity" and not getattr(dense, "use_residual", False)
     names = {getattr(dense, f"module_{end}_name", "sentence_embedding") for end in ("input", "output")}
     return plain and names == {"sentence_embedding"}
+
+
+def declared_prompt(encoder: Any, side: str) -> str:
+    """What a sentence-transformers encoder says that it puts before a text of this side."""
+    from .sentence_encoders import SentenceEncoder  # late: it loads pyterrier_dr
+
+    method, names = SIDES[side]
+    model, default = encoder.model, encoder.model.default_prompt_name
+    if isinstance(encoder, SentenceEncoder):
+        default = next((name for name in names if name in model.prompts), default)
+    # pyterrier_dr's E5 has its prefix among the fixed arguments of its method
+    fixed = getattr(inspect.getattr_static(type(encoder), method, None), "keywords", {})
+    return (model.prompts.get(default) or "") + (fixed.get("prompt") or "")
+
+
+def declared_prompts(encoder: Any) -> dict[str, str]:
+    """:func:`declared_prompt` of both sides, ``query`` and ``document``; empty for an encoder of another library."""
+    try:
+        return {side: declared_prompt(encoder, side) for side in SIDES}
+    except AttributeError:
+        return {}

@@ -22,7 +22,6 @@ NOT_RUN = {
     "how-to": [
         ("bm25 = pt.terrier", "needs-network"),
         ("model.labels.find(", "takes-a-minute"),
-        ("from pyterrier_xetrieval.training", "needs-network"),
         ("from pyterrier_xetrieval.distributed", "needs-servers"),
     ],
     "evidence": [("from pyterrier_xetrieval import Xetrieval, pydocs", "takes-minutes")],

@@ -11,7 +11,11 @@ from ..store.files import replacing
 from .errors import Command
 from .params import DEVICE, FOLDER, SEED, Model, NewPath, open_model
 
+ROWS = 60  # more than a person reads on a screen
+
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..datasets import Collection
 
 QUESTIONS = (
@@ -39,7 +43,7 @@ def evaluate(
 ) -> None:
     """Ask of a model, on a collection, what the paper asks of its own.
 
-    Encodes the collection with the model's encoder, or takes its vectors from the cache, and prints one table.
+    Encodes the collection with the model's encoder, or takes its vectors from the cache, and prints one table, or a summary of one that is longer than a screen.
 
     \b
     MODEL    an artifact's folder, or "default" for the bundled model
@@ -87,7 +91,7 @@ def evaluate(
     collection = _dataset(dataset)
     model, encoder = open_model(name, device)
     table = ask(model, collection, encoder=encoder, what=list(what) or None, cache=cache, seed=seed, verbose=True)
-    click.echo(table.to_string(index=False))
+    click.echo(_summary(table).to_string(index=False))
     if out is not None:
         with replacing(out, "wb") as file:
             if out.suffix == ".csv":
@@ -95,6 +99,15 @@ def evaluate(
             else:
                 table.to_json(file, orient="records", indent=1)
         click.echo(f"{out}: {len(table)} rows")
+
+
+def _summary(table: pd.DataFrame) -> pd.DataFrame:
+    """The table itself if a person can read it; else the mean of each measure over its conditions, with how many there are."""
+    if len(table) <= ROWS:
+        return table
+    mean = table.groupby(["what", "collection", "measure"], sort=False)["value"].agg(["mean", "min", "max", "size"])
+    click.echo(f"{len(table):,} rows; this is their summary over all conditions, --out writes them")
+    return mean.rename(columns={"size": "rows"}).reset_index()
 
 
 def _dataset(name: str) -> Collection:

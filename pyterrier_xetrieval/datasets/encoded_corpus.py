@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from .corpus_file import CorpusFile, Documents, Texts
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder, FlexIndex
 
+Corpus: TypeAlias = str | os.PathLike[str] | Iterable[dict[str, Any]] | pd.DataFrame | Callable[[], Iterable[dict[str, Any]]]
 BLOCK = 4096  # texts per file of vectors: at most so many are encoded again after an interruption
 
 
@@ -43,7 +44,7 @@ class EncodedCorpus:
 
 
 def encode_corpus(
-    corpus: str | os.PathLike[str] | Iterable[dict[str, Any]] | pd.DataFrame | Callable[[], Iterable[dict[str, Any]]],
+    corpus: Corpus,
     encoder: BiEncoder,
     work: str | os.PathLike[str],
     *,
@@ -73,18 +74,37 @@ def encode_corpus(
         encoded = encode_corpus("corpus.jsonl", MiniLM(), "work", verbose=True)
         encoded.index.np_vecs()                     # float32 [n, 384], a memory map
     """
+    work = Path(work)
+    documents = stored_documents(corpus, encoder, work, missing=missing, stage=stage)
+    return encode_stored(documents, encoder, work, stage=stage, verbose=verbose)
+
+
+def stored_documents(corpus: Corpus, encoder: BiEncoder, work: Path, *, missing: Missing = "error", stage: str) -> Documents:
+    """The first half of :func:`encode_corpus`: documents in a work folder that is of this encoder; nothing is encoded yet."""
     if isinstance(corpus, (str, os.PathLike)):
         corpus = CorpusFile(corpus, missing=missing)
-    work = Path(work)
     with appending(work / "corpus.lock"):
         identity = encoder_identity(encoder, ["encode_docs"], stage=stage)
         same_as_kept(work / "encoder.json", identity, stage=stage, keep=False)
         given = corpus() if callable(corpus) else corpus
         documents = Documents.store(given, work / "documents", stage=stage, missing=missing)
         same_as_kept(work / "encoder.json", identity, stage=stage)
+        return documents
+
+
+def encode_stored(documents: Documents, encoder: BiEncoder, work: Path, *, stage: str, verbose: bool = False) -> EncodedCorpus:
+    """The second half: the vectors of :func:`stored_documents`."""
+    with appending(work / "corpus.lock"):
         docnos = [document["docno"] for document in documents]
         index = encode_texts(documents.texts, docnos, encoder, work / "corpus.flex", stage=stage, verbose=verbose)
     return EncodedCorpus(documents, index)
+
+
+def encoded_so_far(work: Path, documents: int) -> int:
+    """How many documents of a work folder have their vectors."""
+    if (work / "corpus.flex").is_dir():
+        return documents
+    return min(documents, BLOCK * len(list((work / "corpus.blocks").glob("*.npy"))))
 
 
 def encode_texts(
@@ -120,16 +140,22 @@ def encode_texts(
         known = np.load(files[0], mmap_mode="r")[0]
     if known is not None:
         check_same_encoder(known, _vectors(encoder, texts([0]), stage)[0], path.parent, stage=stage)
+    step = max(256, 8 * (getattr(encoder, "batch_size", None) or 32))
     if not path.is_dir():
         blocks.mkdir(parents=True, exist_ok=True)
         with pt.tqdm(total=len(docnos), desc=f"encode {path.stem}", unit="text", disable=not verbose) as bar:
             for i, file in enumerate(files):
                 rows = range(i * BLOCK, min((i + 1) * BLOCK, len(docnos)))
-                if not file.is_file():
-                    block = _vectors(encoder, texts(rows), stage)
-                    with replacing(file, "wb") as out:
-                        np.save(out, block)
-                bar.update(len(rows))
+                if file.is_file():
+                    bar.update(len(rows))
+                    continue
+                parts = []
+                for start in range(0, len(rows), step):  # the bar moves from the first texts on, and says how long is left
+                    own = rows[start : start + step]
+                    parts.append(_vectors(encoder, texts(own), stage))
+                    bar.update(len(own))
+                with replacing(file, "wb") as out:
+                    np.save(out, np.concatenate(parts))
         vectors = (vector for file in files for vector in np.load(file, mmap_mode="r"))
         with new_folder(path) as unfinished:
             indexer = FlexIndex(str(unfinished), verbose=False).indexer(mode="overwrite")  # the folder is there already

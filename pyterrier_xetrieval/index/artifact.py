@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from ..core.batches import device_of
 from ..core.checks import distinct_aspects
+from ..core.codes import encode_view
 from ..core.mean_document import MeanDocument
 from ..model import Xetrieval
 from ..stages.load import VectorLoader
@@ -296,6 +298,8 @@ class XetrievalIndex(pt.Artifact):
     def verify(self, *, verbose: bool = False) -> None:
         """Reads the whole index and compares it with its checksums; ValueError names the first piece that differs.
 
+        A warning tells of vectors that the model's encoder does not give: of another encoder, or not normalised.
+
         Args:
             verbose: show a progress bar.
         """
@@ -310,6 +314,16 @@ class XetrievalIndex(pt.Artifact):
                 raise ValueError(f"{file} is damaged: it does not fit its checksum")
         fresh = Xetrieval(self.path / MODEL)
         fresh.sae, fresh.internalizers, fresh.labels  # noqa: B018  (reading compares)
+        if fresh.vector_facts is not None and len(self):
+            x = np.asarray(
+                self.layout.vectors(VECTORS)[np.unique(np.linspace(0, len(self) - 1, 256).astype(np.int64))], np.float32
+            )
+            facts, codes = fresh.vector_facts, encode_view(fresh.sae, x, refit=False, batch_size=256)
+            if problem := facts.wrong_length(x) or facts.wrong_space(fresh.sae, x, codes):
+                warnings.warn(
+                    f"{self!r} holds vectors that its model's encoder does not give: {problem}; index the corpus again with "
+                    "model.encoder()", stacklevel=2,
+                )  # fmt: skip
 
     def bytes_per_document(self) -> dict[str, float]:
         """Bytes on disk per document that is left, by file, those of deleted ones included; the model apart."""

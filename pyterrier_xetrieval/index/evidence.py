@@ -65,7 +65,7 @@ class IndexEvidence(RowWiseStage):
                 f"IndexEvidence expects an index that keeps the words of its documents, found {index!r} without; index the corpus "
                 "with model.indexer(path, encoder=encoder, evidence=True), or look for words with model.evidence()"
             )
-        self.index, self.encoder = index, encoder
+        self.index, self.encoder = index, None if encoder is None else index.model.checked_encoder(encoder)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "docno", "query", "query_vec", "explanation"])

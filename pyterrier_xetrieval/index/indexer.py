@@ -81,6 +81,8 @@ class XetrievalIndexer(pt.Indexer):
         verbose: bool = False,
     ):  # fmt: skip
         self.model, self.path, self.encoder = model, Path(path).expanduser().absolute(), encoder
+        if hasattr(encoder, "encode_docs"):
+            model.checked_encoder(encoder)
         if len(model.aspects) >= MAX_VIEWS:
             raise ValueError(f"XetrievalIndexer expects at most {MAX_VIEWS - 1} aspects, found {len(model.aspects)}")
         if dtype not in MATRIX:

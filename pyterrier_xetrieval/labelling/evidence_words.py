@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..core.sae import SparseAutoencoder
 
 METHOD = "words by evidence"
+MIN_TEXTS = 20  # of a sample
 STRONG = 0.3  # of a feature's largest activation: below it, few texts are about what the feature is about
 _CARRIES = 0.25  # of what the strongest word carries: words below it are not evidence
 
@@ -158,8 +159,8 @@ def evidence_labels(
     """
     import pyterrier as pt
 
-    if len(texts) < 20:
-        raise ValueError(f"evidence_labels expects at least 20 texts, found {len(texts)}; a few hundred are better")
+    if len(texts) < MIN_TEXTS:
+        raise ValueError(f"evidence_labels expects at least {MIN_TEXTS} texts, found {len(texts)}; a few hundred are better")
     reader = TokenEncoder(encoder)
     if not reader.exact:
         raise ValueError(f"evidence_labels expects an encoder that averages its token vectors, but {reader.why_leave_out}")

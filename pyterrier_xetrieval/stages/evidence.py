@@ -62,7 +62,7 @@ class FeatureEvidence(RowWiseStage):
         self, model: Xetrieval, encoder: BiEncoder | None = None, *, text_field: str | None = None, refit: bool = True,
         missing: Missing = "error", batch_size: int = 32,
     ):  # fmt: skip
-        self.model, self.encoder, self.refit = model, encoder, refit
+        self.model, self.encoder, self.refit = model, None if encoder is None else model.checked_encoder(encoder), refit
         self.text_field: str = text_field or getattr(encoder, "text_field", None) or "text"
         self.missing = checked_missing(missing, stage="FeatureEvidence")
         self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureEvidence")

@@ -71,9 +71,11 @@ class MultiViewScorer(Stage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "docno", "query_vec", "doc_vec"])
         weights = views_of(inp, self.model)
-        columns = VectorColumns(inp, dim=None, stage=self)
+        columns = VectorColumns(inp, dim=None, stage=self, model=self.model)
         views, rows = columns.documents(list(weights))
         queries, query_rows = columns.queries()
+        columns.check_space("doc_vec", views[0])
+        columns.check_space("query_vec", queries)
         scores = row_dots(queries, query_rows, fold_views(views, list(weights.values())), rows).astype(np.float64)
         return columns.assign(score=scores, rank=ranks(inp["qid"], scores, stage=self))
 
@@ -104,7 +106,9 @@ class FoldViews(RowWiseStage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["doc_vec"])
         weights = views_of(inp, self.model)
-        views, rows = VectorColumns(inp, dim=None, stage=self).documents(list(weights))
+        columns = VectorColumns(inp, dim=None, stage=self, model=self.model)
+        views, rows = columns.documents(list(weights))
+        columns.check_space("doc_vec", views[0])
         facts = None if self.model is None else self.model.vector_facts
         folded = unstack(fold_views(views, list(weights.values())), rows, fits=facts)
         return inp.drop(columns=[view_column(aspect) for aspect in weights]).assign(doc_vec=folded)

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..core.checks import positive_int
+from ..core.checks import positive_int, share_of_one
 from ..core.internalizer import Internalizer
 from ..core.sae import SparseAutoencoder
 from .dictionary_loop import TrainingLoop
-from .fidelity import firing_statistics
+from .fidelity import firing_statistics, fraction_of_variance_explained
 from .k_sparse import BatchTopK, Matryoshka, TopK
 from .objectives import Gated, GatedAnneal, JumpReLU, Objective, PAnneal, ReLU
 from .processes import Processes
@@ -49,6 +49,8 @@ def train_sae(
     internalizers: Iterable[Internalizer] | Mapping[str, Internalizer] = (),
     weights: np.ndarray | None = None,
     validation: np.ndarray | None = None,
+    held_out: float = 0.02,
+    patience: int | None = None,
     settings: dict[str, Any] | None = None,
     init: SparseAutoencoder | np.ndarray | torch.Tensor | None = None,
     batch_size: int = 1024,
@@ -97,8 +99,11 @@ def train_sae(
             paper's way). None of them: the "raw SAE" baseline.
         weights: float, how often a row is drawn relative to the others; ``n`` of them, or ``n (1 + T)`` to tell the
             views apart.
-        validation: float ``[v, m]`` held-out rows for the history; None holds out 2% of the vectors (at most 5,000)
-            with their views.
+        validation: float ``[v, m]`` held-out rows for the history; None holds out a share of the vectors (at most
+            5,000) with their views.
+        held_out: that share.
+        patience: stop after so many entries of the history in which held-out rows gained nothing, and return the weights of the
+            best; the history then ends with that entry. None for all ``steps``.
         settings: arguments of the variant's class, e.g. ``{"bandwidth": 0.01}`` for :class:`.objectives.JumpReLU`.
         init: an autoencoder whose encoder, directions and biases to go on from (thresholds and gains start anew), or
             float ``[D, m]`` directions; None starts from random training rows, centred.
@@ -118,8 +123,8 @@ def train_sae(
         dead_share, firing_rates, seconds}``. Losses, ``train_l0`` (mean number of active features) and ``firing_rates``
         (minimum, quartiles and maximum over the features of the share of rows that activate them) are of the rows since
         the last entry, by the training's rule; ``fve`` and ``l0`` of the held-out rows, by the inference rule;
-        ``dead_share`` of the last ``dead_after`` rows. The last entry has ``never_active``: the share of features that no
-        row activates, of up to 20,000 spread over the data. A warning says if either share is above a tenth.
+        ``dead_share`` of the last ``dead_after`` rows. The last entry has ``train_fve``, the ``fve`` of up to 5,000 rows that were
+        trained on, and ``never_active``: the share of features that no row activates, of up to 20,000 spread over the data. A warning says if either share is above a tenth.
 
     Raises:
         ValueError: an unknown variant, a k or sparsity that does not fit it, vectors that do not fit together or are
@@ -145,7 +150,7 @@ def train_sae(
     processes = Processes(device)
     if batch_size % processes.size:
         raise ValueError(f"train_sae expects batch_size to be a multiple of {processes.size} processes, found {batch_size}")
-    training, held = _split(rows, validation, seed)
+    training, held = _split(rows, validation, seed, share_of_one(held_out, "held_out", stage="train_sae"))
     if not (held - held[:1]).any():
         raise ValueError(f"train_sae expects held-out vectors that differ, found {len(held)} equal ones")
     loop = TrainingLoop(
@@ -165,12 +170,15 @@ def train_sae(
         revive_every=revive_every,
         dead_after=dead_after,
         eval_every=eval_every,
+        patience=None if patience is None else positive_int(patience, "patience", stage="train_sae"),
         checkpoint=None if checkpoint is None else Path(checkpoint),
         processes=processes,
         seed=seed,
     )
     sae = loop.train(verbose=verbose)
     last = loop.history[-1]
+    seen = rows.take(training[np.unique(np.linspace(0, len(training) - 1, min(len(training), 5000)).astype(np.int64))])
+    last["train_fve"] = fraction_of_variance_explained(sae, seen)[0]
     last["never_active"] = float((firing_statistics(sae, rows, most=20_000)[0] == 0).mean())
     if max(last["never_active"], last["dead_share"]) > DEAD_SHARE:
         warnings.warn(
@@ -180,6 +188,11 @@ def train_sae(
             stacklevel=2,
         )
     return sae, loop.history
+
+
+def wants_k(variant: str) -> bool:
+    """Whether a variant is controlled by k; False for one that nobody knows."""
+    return variant == "random" or (variant in OBJECTIVES and OBJECTIVES[variant].needs == "k")
 
 
 def check_variant(variant: str, dict_size: int, k: int | None, sparsity: float | None) -> None:
@@ -195,14 +208,14 @@ def check_variant(variant: str, dict_size: int, k: int | None, sparsity: float |
         raise ValueError(f"train_sae with variant {variant!r} expects {limits} and nothing else, found {found}")
 
 
-def _split(rows: VectorRows, validation: np.ndarray | None, seed: int) -> tuple[np.ndarray, torch.Tensor]:
+def _split(rows: VectorRows, validation: np.ndarray | None, seed: int, share: float) -> tuple[np.ndarray, torch.Tensor]:
     """The rows to train on, int64, and held-out vectors; a document is held out with all its views."""
     if validation is not None:
         held = torch.as_tensor(np.ascontiguousarray(validation), dtype=torch.float32)
         if held.ndim != 2 or held.shape[1] != rows.dim or not len(held):
             raise ValueError(f"train_sae expects validation of shape [v, {rows.dim}], found {tuple(held.shape)}")
         return np.arange(len(rows)), held
-    count = min(5000, max(2, round(0.02 * rows.documents)))  # one vector has no variance
+    count = min(5000, max(2, round(share * rows.documents)))  # one vector has no variance
     chosen = np.random.default_rng([seed, 1]).choice(rows.documents, count, replace=False)
     out = (np.arange(len(rows) // rows.documents)[:, None] * rows.documents + chosen).reshape(-1)
     keep = np.ones(len(rows), bool)

@@ -23,7 +23,7 @@ from .vector_rows import BatchSampler, VectorRows
 WARMUP, DECAY, SPARSITY_WARMUP, REVIVE = 0.03, 0.6, 0.1, 0.7  # shares of the steps, see train_sae
 SAMPLE = 16_384  # rows that tell the scale and the start
 TERMS = ("loss", "sparsity_loss", "aux_loss", "train_l0")
-KEPT = ("step", "idle", "history", "seconds", "scale")  # in a checkpoint, beside the weights
+KEPT = ("step", "idle", "history", "seconds", "scale", "best")  # in a checkpoint, beside the weights
 
 
 @dataclass
@@ -54,6 +54,7 @@ class TrainingLoop:
     revive_every: int
     dead_after: int
     eval_every: int
+    patience: int | None
     checkpoint: Path | None
     processes: Processes
     seed: int
@@ -62,7 +63,7 @@ class TrainingLoop:
         device = self.processes.device
         sample = self.rows.take(self.training[np.random.default_rng([self.seed, 2]).permutation(len(self.training))[:SAMPLE]])
         self.scale = (sample - sample.mean(0)).pow(2).sum(1).mean().sqrt().clamp_min(1e-12).item()
-        same = ("k", "sparsity", "dict_size", "steps", "lr", "batch_size", "revive_every", "dead_after", "eval_every")
+        same = ("k", "sparsity", "dict_size", "steps", "lr", "batch_size", "revive_every", "dead_after", "eval_every", "patience")
         self.arguments = {name: getattr(self, name) for name in same} | {
             "variant": self.kind.__name__,
             "settings": repr(sorted(self.settings.items())),
@@ -83,6 +84,7 @@ class TrainingLoop:
         self.sums = torch.zeros(len(TERMS), dtype=torch.float64)
         self.step, self.seconds = 0, 0.0
         self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}  # where the training stops by itself: the step, fve and weights of the best look so far
         if self.checkpoint is not None and self.checkpoint.exists():
             self.load(self.checkpoint)
 
@@ -128,7 +130,7 @@ class TrainingLoop:
         started = time.perf_counter() - self.seconds
         hidden = not verbose or self.processes.rank > 0
         with pt.tqdm(total=self.steps, initial=self.step, desc="train_sae", unit="step", disable=hidden) as bar:
-            while self.step < self.steps:
+            while self.step < self.steps and not self._without_gain():
                 self.step += 1
                 self._advance()
                 bar.update()
@@ -138,7 +140,14 @@ class TrainingLoop:
                     bar.set_postfix({name: f"{self.history[-1][name]:.4g}" for name in ("loss", "fve", "l0", "dead_share")})
                     if self.checkpoint is not None and self.processes.rank == 0:
                         self.save(self.checkpoint)
+        if self.patience is not None:
+            self.objective.load_state_dict(self.best["weights"])
+            self.history = [entry for entry in self.history if entry["step"] <= self.best["step"]]
         return self.objective.export(self.scale)
+
+    def _without_gain(self) -> bool:
+        """Whether the last looks at held-out vectors found no more of them explained."""
+        return self.patience is not None and bool(self.best) and self.step >= self.best["step"] + self.patience * self.eval_every
 
     def _advance(self) -> None:
         step, steps, objective = self.step, self.steps, self.objective
@@ -180,6 +189,9 @@ class TrainingLoop:
             | {"dead_share": (self.idle >= self.dead_after).float().mean().item()}
             | {"firing_rates": torch.quantile(rates, torch.linspace(0, 1, 5).to(rates)).tolist(), "seconds": self.seconds}
         )
+        if self.patience is not None and fve > self.best.get("fve", -np.inf):
+            weights = {name: value.clone() for name, value in self.objective.state_dict().items()}
+            self.best = {"step": self.step, "fve": fve, "weights": weights}
         self.sums.zero_()
         self.fired.zero_()
 

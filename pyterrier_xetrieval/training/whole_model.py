@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
+import pyterrier as pt
 import torch
 
 from ..core.checks import found_value
@@ -20,40 +21,57 @@ from ..core.internalizer import Internalizer, internalize
 from ..core.mean_document import MeanDocument
 from ..core.sae import SparseAutoencoder
 from ..core.vector_facts import VectorFacts
-from ..datasets.encoded_corpus import EncodedCorpus, encode_corpus
+from ..datasets.corpus_file import Documents
+from ..datasets.encoded_corpus import Corpus, EncodedCorpus, encode_stored, encoded_so_far, stored_documents
 from ..documents import Missing
-from ..encoders import encoder_class, encoder_identity, load_encoder
-from ..labelling.keywords import keyword_labels
-from ..labels import FeatureLabels
+from ..encoders import probe_vectors
+from ..llm.endpoints import as_model
 from ..model import Xetrieval
-from ..store.files import new_folder, replacing, same_as_kept
+from ..store.files import new_folder, replacing
 from ..store.jsonl import appending
-from .dictionary import check_variant, train_sae
+from .dictionary import check_variant, train_sae, wants_k
 from .internalizers import train_internalizers
 from .model_card import model_card
+from .own_encoder import STAGE, description, loaded, warn_of_vectors
+from .own_labels import EVIDENCE_TEXTS, FLOOR, UNJUDGED, described, word_labels
+from .plan import (
+    PATIENCE,
+    default_k,
+    default_size,
+    default_steps,
+    encoding_rate,
+    held_out_share,
+    step_seconds,
+    told_cost,
+)
 from .teacher_texts import read_teacher_texts
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
-LABEL_TEXTS = 50_000  # documents that labels are made from: their words and codes are held in memory
+    from ..llm.endpoints import LanguageModel
+
 MEAN_OF = 4096  # documents whose mean scores are measured against
-STAGE = "train_model"
 
 
 def train_model(
-    corpus: str | os.PathLike[str] | Iterable[dict[str, Any]] | pd.DataFrame | Callable[[], Iterable[dict[str, Any]]],
+    corpus: Corpus,
     texts: str | os.PathLike[str] | None,
     encoder: BiEncoder | str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
-    dict_size: int,
+    dict_size: int | None = None,
     variant: str = "topk",
     k: int | None = None,
     sparsity: float | None = None,
-    steps: int = 5000,
+    steps: int | None = None,
     hidden: int = 512,
     aspects: Sequence[str] | None = None,
+    general: Corpus | None = None,
+    query_prefix: str | None = None,
+    document_prefix: str | None = None,
+    normalize: bool | None = None,
+    llm: LanguageModel | Callable[[str], str] | None = None,
     missing: Missing = "error",
     work: str | os.PathLike[str] | None = None,
     device: str | None = None,
@@ -64,89 +82,136 @@ def train_model(
 
     Encodes the corpus and the teacher's texts, trains the internalizers (App. A, but from a start near z → z, which is
     better with few teacher texts) and the autoencoder on the documents' vectors and all their internalised views
-    (section 2.3), labels features by keywords, and writes the artifact with a model card and ``history.json`` (the
-    losses and figures of both trainings). Each step leaves its result in the work folder: vectors block by block, the
-    autoencoder a checkpoint every 200 steps. Document vectors are read from a memory-mapped file; those of documents
+    (section 2.3), labels features by the words that carry them, and writes the artifact with a model card and ``history.json``
+    (the losses and figures of both trainings). Each step leaves its result in the work folder: vectors block by block, the
+    autoencoder a checkpoint at every look at held-out vectors. Another call with other options of the dictionary or of the
+    internalizers uses the same vectors. Document vectors are read from a memory-mapped file; those of documents
     with teacher texts are held in memory while the internalizers are trained.
 
     Args:
         corpus: iterable of {docno, text}, a data frame with these columns, a function that returns one of them, or a path
             (JSON lines, also ``.gz``, or a BEIR-style folder). Read once in every call.
-        texts: the teacher's file, JSON lines {_id, aspect, text}; None with ``aspects=()``.
+        texts: the teacher's file, JSON lines {_id, aspect, text}; None for a "raw SAE": no internalizers, the original view alone.
         encoder: a pyterrier_dr bi-encoder, or its Hub name or folder.
         path: the artifact's folder, which does not exist yet.
         dict_size, variant, k, sparsity, steps: of :func:`.dictionary.train_sae`; ``variant="random"`` is the untrained
-            baseline.
+            baseline. None for what fits the number of documents: about a feature for four of them, one in 16 active, and as many
+            steps as held-out documents gain from. Documents are held out either way.
         hidden: of :func:`.internalizers.train_internalizers`.
-        aspects: which of the aspects in ``texts``, None for all; ``()`` for a "raw SAE": no internalizers.
+        aspects: which of the aspects in ``texts``, None for all.
+        general: texts of other kinds, as ``corpus``: the dictionary is trained on them as well, which a corpus of a few thousand
+            documents needs for features of more than its own documents.
+        query_prefix, document_prefix: what is put before texts, for an encoder by name or folder whose files do not say it.
+        normalize: whether vectors are scaled to length 1, for such an encoder.
+        llm: a language model that says what each feature stands for, and is then asked whether its words tell texts of the feature
+            from others; None for words by evidence alone, which :func:`~pyterrier_xetrieval.labelling.describe` may replace later.
         missing: what becomes of a document of the corpus whose text is missing (None, NaN) or no string: ``"error"``, or
             ``"drop"``, which leaves it out and warns how many were left out.
         work: folder of the intermediate results, ``PATH.work`` by default; while it is there, the same call returns the
             finished artifact.
         device: where to encode (if ``encoder`` is a name) and to train, e.g. ``"cuda"``.
         seed: of both trainings.
-        verbose: show progress.
+        verbose: say what it will cost before it starts, and show progress.
 
     Returns:
-        the artifact; that of an earlier call if it was made from the same arguments.
+        the artifact; that of an earlier call if it was made from the same arguments. Nobody has judged its labels: their
+        confidence is counted as :data:`.own_labels.UNJUDGED` says, low, until somebody does.
 
     Raises:
         ValueError: arguments that do not fit together; a bad document or teacher text; a work folder that was begun
-            with other arguments, another corpus or another encoder.
+            with another corpus or another encoder.
         FileNotFoundError: no file of texts, no such encoder.
         FileExistsError: something else at ``path``.
         RuntimeError: another run is at work in the work folder.
 
     Example::
 
+        model = train_model("corpus.jsonl", None, "my-e5", "my-model", query_prefix="query: ", document_prefix="passage: ")
         Teacher(llm).write(CorpusFile("corpus.jsonl"), "reasoning.jsonl")
         model = train_model("corpus.jsonl", "reasoning.jsonl", "intfloat/e5-large-v2", "my-model", dict_size=8192, k=256)
     """
-    check_variant(variant, dict_size, k, sparsity)
-    aspects = None if aspects is None else tuple(aspects)
+    aspects = () if texts is None and aspects is None else None if aspects is None else tuple(aspects)
     if (texts is None) != (aspects == ()):
-        raise ValueError(
-            f"{STAGE} expects texts with aspects, and none for aspects=(), found {found_value(texts)} and {found_value(aspects)}"
-        )
+        raise ValueError(f"{STAGE} expects texts with aspects, found {found_value(texts)} and {found_value(aspects)}")
     if texts is not None and not Path(texts).is_file():
         raise FileNotFoundError(f"{STAGE} expects the teacher's texts at {texts}, found no such file")
+    if not wants_k(variant) or k is not None or sparsity is not None:  # else k follows the size, which follows the documents
+        check_variant(variant, dict_size or k or 1, k, sparsity)
     path = Path(path).expanduser().absolute()
     work = Path(f"{path}.work" if work is None else work)
-    options: dict[str, Any] = dict(variant=variant, dict_size=dict_size, k=k, sparsity=sparsity, steps=steps, seed=seed)
     digest = None if texts is None else _file_digest(texts)
-    arguments = options | {"hidden": hidden, "aspects": aspects and list(aspects), "texts": digest}
-    finished = _finished(path, arguments, work)
-    encoder = _loaded(encoder, device)
+    taught: dict[str, Any] = {"hidden": hidden, "aspects": aspects and list(aspects), "texts": digest, "seed": seed}
+    encoder = loaded(encoder, device, query_prefix, document_prefix, normalize)
     with appending(work / "training.lock"):
-        same_as_kept(work / "arguments.json", arguments, stage=STAGE, keep=False)
-        encoded = encode_corpus(corpus, encoder, work, missing=missing, stage=STAGE, verbose=verbose)
-        source = {"documents": len(encoded.documents), "digest": encoded.documents.digest}
+        documents = stored_documents(corpus, encoder, work, missing=missing, stage=STAGE)
+        more = None if general is None else stored_documents(general, encoder, work / "general", missing=missing, stage=STAGE)
+        count, dim = len(documents) + (0 if more is None else len(more)), encoder.encode_docs(documents.texts([0])).shape[1]
+        size = default_size(count, dim) if dict_size is None else dict_size
+        if k is None and sparsity is None and wants_k(variant):
+            k = min(default_k(size), size)
+        check_variant(variant, size, k, sparsity)
+        options: dict[str, Any] = dict(variant=variant, dict_size=size, k=k, sparsity=sparsity, steps=steps, seed=seed)
+        made_of = options | taught | {"general": None if more is None else more.digest}
+        arguments = made_of | {"llm": None if llm is None else as_model(llm).name}
+        finished = _finished(path, arguments, work)
+        told = dict(stage=STAGE, verbose=verbose)
+        if verbose and finished is None:
+            _tell_cost(documents, more, encoder, work, size, steps, dim, device)
+        encoded = encode_stored(documents, encoder, work, **told)
+        source = {"documents": len(documents), "digest": documents.digest}
         if isinstance(corpus, (str, os.PathLike)):
             source["path"] = str(corpus)
         if finished is not None:
             if finished.meta["training"]["corpus"]["digest"] != source["digest"]:
                 raise FileExistsError(f"{path} already exists and is of another corpus; choose another path or remove it first")
             return finished
+        z = encoded.index.np_vecs()
+        warn_of_vectors(encoder, z, count)
+        vectors = [z] if more is None else [z, encode_stored(more, encoder, work / "general", **told).index.np_vecs()]
         modules: dict[str, Internalizer] = {}
         trained: dict[str, Any] = {"history": {}, "facts": {}}
         if texts is not None:
-            modules, trained = _internalizers(texts, encoded, encoder, work, arguments, device=device, verbose=verbose)
-        same_as_kept(work / "arguments.json", arguments, stage=STAGE)
+            modules, trained = _internalizers(texts, encoded, encoder, work, taught, device=device, verbose=verbose)
+        name, steps_at_most = _digest(made_of), steps or default_steps(count * (1 + len(modules)))
         sae, history = train_sae(
-            encoded.index, internalizers=modules, checkpoint=work / "sae.pt", device=device, verbose=verbose, **options
-        )
+            vectors, internalizers=modules, checkpoint=work / f"sae-{name}.pt", device=device, verbose=verbose,
+            **{**options, "steps": steps_at_most}, held_out=held_out_share(count),
+            **({} if steps else {"patience": PATIENCE, "eval_every": max(10, steps_at_most // 20)}),
+        )  # fmt: skip
         figures = {a: {n: v for n, v in r.items() if not isinstance(v, list)} for a, r in trained["history"].items()}
         facts = {"arguments": arguments, "corpus": source, "seed": seed, **trained["facts"]}
+        if more is not None:
+            facts["general"] = {"documents": len(more), "digest": more.digest}
         facts |= {"internalizers": figures, "sae": history[-1] if history else {}}
-        model = Xetrieval.from_parts(
-            internalizers=modules,
-            sae=sae,
-            labels=_labels(sae, encoded, work, seed),
-            encoder=_description(encoder, encoded.index.np_vecs()),
-            means=mean_documents(sae, modules, encoded.index.np_vecs()),
-            facts={"training": facts, "vectors": VectorFacts.measure(sae, encoded.index.np_vecs(), seed=seed).to_dict()},
-        )
+        labels = word_labels(sae, encoded, encoder, work / f"labels-{name}.tsv", seed, verbose)
+        known = {"training": facts, "vectors": VectorFacts.measure(sae, z, seed=seed).to_dict(), "probes": probe_vectors(encoder)}
+        if "max_activation" in labels.table:
+            known |= {"confidence": UNJUDGED.to_dict(), "min_confidence": FLOOR, "judged": False}
+        parts: dict[str, Any] = {
+            "encoder": description(encoder, z, path),
+            "means": mean_documents(sae, modules, z),
+            "facts": known,
+        }
+        model = Xetrieval.from_parts(internalizers=modules, sae=sae, labels=labels, **parts)
+        if llm is not None:
+            labels = described(model, encoded, encoder, llm, work / f"hypotheses-{name}", seed=seed, verbose=verbose)
+            model = Xetrieval.from_parts(internalizers=modules, sae=sae, labels=labels, **parts)
         return _written(model, path, {"internalizers": trained["history"], "sae": history})
+
+
+def _tell_cost(
+    documents: Documents, general: Documents | None, encoder: BiEncoder, work: Path, dict_size: int, steps: int | None,
+    dim: int, device: str | None,
+) -> None:  # fmt: skip
+    texts = len(documents) + (0 if general is None else len(general))
+    known = encoded_so_far(work, len(documents)) + (0 if general is None else encoded_so_far(work / "general", len(general)))
+    some = documents.texts(np.unique(np.linspace(0, len(documents) - 1, 16).astype(np.int64)).tolist())
+    at_most = steps or default_steps(texts)
+    told = told_cost(
+        texts=texts, known=known, rate=encoding_rate(encoder, some), steps=at_most, seconds=step_seconds(dim, dict_size, device),
+        labels=min(len(documents), EVIDENCE_TEXTS), dim=dim,
+    )  # fmt: skip
+    pt.tqdm.write(f"{STAGE}: {len(documents):,} documents, {dict_size:,} features; {told}", file=sys.stderr)
 
 
 def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vectors: np.ndarray) -> dict[str, MeanDocument]:
@@ -158,6 +223,11 @@ def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vec
         codes = join_views([encode_view(sae, x, refit=True, batch_size=512)], sae.dict_size)
         found[name] = MeanDocument.of(x, codes, [1.0], sae.dict_size)
     return found
+
+
+def _digest(arguments: dict[str, Any]) -> str:
+    """A short name for files that belong to these arguments."""
+    return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _finished(path: Path, arguments: dict[str, Any], work: Path) -> Xetrieval | None:
@@ -175,41 +245,6 @@ def _finished(path: Path, arguments: dict[str, Any], work: Path) -> Xetrieval | 
     raise FileExistsError(f"{path} already exists and is no model of these arguments; choose another path or remove it first")
 
 
-def _loaded(encoder: BiEncoder | str | os.PathLike[str], device: str | None) -> BiEncoder:
-    if not isinstance(encoder, (str, os.PathLike)):
-        encoder_identity(encoder, ["encode_docs"], stage=STAGE)  # ValueError if it is none
-        return encoder
-    name = str(Path(encoder).absolute()) if Path(encoder).exists() else str(encoder)
-    try:
-        return load_encoder({"name": name}, device=device)
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(f"{STAGE} could not load the encoder {name!r}: {str(error).strip().splitlines()[0]}") from None
-
-
-def _description(encoder: BiEncoder, vectors: np.ndarray) -> dict[str, Any]:
-    """What the artifact says of its encoder; without a name where a name would load another one."""
-    from pyterrier_dr import SBertBiEncoder  # late, as it takes seconds
-
-    from ..sentence_encoders import SentenceEncoder
-
-    sample = np.asarray(vectors[:1000])
-    identity = encoder_identity(encoder, ["encode_docs"], stage=STAGE)
-    name = encoder.source if isinstance(encoder, SentenceEncoder) else getattr(encoder, "model_name", None)
-    by_name = name and (
-        type(encoder) is encoder_class(name, identity["class"])
-        or (type(encoder) is SBertBiEncoder and not any(encoder.model.prompts.values()))
-    )
-    options = encoder.options if type(encoder) is SentenceEncoder else {}
-    return {
-        **identity,
-        **({"options": options} if options else {}),
-        "name": name if by_name else "",
-        "dim": sample.shape[1],
-        "normalize": bool(np.allclose(np.linalg.norm(sample, axis=1), 1, atol=1e-3)),
-        "similarity": "dot",
-    }
-
-
 def _internalizers(
     texts: str | os.PathLike[str],
     encoded: EncodedCorpus,
@@ -221,11 +256,11 @@ def _internalizers(
     verbose: bool,
 ) -> tuple[dict[str, Internalizer], dict[str, Any]]:
     """Modules by aspect, and {history, facts}; from the work folder if they are there."""
-    path, dim = work / "internalizers.pt", encoded.index.np_vecs().shape[1]
+    path, dim = work / f"internalizers-{_digest(arguments)}.pt", encoded.index.np_vecs().shape[1]
     if not path.is_file():
         taught = read_teacher_texts(texts, encoded.documents, aspects=arguments["aspects"], stage=STAGE)
-        same_as_kept(work / "arguments.json", arguments, stage=STAGE)  # now that the texts can be read
-        targets = taught.encode(encoder, work, stage=STAGE, verbose=verbose)
+        own = _digest({name: arguments[name] for name in ("texts", "aspects")})
+        targets = taught.encode(encoder, work / f"texts-{own}", stage=STAGE, verbose=verbose)
         z = encoded.index.np_vecs()[taught.rows]
         modules, history = train_internalizers(
             z, targets, hidden=arguments["hidden"], identity_start=True, device=device, seed=arguments["seed"], verbose=verbose
@@ -252,21 +287,6 @@ def _internalizers(
     except Exception as error:  # reading a damaged file may raise anything
         raise ValueError(f"{STAGE} expects {path} to hold its internalizers; it is damaged, remove it") from error
     return modules, kept
-
-
-def _labels(sae: SparseAutoencoder, encoded: EncodedCorpus, work: Path, seed: int) -> FeatureLabels:
-    """Keyword labels from up to LABEL_TEXTS random documents; from the work folder if they are there."""
-    path, vectors = work / "labels.tsv", encoded.index.np_vecs()
-    if not path.is_file():
-        rows = np.sort(np.random.default_rng([seed, 3]).permutation(len(vectors))[:LABEL_TEXTS])
-        codes = encode_view(sae, vectors[rows], refit=False, batch_size=1024)
-        try:
-            labels = keyword_labels(encoded.documents.texts(rows), codes.ids, codes.activations, dict_size=sae.dict_size)
-        except ValueError as error:  # texts without words that could be labels, e.g. in another script
-            warnings.warn(f"{STAGE} made no keyword labels: {error}", stacklevel=3)
-            labels = FeatureLabels.empty(sae.dict_size)
-        labels.write(path)
-    return FeatureLabels.read(path, sae.dict_size)
 
 
 def _written(model: Xetrieval, path: Path, history: dict[str, Any]) -> Xetrieval:

@@ -104,7 +104,8 @@ def to_html(
     rankings = [[int(doc_rows[i]) for i in order if query_rows[i] == q] for q in range(len(queries.qids))]
     data = page_data(
         model, queries, documents, rankings, min_confidence=floor, collection=collection,
-        about={**(about or {}), "other_score": any(getattr(e, "ranking", None) for e in explained)}, verbose=verbose,
+        about={**(about or {}), "other_score": any(getattr(e, "ranking", None) for e in explained)},
+        mean=model.mean_document() if index is None else index.mean_document(), verbose=verbose,
     )  # fmt: skip
     return _write(path, data)
 
@@ -155,7 +156,7 @@ def explore(
     rankings = [place[doc_rows[query_rows == q]].tolist() for q in range(len(queries.qids))]
     data = page_data(
         model, queries, own, rankings, min_confidence=model.min_confidence, collection=collection_of_index(index),
-        all_features=True, about=about, verbose=verbose,
+        all_features=True, about=about, mean=index.mean_document(), verbose=verbose,
     )  # fmt: skip
     return _write(path, data)
 

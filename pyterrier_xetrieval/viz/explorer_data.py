@@ -12,6 +12,7 @@ import pyterrier as pt
 import torch
 
 from ..core.codes import DocumentCodes
+from ..core.mean_document import MeanDocument
 from ..core.packed_evidence import PackedEvidence
 from ..core.sae import SparseAutoencoder
 from ..index.strongest_words import document_table, unpack_words
@@ -97,7 +98,7 @@ def maxima(model: Xetrieval) -> np.ndarray:
 def page_data(
     model: Xetrieval, queries: Queries, documents: Documents, rankings: Sequence[Sequence[int]], *, min_confidence: float,
     collection: Collection | None = None, all_features: bool = False, about: Mapping[str, Any] | None = None,
-    verbose: bool = False,
+    mean: MeanDocument | None = None, verbose: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
     """The data of a page, ready for JSON.
 
@@ -108,6 +109,7 @@ def page_data(
         collection: where the documents are from; None if they are all there is.
         all_features: keep every feature of the dictionary, and not only those that a query or a document has.
         about: what else the page says of itself: ``title``, ``notes`` (name to text), ``tables``.
+        mean: the mean document that explanations measure scores against, if they do.
         verbose: show progress over the documents.
     """
     sae, codes = model.sae, documents.codes
@@ -128,6 +130,13 @@ def page_data(
         "dim": sae.dim,
         "views": ["original", *model.aspects],
         "bias": packed(bias, "float32"),
+        "mean": None
+        if mean is None
+        else {
+            "documents": mean.documents,
+            "vector": packed(mean.vector, "float32"),
+            "coefficients": packed(mean.coefficients[features], "float32"),
+        },
         "features": _features(model, features, collection or collection_of(codes, model)),
         "queries": {
             "qids": list(queries.qids),

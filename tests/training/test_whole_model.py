@@ -16,7 +16,7 @@ from pyterrier_dr import BiEncoder, FlexIndex
 
 from pyterrier_xetrieval import MiniLM, Xetrieval
 from pyterrier_xetrieval.datasets import encoded_corpus
-from pyterrier_xetrieval.training import Teacher, train_internalizers, train_sae, whole_model
+from pyterrier_xetrieval.training import Teacher, own_labels, train_internalizers, train_sae, whole_model
 from pyterrier_xetrieval.training.whole_model import train_model
 from tests.helpers.builders import result_frame, unit
 from tests.helpers.documents import reverse, short_documents
@@ -109,7 +109,7 @@ def test_it_is_what_the_parts_make_by_hand(made, folder, docs):
     np.testing.assert_allclose(index.np_vecs(), z, atol=1e-5)
     assert list(index.docnos().fwd) == [doc["docno"] for doc in docs]
     modules, history = train_internalizers(index.np_vecs()[taught], targets, hidden=16, identity_start=True)
-    sae, losses = train_sae(index.np_vecs(), internalizers=made.internalizers, dict_size=32, k=4, steps=20)
+    sae, losses = train_sae(index.np_vecs(), internalizers=made.internalizers, dict_size=32, k=4, steps=20, held_out=0.1)
     assert set(made.aspects) == set(targets)
     for aspect, module in modules.items():  # the texts were encoded in other batches
         np.testing.assert_allclose(made.internalizers[aspect].layer1.weight, module.layer1.weight.detach(), atol=1e-3)
@@ -125,7 +125,7 @@ def test_the_artifact_says_what_it_is_made_from(made, folder, docs):
     assert facts["texts"]["counts"] == {"purpose": len(docs) - 6, "audience": len(docs) - 6} and facts["seed"] == 0
     encoder = made.meta["encoder"]
     assert encoder["dim"] == 384 and encoder["normalize"] and type(made.encoder()) is MiniLM
-    assert len(made.labels) > 5 and made.labels.methods == ["keywords (c-TF-IDF)"]
+    assert len(made.labels) > 5 and made.labels.methods == ["words by evidence"]
     assert "80 documents" in (made.path / "README.md").read_text()
 
 
@@ -134,8 +134,6 @@ def test_again_and_with_other_arguments(made, folder, monkeypatch):
     assert train(folder, "made") == made
     with pytest.raises(FileExistsError, match="no model of these arguments"):
         train(folder, "made", seed=1)
-    with pytest.raises(ValueError, match="begun with seed=0, not 1; name another work folder"):
-        train(folder, "other", seed=1, work=folder / "made.work")
     with pytest.raises(ValueError, match="begun with another corpus"):
         train_model(short_documents()[:50], folder / "reasoning.jsonl", MiniLM(), folder / "made", **OPTIONS)
     with pytest.raises(ValueError, match="begun with name="):
@@ -147,7 +145,7 @@ def test_interrupted_in_every_step_and_started_again(made, folder, monkeypatch):
     texts, encode_docs = [], MiniLM.encode_docs
 
     def counted(self, batch, batch_size=None):
-        if len(batch) > 1:  # not the look whether the encoder is the same
+        if len(batch) > 20:  # not the look whether the encoder is the same, nor the texts that labels are tested on
             if stop == "encode" and texts:
                 raise KeyboardInterrupt
             texts.extend(batch)
@@ -158,10 +156,10 @@ def test_interrupted_in_every_step_and_started_again(made, folder, monkeypatch):
 
     monkeypatch.setattr(MiniLM, "encode_docs", counted)
     monkeypatch.setattr(encoded_corpus, "BLOCK", 40)
-    for stop in ("encode", "train_internalizers", "train_sae", "keyword_labels", "_written"):
+    for stop in ("encode", "train_internalizers", "train_sae", "evidence_labels", "_written"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             if stop != "encode":
-                patch.setattr(whole_model, stop, interrupt)
+                patch.setattr(own_labels if stop == "evidence_labels" else whole_model, stop, interrupt)
             train(folder, "stopped")
         assert not (folder / "stopped").exists()
     stop = None
@@ -199,7 +197,7 @@ def test_killed_and_started_again(made, folder):
 def test_baselines(made, folder, docs):
     raw = train(folder, "raw", texts=None, aspects=(), work=warm(folder, "raw.work"))
     z = FlexIndex(f"{folder}/raw.work/corpus.flex", verbose=False).np_vecs()
-    assert raw.aspects == () and torch.equal(raw.sae.w_dec, train_sae(z, dict_size=32, k=4, steps=20)[0].w_dec)
+    assert raw.aspects == () and torch.equal(raw.sae.w_dec, train_sae(z, dict_size=32, k=4, steps=20, held_out=0.1)[0].w_dec)
     assert len(raw.encoder()(pd.DataFrame(docs[:2]))["doc_vec"].iloc[0]) == raw.dim
     random = train(folder, "random", variant="random", aspects=["audience"], work=warm(folder, "random.work"))
     assert random.aspects == ("audience",) and torch.equal(random.sae.w_enc, random.sae.w_dec)
@@ -235,14 +233,9 @@ def write(path, *lines):
 @pytest.mark.parametrize("size", [0, 10, 400])
 def test_damaged_work_files_are_named(made, folder, tmp_path, size):
     work = tmp_path / "work"
-    for name in (
-        "arguments.json",
-        "encoder.json",
-        "documents/ends.npy",
-        "documents/documents.jsonl",
-        "internalizers.pt",
-        "sae.pt",
-    ):
+    made_files = [path.name for kind in ("internalizers", "sae") for path in (folder / "made.work").glob(f"{kind}-*.pt")]
+    assert len(made_files) == 2
+    for name in ("encoder.json", "documents/ends.npy", "documents/documents.jsonl", *made_files):
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(folder / "made.work", work)
         with open(work / name, "r+b") as file:
@@ -255,9 +248,6 @@ def test_damaged_work_files_are_named(made, folder, tmp_path, size):
         folder / "corpus.jsonl", folder / "reasoning.jsonl", MiniLM(), tmp_path / "out", work=work, **OPTIONS
     )
     assert made_again.meta["sha256"] == made.meta["sha256"]
-    with pytest.raises(ValueError, match="arguments.json is damaged .expected an object, found list.; remove it"):
-        (work / "arguments.json").write_text("[]")
-        train_model(folder / "corpus.jsonl", folder / "reasoning.jsonl", MiniLM(), tmp_path / "new", work=work, **OPTIONS)
 
 
 def test_bad_input_is_named_before_anything_is_written(made, folder, tmp_path):
@@ -286,7 +276,105 @@ def test_bad_input_is_named_before_anything_is_written(made, folder, tmp_path):
     with pytest.raises(ValueError, match="found no texts of aspects \\['qa'\\]"):
         train(folder, "qa", aspects=["qa"], work=work)
     with pytest.raises(ValueError, match="expects texts with aspects"):
-        train(folder, "none", texts=None)
+        train(folder, "none", texts=None, aspects=["purpose"])
     with pytest.raises(ValueError, match="expects 0 < k <= dict_size"):
         train(folder, "none", k=33)
     assert not (tmp_path / "m").exists()
+
+
+def test_other_dictionaries_use_the_same_vectors(made, folder, monkeypatch):
+    """And a work folder is of one encoder: vectors of other prompts are not taken for its own."""
+    monkeypatch.setattr(whole_model, "train_internalizers", None)  # nor are internalizers trained again
+    texts, encode_docs = [], MiniLM.encode_docs
+    monkeypatch.setattr(MiniLM, "encode_docs", lambda self, b, batch_size=None: texts.extend(b) or encode_docs(self, b))
+    other = train(folder, "other", dict_size=16, k=3, work=folder / "made.work")
+    assert other.sae.dict_size == 16 and len([text for text in texts if text]) < 30  # of 228: looks and tests of labels
+    for aspect in made.aspects:
+        assert torch.equal(other.internalizers[aspect].layer1.weight, made.internalizers[aspect].layer1.weight)
+
+    def nudged(self, batch, batch_size=None):  # by as much as a prefix may move a vector
+        x = encode_docs(self, batch)
+        x = x + 0.05 * np.roll(x, 1, axis=1)
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    x = MiniLM().encode_docs(["make tea"])
+    monkeypatch.setattr(MiniLM, "encode_docs", nudged)
+    assert 0.99 < float(x[0] @ MiniLM().encode_docs(["make tea"])[0]) < 0.9995
+    with pytest.raises(ValueError, match="found other vectors of this encoder"):
+        train(folder, "stale", dict_size=16, k=3, work=folder / "made.work")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A thousand documents of words, and their encoder."""
+    rng = np.random.default_rng(0)
+    words = [f"{a}{b}" for a in "ba de fi go ku la me".split() for b in "ton rim sel vop nax".split()]
+    return [{"docno": str(i), "text": " ".join(rng.choice(words, 6))} for i in range(1000)]
+
+
+@pytest.mark.filterwarnings("ignore:.*active for none", "ignore:.*share a mean")
+def test_size_and_steps_follow_the_documents(many, tmp_path, capsys):
+    with pytest.warns(UserWarning, match="1,000 documents are few for a dictionary.*general="):
+        model = train_model(many, None, Unit(), tmp_path / "m", verbose=True)
+    assert (model.sae.dict_size, model.sae.k, model.aspects) == (256, 16, ())
+    told = capsys.readouterr().err
+    assert "train_model: 1,000 documents, 256 features; encode 1,000 texts: about" in told and "at most 200 steps" in told
+    facts, history = model.meta["training"]["sae"], json.loads((model.path / "history.json").read_text())["sae"]
+    assert history[-1]["step"] == facts["step"] and facts["fve"] == max(entry["fve"] for entry in history)
+    assert facts["train_fve"] > facts["fve"]
+    card = (model.path / "README.md").read_text()
+    assert (
+        f"{facts['train_fve']:.3f} of vectors trained on, {facts['fve']:.3f} of held-out ones" in card and "few documents" in card
+    )
+    assert model.min_confidence == 0 or "nobody has judged these labels" in card
+
+
+@pytest.mark.filterwarnings("ignore:.*active for none", "ignore:.*are few", "ignore:.*share a mean")
+def test_general_text_is_mixed_in(many, tmp_path):
+    own, general = many[:60], many[100:400]
+    model = train_model(own, None, Unit(), tmp_path / "m", general=general, dict_size=32, k=4, steps=10)
+    assert (
+        model.meta["training"]["general"]["documents"] == 300
+        and "and 300 of other kinds" in (model.path / "README.md").read_text()
+    )
+    z = [Unit().encode_docs([d["text"] for d in part]) for part in (own, general)]
+    assert torch.equal(model.sae.w_dec, train_sae(z, dict_size=32, k=4, steps=10, held_out=0.1)[0].w_dec)
+    assert model.mean_document() is None or model.mean_document().documents == 60
+
+
+class Unit(BiEncoder):
+    model_name = "mine/unit"
+
+    def encode_docs(self, texts, batch_size=None):
+        return embed(texts)
+
+
+@pytest.mark.filterwarnings("ignore:.*active for none", "ignore:.*are few")
+def test_what_looks_like_a_mistake_is_said(many, tmp_path):
+    class Long(Unit):
+        def encode_docs(self, texts, batch_size=None):
+            x = embed(texts)
+            x[:, 0] += 2.0
+            return x
+
+    with pytest.warns(UserWarning) as told:
+        train_model(many[:60], None, Long(), tmp_path / "m", dict_size=16, k=2, steps=5)
+    said = " ".join(str(w.message) for w in told)
+    assert "have lengths of" in said and "normalize=True" in said
+    with pytest.raises(ValueError, match="with an encoder by name or folder"):
+        train_model(many[:60], None, Unit(), tmp_path / "n", normalize=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*active for none", "ignore:.*are few", "ignore:.*share a mean")
+def test_hypotheses_where_there_is_a_language_model(many, tmp_path):
+    asked = []
+
+    def llm(prompt):
+        asked.append(prompt)
+        return "yes" if "yes" in prompt.lower() and "hypothesis" not in prompt.lower() else "places by a river (clarity 2)"
+
+    options = {"dict_size": 16, "k": 4, "steps": 10}
+    model = train_model(many[:120], None, Unit(), tmp_path / "m", llm=llm, **options)
+    assert len(asked) >= 16 and "hypothesis (function)" in " ".join(model.labels.methods)
+    plain = train_model(many[:120], None, Unit(), tmp_path / "n", work=tmp_path / "m.work", **options)
+    assert torch.equal(plain.sae.w_dec, model.sae.w_dec) and "hypothesis" not in " ".join(plain.labels.methods)

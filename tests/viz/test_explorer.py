@@ -302,3 +302,23 @@ def test_the_bundle_is_built_from_the_sources(tmp_path):
 
 def _number(text: str) -> float:
     return float(text.replace("−", "-").replace("+", "").split()[0])
+
+
+def test_scores_above_the_mean_document_are_those_of_python(small_index, browser, tmp_path, monkeypatch):
+    """As with an encoder of a long mean: what the page shows is what each part has above the mean document."""
+    monkeypatch.setattr(type(small_index.model), "has_long_bias", True)
+    path = explore(small_index, QUERIES, tmp_path / "mean.html", documents=20)
+    asked = small_index.model.shared_encoder.query_encoder()(QUERIES)
+    results = small_index.explainer()(small_index.retriever(num_results=3)(asked))
+    with opened(browser, path) as tab:
+        for qid, docno, e in zip(results["qid"], results["docno"], results["explanation"]):
+            code = EXPLAINED.replace("const e = explain(", "const e = window.xetrieval.aboveMean(page, explain(").replace(
+                "get(docno));", "get(docno)));"
+            )
+            found, above = tab.evaluate(code, [QUERIES["qid"].tolist().index(qid), docno]), e.above_mean
+            names = ("score", "sum", "other", "bias", "residual")
+            expected = [above.score, above.shared, above.other, 0, above.residual]
+            np.testing.assert_allclose([found[name] for name in names], expected, atol=2e-4)
+            assert found["whole"] == pytest.approx(e.score, abs=1e-4) and found["baseline"] == pytest.approx(e.baseline, abs=1e-5)
+        told = " ".join(tab.locator("article.explanation .sentence").inner_text().split())
+        assert f"of what the score ({results.explanation[0].score:.3f}) has above that of the mean document" in told

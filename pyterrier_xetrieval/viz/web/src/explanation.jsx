@@ -1,6 +1,6 @@
 // Why one document has its score: a sentence, the score as a bar, the features that both texts have, and the texts.
 
-import { deltas, effect, explain, whyNot } from "./maths.js";
+import { aboveMean, deltas, effect, explain, whyNot } from "./maths.js";
 import { counted, fixed, percent, signed } from "./numbers.js";
 import { entryOf } from "./page.js";
 import { Marked, Words } from "./text.jsx";
@@ -12,7 +12,7 @@ export const slotted = (rows) => rows.map((row, i) => ({ ...row, slot: i % SLOTS
 
 export function Explanation({ page, state, change, edits, ranked }) {
   const { query: q, document: d, feature } = state;
-  const why = explain(page, q, d);
+  const why = aboveMean(page, explain(page, q, d));
   const rows = slotted(why.rows);
   const { rank, rankBefore, score } = ranked.find((row) => row.document === d);
   const changes = deltas(page, q, edits).map((change) => ({ ...change, value: effect(page, change, d) }));
@@ -26,12 +26,17 @@ export function Explanation({ page, state, change, edits, ranked }) {
         </h2>
         <p class="score">
           score <strong>{fixed(score)}</strong>
-          {changes.length > 0 && <span class="soft"> was {fixed(why.score)}, place {rankBefore + 1}</span>}
+          {changes.length > 0 && <span class="soft"> was {fixed(why.whole ?? why.score)}, place {rankBefore + 1}</span>}
         </p>
       </header>
       <p class="sentence">
-        <Sentence why={why} />
+        <Sentence why={why} against={against(page)} />
       </p>
+      {why.whole !== undefined && (
+        <p class="soft">
+          Shown is what the score has above the {fixed(why.baseline)} of {against(page)}: {signed(why.score)}.
+        </p>
+      )}
       <Bar why={why} rows={rows} />
       {rows.length > 0 ? (
         <table class="rows">
@@ -70,7 +75,9 @@ export function Explanation({ page, state, change, edits, ranked }) {
   );
 }
 
-function Sentence({ why }) {
+const against = (page) => (page.mean?.documents ? "the mean document" : "a document without features");
+
+function Sentence({ why, against }) {
   const main = why.rows.slice(0, 2);
   const words = (row) => {
     const both = [row.queryWords[0], row.documentWords[0]].filter(Boolean);
@@ -93,17 +100,22 @@ function Sentence({ why }) {
             )),
           ]
         : "for features whose labels may not fit these texts"}
-      . {shares(why)}
+      . {shares(why, against)}
     </>
   );
 }
 
 // "The 3 features shown carry 62 % of the score, 21 weakly shared ones 23 %."
-function shares(why) {
+function shares(why, against) {
   const weak = why.weak.reduce((sum, row) => sum + row.contribution, 0);
   // a share of a score that is not above 0 says nothing
   const part = (value) => (why.score > 0 ? percent(value / why.score) : fixed(value));
-  const ofScore = why.score > 0 ? "of the score" : `of the score, which is ${fixed(why.score)}`;
+  const ofScore =
+    why.whole !== undefined
+      ? `of what the score (${fixed(why.whole)}) ${why.score > 0 ? "has above" : "lacks of"} that of ${against} (${fixed(why.baseline)})`
+      : why.score > 0
+        ? "of the score"
+        : `of the score, which is ${fixed(why.score)}`;
   const n = why.rows.length;
   const m = why.weak.length;
   if (!n) return `The ${m === 1 ? "weakly shared feature carries" : `${m} weakly shared features carry`} ${part(weak)} ${ofScore}.`;
@@ -118,7 +130,7 @@ function Bar({ why, rows }) {
     ...rows.map((row) => ({ name: row.label, value: row.contribution, kind: `b${row.slot}` })),
     { name: counted(why.weak.length, "weakly shared feature"), value: weak, kind: "weak" },
     { name: "other features of the document", value: why.other, kind: "other" },
-    { name: "bias", value: why.bias, kind: "bias" },
+    ...(why.whole === undefined ? [{ name: "bias", value: why.bias, kind: "bias" }] : []),
     { name: "not explained", value: why.residual, kind: "unexplained" },
   ];
   const total = parts.reduce((sum, part) => sum + Math.abs(part.value), 0) || 1;
@@ -126,7 +138,7 @@ function Bar({ why, rows }) {
   const shown = rows.reduce((sum, row) => sum + row.contribution, 0);
   return (
     <>
-      <div class="stack" role="img" aria-label={`The score is the sum of: ${said}`}>
+      <div class="stack" role="img" aria-label={`The ${why.whole === undefined ? "score" : "difference of the scores"} is the sum of: ${said}`}>
         {parts.map((part) => (
           <span
             class={`${part.kind}${part.value < 0 ? " minus" : ""}`}
@@ -181,7 +193,7 @@ function Rest({ why, choose }) {
   const weak = why.weak.reduce((sum, row) => sum + row.contribution, 0);
   const rest = [
     ["other features of the document", why.other],
-    ["bias", why.bias],
+    ...(why.whole === undefined ? [["bias", why.bias]] : []),
     ["not explained by the dictionary", why.residual],
   ];
   return (
@@ -190,7 +202,7 @@ function Rest({ why, choose }) {
         {counted(why.weak.length, "weakly shared feature")} <span class="number">{signed(weak)}</span>, and the rest{" "}
         <span class="number">{signed(why.other + why.bias + why.residual)}</span>
       </summary>
-      <p class="soft">The labels of weakly shared features are not sure enough to fit both texts. All parts add up to the score.</p>
+      <p class="soft">The labels of weakly shared features are not sure enough to fit both texts. All parts add up to the {why.whole === undefined ? "score" : "difference of the scores"}.</p>
       <ul>
         {why.weak.map((row) => (
           <li key={row.feature}>

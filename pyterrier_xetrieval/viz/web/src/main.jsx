@@ -29,7 +29,7 @@ function App({ page }) {
   useEffect(() => {
     if (state.against === null) setTicked((now) => (now.length === 2 ? [] : now));
   }, [state.against]);
-  const rows = maths.explain(page, state.query, document).rows;
+  const rows = maths.aboveMean(page, maths.explain(page, state.query, document)).rows;
   const slot = Math.max(0, rows.findIndex((row) => row.feature === state.feature)) % SLOTS;
   const comparing = state.against !== null && state.against !== document;
   return (

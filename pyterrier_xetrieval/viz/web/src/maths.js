@@ -88,6 +88,25 @@ function explained(page, q, d) {
   return { query: q, document: d, score, rows, weak, sum, other, bias, residual: score - sum - other - bias };
 }
 
+// The same measured against the mean document, where the page has one: every part less that of the mean document, so that they
+// add up to what the score has above its score. The bias is one for all documents.
+export function aboveMean(page, why) {
+  const { mean } = page;
+  if (!mean) return why;
+  const own = readings(page, why.query);
+  const baseline = dot(page.queries.vectors, why.query, mean.vector, 0, page.dim);
+  const part = (feature) => own[feature] * mean.coefficients[feature];
+  const less = (row) => ({ ...row, contribution: row.contribution - part(row.feature) });
+  const weight = (row) => row.contribution * (Number.isNaN(row.confidence) ? 1 : row.confidence);
+  const rows = why.rows.map(less).sort((a, b) => weight(b) - weight(a));
+  const weak = why.weak.map(less).sort((a, b) => b.contribution - a.contribution);
+  const sum = [...rows, ...weak].reduce((total, row) => total + row.contribution, 0);
+  const all = cached(page, `mean ${why.query}`, () => own.reduce((total, _, j) => total + part(j), 0));
+  const score = why.score - baseline;
+  const other = why.sum + why.other - all - sum;
+  return { ...why, score, rows, weak, sum, other, bias: 0, residual: score - sum - other, baseline, whole: why.score };
+}
+
 function queryEntries(page, q) {
   const { offsets, features } = page.queries;
   return cached(page, `entries ${q}`, () => {

@@ -16,6 +16,7 @@ export function open(raw) {
     confidence: raw.confidence,
     functionWords: new Set(raw.function_words),
     bias: unpack(raw.bias),
+    mean: raw.mean && { ...raw.mean, vector: unpack(raw.mean.vector), coefficients: unpack(raw.mean.coefficients) },
     ids,
     labels: f.labels.map((label, i) => label || `feature ${ids[i]}`),
     named: f.labels.map(Boolean),

@@ -1,0 +1,84 @@
+"""The labels of a model that is being made: words at once, hypotheses where there is a language model, and how far to trust them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.codes import encode_view
+from ..core.confidence import Confidence
+from ..core.sae import SparseAutoencoder
+from ..datasets.encoded_corpus import EncodedCorpus
+from ..labelling.evidence_words import MIN_TEXTS, evidence_labels
+from ..labelling.hypotheses import describe
+from ..labelling.keywords import keyword_labels
+from ..labelling.passages import EvidencePassages
+from ..labelling.quality import detection_scores
+from ..labelling.samples import feature_samples
+from ..labels import FeatureLabels
+from ..model import Xetrieval
+from ..token_vectors import TokenEncoder
+
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
+
+    from ..llm.endpoints import LanguageModel
+
+STAGE = "train_model"
+LABEL_TEXTS = 50_000  # documents that keyword labels are made from: their words and codes are held in memory
+EVIDENCE_TEXTS = 2_000  # documents that labels by evidence are made from: they are encoded once more
+# what is believed of labels that nobody has judged: as judges found of the bundled model's, of which a contribution says nothing
+# here (its size depends on the encoder), so that a label needs a good score on held-out texts, or its words in both texts
+UNJUDGED, FLOOR = Confidence(intercept=-2.282, activation=0.96, clarity=0.434, detection=2.426, support=1.157), 0.4
+
+
+def word_labels(
+    sae: SparseAutoencoder, encoded: EncodedCorpus, encoder: BiEncoder, path: Path, seed: int, verbose: bool
+) -> FeatureLabels:
+    """Labels by the words that carry features, or keywords where an encoder is no sum over tokens; from ``path`` if they are there."""
+    if not path.is_file():
+        vectors = encoded.index.np_vecs()
+        rows = np.random.default_rng([seed, 3]).permutation(len(vectors))
+        by_evidence = len(rows) >= MIN_TEXTS and TokenEncoder(encoder).exact
+        if by_evidence:
+            some = encoded.documents.texts(np.sort(rows[:EVIDENCE_TEXTS]))
+            labels = evidence_labels(sae, some, encoder, seed=seed, verbose=verbose)
+        else:
+            own = np.sort(rows[:LABEL_TEXTS])
+            codes = encode_view(sae, vectors[own], refit=False, batch_size=1024)
+            try:
+                labels = keyword_labels(encoded.documents.texts(own), codes.ids, codes.activations, dict_size=sae.dict_size)
+            except ValueError as error:  # texts without words that could be labels, e.g. in another script
+                warnings.warn(f"{STAGE} made no keyword labels: {error}", stacklevel=3)
+                labels = FeatureLabels.empty(sae.dict_size)
+        labels.write(path)
+    return FeatureLabels.read(path, sae.dict_size)
+
+
+def described(
+    model: Xetrieval, encoded: EncodedCorpus, encoder: BiEncoder, llm: LanguageModel | Callable[[str], str], work: Path, *,
+    seed: int, verbose: bool,
+) -> FeatureLabels:  # fmt: skip
+    """The model's labels with a hypothesis for each feature that the language model could name, and its detection scores.
+
+    Asked are one question for each feature that a document activates, and 20 for each of up to 500 that enough do. The answers are
+    kept in ``work``, as the command ``describe`` keeps them; the same call goes on with the rest.
+    """
+    samples = feature_samples(model, encoded.index.np_vecs(), docnos=encoded.docnos, seed=seed, verbose=verbose)
+    reader = TokenEncoder(encoder)
+    evidence = EvidencePassages(model, reader) if reader.exact else None
+    told: dict[str, Any] = {"evidence": evidence, "verbose": verbose}
+    work.mkdir(parents=True, exist_ok=True)
+    labels = describe(samples, encoded.texts, llm, work / "hypotheses.jsonl", labels=model.labels, **told)
+    made = FeatureLabels(labels.table[labels.table["method"].str.startswith("hypothesis")], labels.dict_size)
+    scores = detection_scores(samples, encoded.texts, made, llm, work / "detection.jsonl", seed=seed, **told)
+    if not len(scores):
+        return labels
+    found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
+    known = labels.table["detection"] if "detection" in labels.table else np.nan
+    own = labels.table["method"].str.startswith("hypothesis")
+    return FeatureLabels(labels.table.assign(detection=np.where(own, found, known)), labels.dict_size)
