@@ -9,6 +9,7 @@ import torch
 
 from .batches import on_device
 from .sae import SparseAutoencoder
+from .views import row_lengths
 
 
 def erase(sae: SparseAutoencoder, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -82,9 +83,10 @@ def intervene(
             edited = scale(sae, vectors, ids, mask, strengths, reconstruct).cpu().numpy()
         else:
             edited = (erase if mode == "erase" else keep_only)(sae, vectors, ids, mask).cpu().numpy()
-            before, after = (np.linalg.norm(v, axis=1, keepdims=True) for v in (out[batch], edited))
+            before, after = (row_lengths(v)[:, None] for v in (out[batch], edited))
             # a vector that was nothing but these features leaves only rounding behind: zero, not noise at full length
-            edited *= np.divide(before, after, out=np.zeros_like(after), where=after > 1e-4 * before)
+            factors = np.divide(before, after, out=np.zeros_like(after), where=after > 1e-4 * before)
+            edited = (edited * factors).astype(np.float32)
         out[batch] = edited
     return out
 
