@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 
 from .core.checks import is_missing
 from .store.surrogates import repaired
@@ -120,6 +121,21 @@ class TextCheck:
             warnings.warn(f"{self.stage} {told}", stacklevel=3)
 
 
+def each_once(frame: pd.DataFrame, columns: Iterable[object], *, stage: object) -> None:
+    """ValueError for one of these columns that a frame has twice: pandas gives a frame where one column is meant.
+
+    >>> each_once(pd.DataFrame([[1, 2]], columns=["docno", "docno"]), ["docno"], stage="VectorLoader()")
+    Traceback (most recent call last):
+    ValueError: VectorLoader() expects one column 'docno', found 2 of them; rename or drop the others
+    """
+    if frame.columns.is_unique:
+        return
+    names = frame.columns.tolist()
+    for column in columns:
+        if (found := names.count(column)) > 1:
+            raise ValueError(f"{stage} expects one column {column!r}, found {found} of them; rename or drop the others")
+
+
 def checked_missing(missing: Missing, *, stage: object) -> Missing:
     """``missing``; ValueError unless it is ``"error"`` or ``"drop"``."""
     if missing not in ("error", "drop"):
@@ -161,7 +177,25 @@ def document_name(frame: pd.DataFrame, row: int) -> str:
 def filled(qids: list, cells: list, column: str, *, stage: object) -> list:
     """The cells of a column that belongs to the query, those that are missing filled from other rows of their query."""
     known: dict = {}
+    check_ids(qids, "qid", stage=stage)
     for row, (qid, cell) in enumerate(zip(qids, cells)):
-        if not is_missing(cell) and not np.array_equal(known.setdefault(qid, cell), cell):
+        if not is_missing(cell) and not _same(known.setdefault(qid, cell), cell):
             raise ValueError(f"{stage!r} found rows of query {qid!r} without {column}, and another one in row {row} than before")
     return [known.get(qid, cell) if is_missing(cell) else cell for qid, cell in zip(qids, cells)]
+
+
+def check_ids(ids: Iterable[object], column: str, *, stage: object) -> None:
+    """ValueError for an id that is a list, a dict or something else that cannot be looked up; a missing one is not looked at.
+
+    >>> check_ids(["1", 2], "qid", stage="demo")
+    """
+    for row, value in enumerate(ids):
+        if not isinstance(value, Hashable):
+            raise ValueError(f"{stage!r} expects a text or a number as {column}, found {type(value).__name__} in row {row}")
+
+
+def _same(a: object, b: object) -> bool:
+    """Whether two cells hold the same; numpy reads no tensor that has a gradient or is of bfloat16."""
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return torch.equal(a, b)
+    return a is b or np.array_equal(a, b)  # type: ignore[arg-type]  # of anything

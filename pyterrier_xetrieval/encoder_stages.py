@@ -10,7 +10,7 @@ import pandas as pd
 import pyterrier as pt
 from pyterrier_dr.biencoder import BiDocEncoder, BiQueryEncoder
 
-from .documents import document_name, no_text, query_texts
+from .documents import document_name, each_once, no_text, query_texts
 from .store.surrogates import repaired
 from .vector_cells import unstack
 
@@ -32,9 +32,10 @@ class QueryEncoder(BiQueryEncoder):
     """
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        with pt.validate.any(inp) as v:
+        with pt.validate.any(inp, context=self) as v:
             v.query_frame(extra_columns=["query"])
             v.columns(includes=["query"])
+        each_once(inp, ["qid", "query"], stage=repr(self))
         vectors, rows, texts = _encoded(self, query_texts(inp, stage=self), "Encoding Queries", "query")
         return inp.assign(query_vec=unstack(vectors, rows, texts=[frozenset({text}) for text in texts]))
 
@@ -51,9 +52,10 @@ class DocEncoder(BiDocEncoder):
     """
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
-        with pt.validate.any(inp) as v:
+        with pt.validate.any(inp, context=self) as v:
             v.document_frame(extra_columns=[self.text_field])
             v.columns(includes=[self.text_field])
+        each_once(inp, ["docno", self.text_field], stage=repr(self))
         texts = inp[self.text_field].tolist()
         for row, text in enumerate(texts):
             if not isinstance(text, str):

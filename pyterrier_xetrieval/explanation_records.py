@@ -114,7 +114,8 @@ def _arguments(record: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("expected finite numbers")
     named, ranking, texts = record["feature_explanations"], record["ranking"], record["texts"]
     facts = {
-        j: FeatureFacts(*(np.nan if own[f] is None else own[f] for f in FeatureFacts._fields)) for j, own in zip(ids, listed)
+        j: FeatureFacts(*(np.nan if own[f] is None else float(own[f]) for f in FeatureFacts._fields))
+        for j, own in zip(ids, listed)
     }
     confidence = None if dictionary["confidence"] is None else Confidence.from_dict(dictionary["confidence"])
     names = {int(own["feature_id"]): str(own["hypothesis"]) for own in named if own["hypothesis"]}

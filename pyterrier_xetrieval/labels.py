@@ -14,6 +14,7 @@ import pandas as pd
 from .core.checks import short_repr
 from .core.confidence import Confidence
 from .feature_names import FeatureFacts, FeatureNames
+from .store.facts import text_of_file
 from .store.files import replacing
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class FeatureLabels(FeatureNames):
         Fewer lines than features leave the rest without a label; more lines than features are an error, because the
         file then belongs to another dictionary.
         """
-        lines = Path(path).read_text(encoding="utf-8").removesuffix("\n").split("\n")  # no other character ends a line
+        lines = text_of_file(Path(path)).removesuffix("\n").split("\n")  # no other character ends a line
         if len(lines) > dict_size:
             raise ValueError(f"{path} has {len(lines)} hypotheses, the dictionary only {dict_size} features")
         rows = [(i, line.strip(), method) for i, line in enumerate(lines) if line.strip()]

@@ -13,6 +13,7 @@ from .core.views import unit_rows
 from .documents import as_texts
 from .explanation_tables import BIAS, OTHER, RESIDUAL
 from .feature_names import reading
+from .stages.cells import plain_cells
 from .stages.load import VectorLoader, compares_by_cosine
 from .store.surrogates import repaired
 from .words import phrases_of_features
@@ -78,8 +79,10 @@ def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results
     flex = index.folded if own and index.aspects else index.vectors if own else index
     explain = index.explainer() if own else VectorLoader(index) >> model.with_views(()).explainer()
     (name,) = as_texts([docno], stage="why_not")
-    page = flex.np_retriever(num_results=num_results)(asked)
-    page = page.assign(docno=as_texts(np.asarray(page["docno"]).ravel().tolist(), stage="why_not"))[["qid", "docno", "query_vec"]]
+    if name != repaired(name):  # half of a character, which no index holds
+        raise ValueError(f"why_not: {index!r} does not hold the document {name!r}")
+    page = plain_cells(flex.np_retriever(num_results=num_results)(asked))
+    page = page.assign(docno=as_texts(page["docno"].tolist(), stage="why_not"))[["qid", "docno", "query_vec"]]
     explained = explain.transform(pd.concat([page, asked.assign(docno=name)[page.columns]], ignore_index=True))[
         "explanation"
     ].tolist()

@@ -75,9 +75,17 @@ def distinct_aspects(aspects: object, *, stage: str) -> tuple[str, ...]:
     if isinstance(aspects, str) or not isinstance(aspects, Iterable):
         raise ValueError(f"{stage} expects a list of aspects, found {found_value(aspects)}")
     aspects = tuple(aspects)
+    if strangers := [aspect for aspect in aspects if not isinstance(aspect, str)]:
+        raise ValueError(f"{stage} expects names of aspects, found {found_value(strangers[0])}")
     if len(set(aspects)) < len(aspects):
         raise ValueError(f"{stage} expects each aspect once, found {list(aspects)}")
     return aspects
+
+
+def check_model(model: object, *, stage: str) -> None:
+    """ValueError, which names the stage, for something that is no :class:`~pyterrier_xetrieval.Xetrieval`; nothing of it is read."""
+    if not hasattr(type(model), "vector_facts"):
+        raise ValueError(f"{stage} expects a model, an Xetrieval, found {type(model).__name__}")
 
 
 def check_aspect_name(aspect: object, *, stage: str) -> None:

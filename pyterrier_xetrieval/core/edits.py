@@ -9,6 +9,7 @@ import torch
 
 from .batches import on_device
 from .sae import SparseAutoencoder
+from .views import row_lengths
 
 CENTRES = ("bias", "origin")  # around which erasing and keeping only restore a vector's length
 
@@ -93,11 +94,11 @@ def intervene(
         else:
             edited = (erase if mode == "erase" else keep_only)(sae, vectors, ids, mask).cpu().numpy()
             centre = sae.b_dec.detach().cpu().numpy() if around == "bias" else np.float32(0)
-            edited -= centre
-            before, after = (np.linalg.norm(v, axis=1, keepdims=True) for v in (out[batch] - centre, edited))
+            apart = edited - centre
+            before, after = (row_lengths(v)[:, None] for v in (out[batch] - centre, apart))
             # a vector that was nothing but these features leaves only rounding behind: the centre, not noise at full length
-            edited *= np.divide(before, after, out=np.zeros_like(after), where=after > 1e-4 * before)
-            edited += centre
+            factors = np.divide(before, after, out=np.zeros_like(after), where=after > 1e-4 * before)
+            edited = (centre + apart * factors).astype(np.float32)
         out[batch] = edited
     return out
 

@@ -32,7 +32,7 @@ def view_weights(
             raise ValueError(f"{stage} expects weights for {list(aspects)}, found {list(given)}")
         given = [given[aspect] for aspect in aspects]
     try:
-        numbers = tuple(map(float, () if isinstance(given, str) else given))  # type: ignore[call-overload]  # what is not a list raises
+        numbers = tuple(map(float, () if isinstance(given, (str, bytes)) else given))  # type: ignore[call-overload]  # what is not a list raises
     except TypeError:
         raise ValueError(f"{stage} expects numbers as weights, found {weights!r}") from None
     if len(numbers) != len(aspects):
@@ -67,6 +67,15 @@ def row_dots(left: np.ndarray, left_rows: np.ndarray, right: np.ndarray, right_r
     return out
 
 
+def row_lengths(vectors: np.ndarray) -> np.ndarray:
+    """The length of each row, float64 ``[n]``: squares of very long and very short float32 vectors are not of that type.
+
+    >>> row_lengths(np.array([[3e-30, 4e-30]], np.float32)).round(32)
+    array([5.e-30])
+    """
+    return np.linalg.norm(vectors.astype(np.float64), axis=1)
+
+
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """The vectors at length 1, float32 ``[n, m]``; those that have it already, and zeros, stay as they are bit by bit.
 
@@ -74,7 +83,7 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
     """
     out = np.array(vectors, np.float32)
-    lengths = np.linalg.norm(out, axis=1)
+    lengths = row_lengths(out)
     other = (np.abs(lengths - 1) > 1e-6) & (lengths > 0)
     out[other] /= lengths[other, None]
     return out

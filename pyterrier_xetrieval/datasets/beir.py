@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pyterrier as pt
 
+from ..core.checks import is_missing
 from ..documents import Missing, TextCheck, docno_of, plain_text, text_of
 from ..store.jsonl import records
 from .base import Collection, excluded_frame
@@ -40,7 +41,7 @@ class BeirFolder(Collection):
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the queries in file order: columns ``qid`` and ``query`` (both strings)."""
         self._no_variant(variant)
-        return pd.DataFrame([(docno_of(row), row["text"]) for row in self._queries()], columns=["qid", "query"], dtype=str)
+        return pd.DataFrame([(docno_of(row), row["text"]) for _, row in self._queries()], columns=["qid", "query"], dtype=str)
 
     def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the judgements: columns ``qid``, ``docno`` (strings) and ``label`` (int); above 0 is relevant.
@@ -53,19 +54,20 @@ class BeirFolder(Collection):
     def get_excluded(self) -> pd.DataFrame:
         """Documents not to be retrieved for a query (``qid``, ``docno``): ``excluded_ids``, its own id if asked for."""
         pairs: list[tuple[str, str]] = []
-        for row in self._queries():
-            ids = row.get("excluded_ids") or (row.get("metadata") or {}).get("excluded_ids") or []
-            qid = str(docno_of(row))
+        for where, row in self._queries():
+            qid, ids = str(docno_of(row)), _excluded(row)
+            if not isinstance(ids, list) or any(is_missing(docno) or isinstance(docno, (list, dict)) for docno in ids):
+                raise ValueError(f"{where} expects excluded_ids to be a list of document ids, found {str(ids)[:80]}")
             pairs += [(qid, plain_text(docno)) for docno in ids if docno not in NO_IDS]
             pairs += [(qid, qid)] if self.exclude_own_id else []
         return excluded_frame(pairs)
 
-    def _queries(self) -> Iterator[dict[str, Any]]:
+    def _queries(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for where, row in records(self._file("queries.jsonl", "queries.jsonl.gz")):
             if docno_of(row) is None:
                 raise ValueError(f"{where} expects _id and text, found {str(row)[:80]}")
             TextCheck("error", stage=repr(self)).keeps(row.get("text"), f"query {docno_of(row)!r}, {where}")
-            yield row
+            yield where, row
 
     def _file(self, *names: str) -> Path:
         for name in names:
@@ -75,6 +77,11 @@ class BeirFolder(Collection):
 
     def __repr__(self) -> str:
         return f"beir_folder({str(self.path)!r})"
+
+
+def _excluded(row: dict[str, Any]) -> Any:
+    metadata = row.get("metadata")
+    return row.get("excluded_ids") or (metadata.get("excluded_ids") if isinstance(metadata, dict) else None) or []
 
 
 def json_documents(path: Path, check: TextCheck) -> Iterator[dict[str, str]]:

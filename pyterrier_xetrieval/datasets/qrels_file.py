@@ -60,10 +60,14 @@ def read_qrels(path: Path) -> pd.DataFrame:
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, with their numbers."""
+    number = 0
     with open(path, encoding="utf-8-sig", newline=None) as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line.rstrip("\n")
+        try:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield number, line.rstrip("\n")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} expects text in UTF-8, found other bytes after line {number}: {error}") from None
 
 
 def _judged(cells: list[str], size: int, where: str) -> tuple[str, str, int]:
@@ -74,7 +78,7 @@ def _judged(cells: list[str], size: int, where: str) -> tuple[str, str, int]:
         raise ValueError(f"{where} expects the header {HEADER}, judgements 'q1 d1 2', or TREC's 'q1 0 d1 2', found {cells}")
     try:
         label = float(cells[-1])
-        whole = label.is_integer()
+        whole = label.is_integer() and abs(label) < 2**63
     except ValueError:
         whole = False
     if not whole:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..store.facts import text_of_file
 from ..store.files import replacing
 from ..store.jsonl import json_lines
 from .reading_pairs import ReadingPair
@@ -135,7 +136,7 @@ def read_choices(folder: str | os.PathLike[str], answers: Sequence[str | os.Path
     if "among" not in key:
         key["among"] = PAIRS
     for path in map(Path, answers) if answers else sorted(folder.glob(f"{SHEET}_*.*.txt")):
-        lines = [re.findall(r"\d+", line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [re.findall(r"\d+", line) for line in text_of_file(path).splitlines() if line.strip()]
         if any(len(line) != 2 or not 1 <= int(line[1]) <= CHOICES for line in lines):
             raise ValueError(f"{path} expects lines of a section and a pair from 1 to {CHOICES}, found others")
         chosen = {int(section): int(choice) for section, choice in lines}

@@ -12,6 +12,7 @@ from ..llm.answer_file import AnswerFile, Question
 from ..llm.endpoints import Answer, LanguageModel, as_model
 from ..llm.engine import ATTEMPTS, GIVE_UP, Run
 from ..llm.prompts import digest, without_reasoning
+from ..store.facts import text_of_file
 from ..store.files import replacing
 from . import reading_identification as identification
 from . import reading_sheets as sheets
@@ -93,7 +94,7 @@ def judge_sheets(
 
 def _questions(path: Path, instructions: str, answer: str) -> list[Question]:
     """One for each section of a sheet."""
-    parts = _SECTION.split(path.read_text(encoding="utf-8"))[1:]
+    parts = _SECTION.split(text_of_file(path))[1:]
     out = []
     for number, text in zip(parts[::2], parts[1::2]):
         prompt = f"{instructions}\n{text.strip()}\n\n{answer}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..store.facts import text_of_file
 from ..store.jsonl import json_lines
 from .reading_sheets import EXPLAINED, KEY, SHEET
 
@@ -63,7 +64,7 @@ def read_verdicts(folder: str | os.PathLike[str]) -> pd.DataFrame:
 def _read(path: Path) -> dict[tuple[int, int], int]:
     """The verdict on each (section, row)."""
     found: dict[tuple[int, int], int] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text_of_file(path).splitlines(), start=1):
         parts = re.split(r"[\s,;|]+", line.strip(" \t,;|"))
         if parts == [""]:
             continue

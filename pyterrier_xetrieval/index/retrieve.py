@@ -11,10 +11,12 @@ import pyterrier as pt
 
 from ..core.checks import positive_int
 from ..core.codes import encode_view
+from ..documents import each_once
 from ..labels import FeatureNames, feature_ids
 from ..stages.base import Stage
 from ..stages.cells import plain_cells
 from ..stages.columns import VectorColumns
+from ..vector_cells import unstack
 from .features import postings
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from .artifact import XetrievalIndex
 
 Features: TypeAlias = Mapping[int | str, float] | Iterable[int | str] | pd.Series | pd.DataFrame
+_FOUND = ("docno", "docid", "score", "rank")
 _QUERIES = 64  # scored at once: a shard's scores for all of them are one dense matrix
 
 
@@ -53,12 +56,20 @@ class IndexRetriever(Stage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.query_frame(inp, extra_columns=["query_vec"], context=self)
-        # pyterrier_dr would take vectors with NaN
-        VectorColumns(inp, dim=self.index.settings["dim"], stage=self)["query_vec"]
+        each_once(inp, ["qid", "query_vec"], stage=repr(self))
+        columns = VectorColumns(inp, dim=self.index.settings["dim"], stage=self)
+        queries, rows = columns["query_vec"]  # pyterrier_dr would take vectors with NaN, and not every kind of vector
+        inp = columns.assign()
         searched, number = self.index.folded if self.index.aspects else self.index.vectors, min(self.num_results, len(self.index))
         if self.device is None or not len(inp):
-            return plain_cells(searched.np_retriever(num_results=number)(inp))
-        return plain_cells(searched.torch_retriever(num_results=number, device=self.device)(inp))
+            retriever = searched.np_retriever(num_results=number)
+        else:
+            retriever = searched.torch_retriever(num_results=number, device=self.device)
+        # nor does it take every kind of column: it gets a number for each row, and the columns stay here
+        asked = pd.DataFrame({"qid": np.arange(len(inp)).astype(str), "query_vec": unstack(queries[rows])})
+        found = plain_cells(retriever(asked))
+        own = inp.iloc[found["qid"].astype(np.int64).to_numpy()].reset_index(drop=True)
+        return own.assign(**{name: found[name].to_numpy() if name != "docno" else found[name] for name in _FOUND})
 
     def fuse_rank_cutoff(self, k: int) -> IndexRetriever | None:
         """``retriever % k`` retrieves ``k`` documents (under ``.compile()``)."""

@@ -9,6 +9,7 @@ import pandas as pd
 import pyterrier as pt
 
 from ..core.checks import short_repr
+from ..documents import each_once
 
 
 class Stage(pt.Transformer):
@@ -33,9 +34,10 @@ class Stage(pt.Transformer):
         return {}  # the artifacts a stage reads are not stages to draw inside it
 
     def check(self, frame: pd.DataFrame, columns: Sequence[str]) -> None:
-        """An error of PyTerrier's, which ``pt.inspect`` understands, unless the frame has these columns."""
+        """An error of PyTerrier's, which ``pt.inspect`` understands, unless the frame has these columns, and each once."""
         if not set(columns).issubset(frame.columns):  # quicker than the validation proper, which every page would pay for
             pt.validate.columns(frame, includes=list(columns), context=self)
+        each_once(frame, columns, stage=repr(self))
 
     def _arguments(self) -> list[tuple[inspect.Parameter, object]]:
         parameters = inspect.signature(type(self).__init__).parameters.values()

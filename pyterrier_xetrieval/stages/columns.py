@@ -13,7 +13,7 @@ import torch
 from ..core.attribution import QueryChange
 from ..core.checks import is_missing
 from ..core.codes import ViewCodes, encode_view
-from ..documents import document_name, filled
+from ..documents import document_name, each_once, filled
 from ..store.surrogates import repaired
 from ..vector_cells import MatrixRows, encoded_texts, known_of, rows_of_matrix, texts_by_row, unstack
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # The vector that the encoder gave, where a stage has changed ``query_vec`` since; and what it added to features of the query.
 ENCODED, ADDED = "query_vec_0", "query_added"
+_LONGEST = 1e15  # of a vector: products of two and sums of their squares are far from the limit of float32
 
 
 def features_added(cell: object) -> dict[int, float]:
@@ -86,10 +87,10 @@ class VectorColumns:
         """The distinct vectors of a column, float32 ``[u, m]``, and which of them each row holds, int64 ``[n]``.
 
         Raises:
-            ValueError: a row that is no 1-d number array, has another dimension, or holds NaN or infinity.
+            ValueError: a row that is no 1-d number array, has another dimension, holds NaN or infinity, or is longer than 1e15.
         """
         if column not in self._found:
-            self._found[column] = self._read(column, self.frame[column].tolist())
+            self._found[column] = self._read(column, self._cells(column))
         return self._found[column]
 
     def queries(self) -> tuple[np.ndarray, np.ndarray]:
@@ -100,11 +101,15 @@ class VectorColumns:
         Raises:
             ValueError: as for every column; the other rows of the query have different vectors.
         """
-        cells = self.frame["query_vec"].tolist()
+        cells = self._cells("query_vec")
         try:
             return self._read("query_vec", cells)
         except NoVector:
-            return self._read("query_vec", filled(self.frame["qid"].tolist(), cells, "query_vec", stage=self.stage))
+            return self._read("query_vec", filled(self._cells("qid"), cells, "query_vec", stage=self.stage))
+
+    def _cells(self, column: str) -> list:
+        each_once(self.frame, [column], stage=repr(self.stage))
+        return self.frame[column].tolist()
 
     def changed_queries(self) -> tuple[np.ndarray, np.ndarray, QueryChange | None]:
         """:meth:`queries`, and what they were before a stage changed them: None where the frame has no ``query_vec_0``.
@@ -214,12 +219,17 @@ class VectorColumns:
             known = known_of(matrix)
         if self.dim is not None and len(matrix) and matrix.shape[1] != self.dim:
             raise _other_dimension(self.stage, column, self.dim, matrix.shape[1], document_name(self.frame, 0))
-        finite = np.isfinite(matrix).all(axis=1)
-        if not finite.all():
-            row = int(np.flatnonzero(~finite[rows])[0])
-            raise ValueError(
-                f"{self.stage!r} found NaN or infinity in {column} of {document_name(self.frame, row)}; check the encoder or the index"
-            )
+        squares = np.einsum("nm,nm->n", matrix, matrix)
+        fine = squares < _LONGEST**2  # and not where they are NaN
+        if not fine.all():
+            row = int(np.flatnonzero(~fine[rows])[0])
+            vector = matrix[rows[row]].astype(np.float64)
+            if np.isfinite(vector).all():
+                what = f"a length of {np.linalg.norm(vector):.1e}, which is too long for sums of float32,"
+            else:
+                what = "NaN or infinity"
+            where = f"{column} of {document_name(self.frame, row)}"
+            raise ValueError(f"{self.stage!r} found {what} in {where}; check the encoder or the index")
         self.dim = matrix.shape[1] if len(matrix) else self.dim
         self._check_length(column, matrix, known)
         if column == "query_vec":
@@ -242,7 +252,7 @@ class VectorColumns:
         """ValueError for a vector that a stage of this package encoded from another text than the row has as its query."""
         if "query" not in self.frame.columns:
             return
-        for row, (cell, query) in enumerate(zip(cells, self.frame["query"].tolist())):
+        for row, (cell, query) in enumerate(zip(cells, self._cells("query"))):
             texts = encoded_texts(cell)
             if texts is not None and isinstance(query, str) and repaired(query) not in texts:
                 raise ValueError(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from ..core.checks import found_type, positive_int
+from ..core.checks import check_model, found_type, positive_int
 from ..core.codes import encode_views, join_views
 from ..core.evidence import WordVectors, pair_evidence
 from ..documents import Missing, TextCheck, checked_missing, document_name, query_texts
@@ -62,6 +62,7 @@ class FeatureEvidence(RowWiseStage):
         self, model: Xetrieval, encoder: BiEncoder | None = None, *, text_field: str | None = None, refit: bool = True,
         missing: Missing = "error", batch_size: int = 32,
     ):  # fmt: skip
+        check_model(model, stage="FeatureEvidence")
         self.model, self.encoder, self.refit = model, None if encoder is None else model.checked_encoder(encoder), refit
         self.text_field: str = text_field or getattr(encoder, "text_field", None) or "text"
         self.missing = checked_missing(missing, stage="FeatureEvidence")
@@ -95,6 +96,9 @@ class FeatureEvidence(RowWiseStage):
         query_words, document_words = self._words(queries_asked, "query"), self._words(document_texts, "document")
         found = np.empty(len(inp), dtype=object)
         for i, (e, query, document) in enumerate(zip(explained, queries_asked, document_texts)):
+            if not np.isin(e.features, codes.features[codes.offsets[doc_rows[i]] : codes.offsets[doc_rows[i] + 1]]).all():
+                what = f"the explanation of {e.docno!r} for query {e.qid!r} is of other vectors than the row has"
+                raise ValueError(f"{self!r} expects explanations of the frame's vectors, but {what}; explain them again")
             tables = pair_evidence(
                 sae, modules, query_words[query], queries[query_rows[i]], document_words[document],
                 [view[doc_rows[i]] for view in documents], codes, int(doc_rows[i]), e.features,

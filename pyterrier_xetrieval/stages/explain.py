@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ..core.attribution import Attribution, explain_vectors
-from ..core.checks import positive_int, share_of_one, threshold_of
+from ..core.checks import check_model, positive_int, share_of_one, threshold_of
 from ..core.mean_document import MeanDocument, baseline
+from ..documents import each_once
 from ..explanation import Explanation
 from ..explanation_rows import OtherRanking
 from .base import RowWiseStage
@@ -58,6 +59,7 @@ class SAEExplainer(RowWiseStage):
         self, model: Xetrieval, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10, refit: bool = True,
         batch_size: int = 512,
     ):  # fmt: skip
+        check_model(model, stage="SAEExplainer")
         self.model, self.refit = model, refit
         self.min_confidence = checked_floor(min_confidence, stage="SAEExplainer")
         self.threshold = threshold_of(threshold, stage="SAEExplainer")
@@ -66,6 +68,7 @@ class SAEExplainer(RowWiseStage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "docno", "query_vec", "doc_vec"])
+        each_once(inp, ["score"], stage=repr(self))
         if not len(inp):
             return inp.assign(explanation=np.empty(0, dtype=object))
         weights = views_of(inp, self.model)
@@ -87,13 +90,22 @@ class SAEExplainer(RowWiseStage):
 
     def _say_which_score(self, inp: pd.DataFrame, explained: np.ndarray, found: np.ndarray) -> None:
         """Tells the explanations of a frame that another score ranks, as re-ranked and fused results are."""
-        given = pd.to_numeric(inp["score"], errors="coerce").to_numpy(np.float64) if "score" in inp.columns else explained
+        given = _numbers(inp["score"]) if "score" in inp.columns else explained
         known = ~np.isnan(given)  # joined rankings may leave gaps
         if np.allclose(given[known], explained[known], rtol=1e-3, atol=1e-3):  # retrievers round, and sum in another order
             return
-        counts, places = inp["qid"].map(inp["qid"].value_counts()).tolist(), ranks(inp["qid"], explained, stage=self).tolist()
+        places = ranks(inp["qid"], explained, stage=self).tolist()
+        counts = inp["qid"].map(inp["qid"].value_counts()).tolist()
         for i in np.flatnonzero(known).tolist():
             found[i].ranking = OtherRanking(float(given[i]), places[i], counts[i])
+
+
+def _numbers(scores: pd.Series) -> np.ndarray:
+    """float64; NaN for what is no number, or too large for one."""
+    try:
+        return pd.to_numeric(scores, errors="coerce").to_numpy(np.float64)
+    except OverflowError:
+        return np.full(len(scores), np.nan)
 
 
 def checked_floor(min_confidence: float | None, *, stage: str) -> float | None:

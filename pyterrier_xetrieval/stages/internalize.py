@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..core.checks import positive_int
+from ..core.checks import check_model, positive_int
 from ..core.internalizer import internalize
 from ..vector_cells import unstack
 from .base import RowWiseStage
@@ -38,6 +38,7 @@ class ReasoningInternalizer(RowWiseStage):
     label = "Internalizer"
 
     def __init__(self, model: Xetrieval, *, batch_size: int = 4096):
+        check_model(model, stage="ReasoningInternalizer")
         self.model = model
         self.batch_size = positive_int(batch_size, "batch_size", stage="ReasoningInternalizer")
 

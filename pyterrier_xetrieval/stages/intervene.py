@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from ..core.checks import found_type, found_value, positive_int
+from ..core.checks import check_model, found_type, found_value, positive_int
 from ..core.edits import CENTRES, intervene
 from ..explanation import Explanation
 from ..labels import feature_ids
@@ -95,6 +95,7 @@ class FeatureIntervention(RowWiseStage):
             raise ValueError(
                 f"FeatureIntervention expects around with mode 'erase' or 'keep_only' only, found it with mode {mode!r}"
             )
+        check_model(model, stage="FeatureIntervention")
         self.model, self.mode, self.target, self.reconstruct, self.around = model, mode, target, reconstruct, around
         self.alpha = None if alpha is None else float(alpha)
         self.batch_size = positive_int(batch_size, "batch_size", stage="FeatureIntervention")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ..core.views import unit_rows
 from ..documents import as_texts
+from ..store.surrogates import repaired
 from ..vector_cells import unstack
 from .base import RowWiseStage
 from .cells import plain_cells
@@ -108,7 +109,13 @@ def rows_of(docnos: Sequence[str], lookup: Lookup) -> np.ndarray:
         docnos: ``n`` strings.
         lookup: of the index, ``index.docnos()``.
     """
-    asked = np.array([docno.replace("\0", "\ufffd") for docno in docnos], np.str_)  # numpy's strings lose a NUL at the end
+    # no index holds a docno with a NUL, which numpy's strings lose at the end, or with half of a character
+    possible = np.array([docno == repaired(docno) and "\0" not in docno for docno in docnos], bool)
+    if not possible.all():
+        rows = np.full(len(docnos), -1)
+        rows[possible] = rows_of([docno for docno, fine in zip(docnos, possible) if fine], lookup)
+        return rows
+    asked = np.array(docnos, np.str_)
     try:
         rows = np.asarray(lookup.inv[asked], np.int64)
     except (ValueError, OverflowError):

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..core.checks import check_model
+from ..core.views import row_lengths
 from ..vector_cells import unstack
 from .base import RowWiseStage
 from .columns import VectorColumns
@@ -33,6 +35,7 @@ class Normalizer(RowWiseStage):
     """
 
     def __init__(self, model: Xetrieval):
+        check_model(model, stage="Normalizer")
         facts = model.vector_facts
         if facts is not None and not facts.unit:
             raise ValueError(
@@ -46,6 +49,6 @@ class Normalizer(RowWiseStage):
         columns, scaled = VectorColumns(inp, dim=self.model.dim, stage=self), {}
         for column in found:
             x, rows = columns[column]
-            lengths = np.linalg.norm(x, axis=1, keepdims=True)
-            scaled[column] = unstack(x / np.where(lengths > 0, lengths, 1), rows)
+            lengths = row_lengths(x)[:, None]
+            scaled[column] = unstack((x / np.where(lengths > 0, lengths, 1)).astype(np.float32), rows)
         return inp.assign(**scaled)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyterrier as pt
 
-from ..core.checks import positive_int
+from ..core.checks import check_model, positive_int
 from ..core.edits import reconstruct
 from .base import RowWiseStage
 from .columns import VectorColumns
@@ -36,6 +36,7 @@ class Reconstructor(RowWiseStage):
     """
 
     def __init__(self, model: Xetrieval, *, refit: bool = True, batch_size: int = 1024):
+        check_model(model, stage="Reconstructor")
         self.model, self.refit = model, refit
         self.batch_size = positive_int(batch_size, "batch_size", stage="Reconstructor")
 

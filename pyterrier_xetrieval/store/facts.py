@@ -78,9 +78,32 @@ def read_json(file: Path) -> Any:
 def parsed(text: bytes, file: Path) -> Any:
     """JSON from a file; ValueError, naming the file, for other text, and for lists in lists beyond what Python parses."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return json_of(text)
+    except ValueError as error:
         raise ValueError(f"{file} is damaged: {error}") from None
+
+
+def json_of(text: str | bytes) -> Any:
+    """JSON from anybody; ValueError for other text, and for lists in lists beyond what Python parses.
+
+    >>> json_of('{"a": [1]}')
+    {'a': [1]}
+    >>> json_of("[" * 100_000)
+    Traceback (most recent call last):
+    ValueError: expected JSON, found lists in lists deeper than Python reads
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("expected JSON, found lists in lists deeper than Python reads") from None
+
+
+def text_of_file(file: Path) -> str:
+    """The text of a file in UTF-8; ValueError, naming the file, for other bytes. FileNotFoundError where there is none."""
+    try:
+        return regular(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} expects text in UTF-8, found other bytes: {error}") from None
 
 
 def regular(file: Path) -> Path:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from .facts import read_json
+from .facts import json_of, read_json
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def same_as_kept(path: Path, arguments: dict, *, stage: str, keep: bool = True) 
         with replacing(path) as file:
             json.dump(arguments, file, indent=1)
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = json_of(path.read_text(encoding="utf-8"))
         if not isinstance(kept, dict):
             raise ValueError(f"expected an object, found {type(kept).__name__}")
     except ValueError as error:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from .facts import json_of
 from .locks import locked
 from .surrogates import repaired
 
@@ -45,11 +46,11 @@ def records(path: Path) -> Iterator[tuple[str, dict]]:
 
 def _object(line: bytes, where: str) -> dict:
     try:
-        row = json.loads(line)
+        row = json_of(line)
     except ValueError as error:  # no JSON, or no UTF-8
         raise ValueError(f"{where} is no JSON: {error}") from None
     if b"\\ud" in line or b"\\uD" in line:  # perhaps half of a character, which neither tokenizers nor UTF-8 take
-        row = json.loads(repaired(json.dumps(row, ensure_ascii=False)))
+        row = json_of(repaired(json.dumps(row, ensure_ascii=False)))
     if not isinstance(row, dict):
         raise ValueError(f"{where} expects an object, found {str(row)[:80]}")
     return row
@@ -77,7 +78,7 @@ def json_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, dict]]:
             if broken:  # and not the last
                 raise ValueError(f"line {broken} of {path} is no JSON object: repair or remove it")
             try:
-                row = json.loads(line)
+                row = json_of(line)
                 if not isinstance(row, dict):
                     raise ValueError
             except ValueError:
@@ -116,7 +117,7 @@ def _cut_torn_line(file: BinaryIO) -> None:
         size = min(end, size * 2)
     last = tail[start:]
     try:
-        whole = not last or isinstance(json.loads(last), dict)
+        whole = not last or isinstance(json_of(last), dict)
     except ValueError:
         whole = False
     if not whole:

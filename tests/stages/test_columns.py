@@ -36,7 +36,9 @@ def test_cells_made_on_the_fly_keep_their_own_rows():
 
     column = OnTheFly(range(5))
     inp = type(
-        "Frame", (), {"__len__": lambda _: 5, "__getitem__": lambda _, name: column, "columns": ["doc_vec"], "index": None}
+        "Frame",
+        (),
+        {"__len__": lambda _: 5, "__getitem__": lambda _, name: column, "columns": pd.Index(["doc_vec"]), "index": None},
     )()
     assert read(inp, "doc_vec", dim=2, stage="test")[1].tolist() == [0, 1, 2, 3, 4]
 
