@@ -1,18 +1,23 @@
 """Runs tests against a changed module, each time in a fork of one process that has imported what they need."""
 
 import ast
+import gc
 import json
 import os
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
+from inspect import CO_NEWLOCALS
 from pathlib import Path
+from types import CodeType, FunctionType
 
 ROOT = Path(__file__).parents[1]
 CORE, TESTS = ROOT / "pyterrier_xetrieval" / "core", "tests/core"
@@ -101,6 +106,17 @@ def forked(function, timeout: float) -> int | None:
     return None
 
 
+class _Loop:
+    """A plugin that does something with the collected tests instead of running them all."""
+
+    def __init__(self, work):
+        self.work = work
+
+    def pytest_runtestloop(self, session):
+        self.work({item.nodeid: item for item in session.items})
+        return True
+
+
 class Runner:
     """Knows which tests run which lines, and how long they take."""
 
@@ -113,46 +129,94 @@ class Runner:
                 raise SystemExit(f"mutants expects tests in {TESTS} that pass, found some that fail; run them")
             found = json.loads(notes.read_text())
             self.seconds = found["seconds"]
-            self.lines = self._read(data)
+            self.lines = _tests_by_line(data)
         for name in found["loaded"]:
-            try:
+            with suppress(Exception):  # a part that only its own package imports: then the forks do
                 import_module(name)
-            except Exception:  # noqa: S110  # a part that only its own package imports: then the forks do
-                pass
-
-    def _read(self, data: Path) -> dict[str, dict[int, set[str]]]:
-        """File name to line to tests."""
-        from coverage import CoverageData
-
-        read = CoverageData(str(data))
-        read.read()
-        lines = {}
-        for file in read.measured_files():
-            contexts = read.contexts_by_lineno(file)
-            lines[Path(file).name] = {line: {c.split("|")[0] for c in found if c} for line, found in contexts.items()}
-        return lines
 
     def tests_of(self, mutant: Mutant) -> list[str]:
         """The tests that run the changed statement, the quickest first; of what an import runs, those of what it defines."""
-        first, last = _statement(mutant.file, mutant.line)
-        lines = self.lines.get(mutant.file, {})
-        found = set().union(*(tests for line, tests in lines.items() if first <= line <= last))
-        if not found:  # a constant, a default, a decorator
-            first, last = _definition(mutant.file, mutant.line)
-            found = set().union(*(tests for line, tests in lines.items() if first <= line <= last))
-        return sorted(found & set(self.seconds), key=self.seconds.get)
+        for first, last in (_statement(mutant.file, mutant.line), _definition(mutant.file, mutant.line)):
+            lines = self.lines.get(mutant.file, {})
+            found = set().union(*(tests for line, tests in lines.items() if first <= line <= last)) & set(self.seconds)
+            if found:
+                break
+        return sorted(found, key=self.seconds.get)
 
-    def run(self, mutant: Mutant) -> None:
-        tests = self.tests_of(mutant)
-        path = CORE / mutant.file
+    def run(self, mutants: list[Mutant], report: Callable[[Mutant], None]) -> None:
+        """Sets the outcome of each: first of those that change what an import does, then of those inside of functions."""
+        inside = {id(mutant): codes for mutant in mutants if (codes := _changed_functions(mutant)) is not None}
 
-        def changed() -> int:
-            name = f"pyterrier_xetrieval.core.{path.stem}"
-            sys.meta_path.insert(0, _Instead(name, str(path), mutant.source))
-            return run_tests(tests)
+        def settle(mutant: Mutant, function: Callable[[list[str]], int]) -> None:
+            tests = self.tests_of(mutant)
+            status = forked(lambda: function(tests), TIMEOUT + 3 * sum(map(self.seconds.get, tests))) if tests else 0
+            mutant.outcome = "timeout" if status is None else "killed" if status else "survived"
+            report(mutant)
 
-        status = forked(changed, TIMEOUT + 2 * sum(map(self.seconds.get, tests))) if tests else 0
-        mutant.outcome = "timeout" if status is None else "killed" if status else "survived"
+        for mutant in mutants:
+            if id(mutant) not in inside:
+                settle(mutant, lambda tests, mutant=mutant: _imported_anew(mutant, tests))
+
+        def with_tests(items: dict) -> None:
+            functions = [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__code__.co_filename.startswith(str(CORE))]
+            for mutant in mutants:
+                if id(mutant) in inside:
+                    own = [f for f in functions if f.__code__.co_filename == str(CORE / mutant.file)]
+                    codes = inside[id(mutant)]
+                    settle(mutant, lambda tests, own=own, codes=codes: _patched(own, codes, [items[test] for test in tests]))
+
+        run_tests([TESTS, "-s"], _Loop(with_tests))
+
+
+def _imported_anew(mutant: Mutant, tests: list[str]) -> int:
+    path = CORE / mutant.file
+    sys.meta_path.insert(0, _Instead(f"pyterrier_xetrieval.core.{path.stem}", str(path), mutant.source))
+    return run_tests(tests)
+
+
+def _patched(functions: list[FunctionType], codes: dict[str, CodeType], items: list) -> int:
+    """1 as soon as one of the tests fails with this code in the functions of these names."""
+    from _pytest.runner import runtestprotocol
+
+    for function in functions:
+        function.__code__ = codes[function.__code__.co_qualname]
+    for item, following in zip(items, [*items[1:], None]):
+        if any(report.failed for report in runtestprotocol(item, log=False, nextitem=following)):
+            return 1
+    return 0
+
+
+def _changed_functions(mutant: Mutant) -> dict[str, CodeType] | None:
+    """The code of all functions of the changed module by name; None if anything outside of functions changed."""
+    path = CORE / mutant.file
+    before, after = (_codes(compile(source, str(path), "exec", dont_inherit=True)) for source in (path.read_text(), mutant.source))
+    return after[1] if before[0] == after[0] else None
+
+
+def _codes(code: CodeType) -> tuple[list, dict[str, CodeType]]:
+    """What runs at import (of the module and its classes), and the functions by name."""
+    at_import, functions = [(code.co_code, [c for c in code.co_consts if not isinstance(c, CodeType)], code.co_names)], {}
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            if inner.co_flags & CO_NEWLOCALS:
+                functions[inner.co_qualname] = inner
+            else:  # a class
+                more, methods = _codes(inner)
+                at_import, functions = at_import + more, functions | methods
+    return at_import, functions
+
+
+def _tests_by_line(data: Path) -> dict[str, dict[int, set[str]]]:
+    """File name to line to tests."""
+    from coverage import CoverageData
+
+    read = CoverageData(str(data))
+    read.read()
+    lines = {}
+    for file in read.measured_files():
+        contexts = read.contexts_by_lineno(file)
+        lines[Path(file).name] = {line: {c.split("|")[0] for c in found if c} for line, found in contexts.items()}
+    return lines
 
 
 @cache

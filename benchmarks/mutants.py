@@ -82,24 +82,25 @@ def _difference(source: str, changed: str) -> tuple[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--file", action="append")
-    parser.add_argument("--out")
     args = parser.parse_args()
+    files = [path for path in sorted(CORE.glob("*.py")) if not args.file or path.name in args.file]
+    t = time.time()
+    mutants = [mutant for path in files for mutant in mutants_of(path)]
+    print(len(mutants), "made in", round(time.time() - t, 1), flush=True)
+    t = time.time()
     runner = Runner()
-    survivors = []
-    for path in sorted(CORE.glob("*.py")):
-        if args.file and path.name not in args.file:
-            continue
-        t = time.time()
-        mutants = list(mutants_of(path))
-        print(path.name, len(mutants), "made in", round(time.time() - t, 1), flush=True)
-        t = time.time()
-        for mutant in mutants:
-            runner.run(mutant)
-            if mutant.outcome != "killed":
-                survivors.append(mutant)
-                print(f"  {mutant.outcome} {mutant.line}: {mutant.before}   ->   {mutant.after}   [{len(runner.tests_of(mutant))}]", flush=True)
-        killed = sum(m.outcome != "survived" for m in mutants)
-        print(f"{path.name} {killed}/{len(mutants)} in {time.time() - t:.0f} s", flush=True)
+    print("baseline", round(time.time() - t, 1), flush=True)
+    t = time.time()
+
+    def report(m):
+        if m.outcome != "killed":
+            print(f"{m.outcome} {m.file}:{m.line}: {m.before}   ->   {m.after}   [{len(runner.tests_of(m))}]", flush=True)
+
+    runner.run(mutants, report)
+    for path in files:
+        own = [m.outcome for m in mutants if m.file == path.name]
+        print(path.name, len(own), "survived", own.count("survived"), "timeout", own.count("timeout"))
+    print(round(time.time() - t, 1), "s")
 
 
 if __name__ == "__main__":
