@@ -158,7 +158,7 @@ class Runner:
                 settle(mutant, lambda tests, mutant=mutant: _imported_anew(mutant, tests))
 
         def with_tests(items: dict) -> None:
-            functions = [f for f in gc.get_objects() if isinstance(f, FunctionType) and f.__code__.co_filename.startswith(str(CORE))]
+            functions = [f for f in gc.get_objects() if type(f) is FunctionType and f.__code__.co_filename.startswith(str(CORE))]
             for mutant in mutants:
                 if id(mutant) in inside:
                     own = [f for f in functions if f.__code__.co_filename == str(CORE / mutant.file)]
@@ -189,7 +189,9 @@ def _patched(functions: list[FunctionType], codes: dict[str, CodeType], items: l
 def _changed_functions(mutant: Mutant) -> dict[str, CodeType] | None:
     """The code of all functions of the changed module by name; None if anything outside of functions changed."""
     path = CORE / mutant.file
-    before, after = (_codes(compile(source, str(path), "exec", dont_inherit=True)) for source in (path.read_text(), mutant.source))
+    before, after = (
+        _codes(compile(source, str(path), "exec", dont_inherit=True)) for source in (path.read_text(), mutant.source)
+    )
     return after[1] if before[0] == after[0] else None
 
 

@@ -9,7 +9,7 @@ import torch
 from pyterrier_xetrieval.core import attribution
 from pyterrier_xetrieval.core.attribution import attribute, explain_vectors
 from pyterrier_xetrieval.core.codes import DocumentCodes, encode_view, encode_views, join_views
-from tests.helpers.builders import random_sae, sae_of_rule, unit
+from tests.helpers.builders import identity_sae, random_sae, sae_of_rule, unit
 
 NAMES = ("score", "other", "bias", "residual", "offsets", "features", "contribution", "query_activation", "document_activation")
 WEIGHTS = [1.0, 0.5, -0.25]
@@ -101,7 +101,7 @@ def test_blocks_are_as_large_as_is_said(monkeypatch):
     rng, sae = np.random.default_rng(0), random_sae()
     q, z = unit(rng, 513, 16), unit(rng, 4, 16)
     rows = np.concatenate([np.zeros(1025, np.int64), np.arange(513)])
-    explain_vectors(sae, q, rows, [z], np.zeros_like(rows), weights=[1.0])
+    explain_vectors(sae, q, rows, [z], np.zeros_like(rows), weights=[1.0], refit=False)
     assert queries == [0, 256, 512] and sorted(sizes) == [1, 256, 257, 1024]
 
 
@@ -118,9 +118,10 @@ def test_queries_without_pairs_and_no_pairs_at_all():
     assert empty.explain().offsets.tolist() == [0]
 
 
-def test_pairs_in_order_of_their_queries_need_no_way_back():
-    pairs = Pairs()
-    pairs.query_rows = np.sort(pairs.query_rows)
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [0, 1, 2, 4, 3], [0, 0, 0, 1, 0], [1, 0, 2, 3, 4]])
+def test_pairs_come_back_in_their_own_order(rows):
+    pairs = Pairs(n=5)
+    pairs.query_rows = np.array(rows)
     assert_literal(pairs, pairs.explain())
 
 
@@ -208,17 +209,27 @@ def test_what_is_checked():
     assert [name for name, *_ in seen[2:]] == ["query_vec"]
 
 
+def explain_one(query, activations, **options):
+    """Of a dictionary whose features are the six coordinates, and a document with these activations in one view or more."""
+    activations, zero = np.float32(activations).reshape(6, -1), np.zeros(1, np.int64)
+    codes = DocumentCodes(np.array([0, 6]), np.arange(6), activations, activations)
+    options = {"weights": np.ones(activations.shape[1]), "scores": np.zeros(1)} | options
+    return explain_vectors(identity_sae(k=6), np.float32([query]), zero, codes, zero, **options)
+
+
 def test_equal_contributions_are_in_the_order_of_their_ids():
-    codes = DocumentCodes(np.array([0, 6]), np.arange(6), np.ones((6, 1), np.float32), np.ones((6, 1), np.float32))
-    sae = random_sae(dim=6, dict_size=6, k=6)
-    with torch.no_grad():
-        sae.w_enc.copy_(torch.eye(6))
-        sae.w_dec.copy_(torch.eye(6))
-        sae.b_enc.zero_()
-        sae.b_dec.zero_()
-    q, zero = np.float32([[2, 1, 2, 1, 2, 3]]), np.zeros(1, np.int64)
-    found = explain_vectors(sae, q, zero, codes, zero, weights=[1.0], scores=np.zeros(1))
-    assert found.features.tolist() == [5, 0, 2, 4, 1, 3]
+    assert explain_one([2, 1, 2, 1, 2, 3], [1] * 6).features.tolist() == [5, 0, 2, 4, 1, 3]
+
+
+def test_active_means_above_the_threshold_and_not_at_it():
+    assert explain_one([1, 0, 0, 0, 0, 0.5], [1] * 6).features.tolist() == [0, 5]  # empty slots are not active
+    found = explain_one([0.75, 0.5, 0.25, 0.75, 0.5, 0.25], [1] * 6, threshold=0.5)
+    assert found.features.tolist() == [0, 3] and found.other.tolist() == [1.5]
+    found = explain_one([1] * 6, [0.75, 0.5, 0.25] * 2, threshold=0.5)
+    assert found.features.tolist() == [0, 3] and found.other.tolist() == [1.5]
+    two = explain_one([1] * 6, [[0.75, 0.5], [0.5, 0.5], [0.25, 0.75], [1, 1], [0, 0.5], [0.5, 0]], threshold=0.5)
+    assert two.features.tolist() == [3, 0, 2] and two.document_activation.tolist() == [[1, 1], [0.75, 0], [0, 0.75]]
+    assert two.contribution.tolist() == [2, 1.25, 1] and two.other.tolist() == [2.0]  # what is not shown still counts
 
 
 @pytest.mark.parametrize("k", [254, 255, 256, 300])

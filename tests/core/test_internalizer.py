@@ -21,7 +21,9 @@ def test_a_view_is_the_literal_equation(batch_size):
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, [literal(module, row) for row in z], atol=1e-6)
     np.testing.assert_allclose(module(torch.from_numpy(z)).detach(), found, atol=1e-6)
-    np.testing.assert_allclose(module(torch.from_numpy(z[0])).detach(), found[0], atol=1e-6)  # the last dimension, whatever comes before
+    np.testing.assert_allclose(
+        module(torch.from_numpy(z[0])).detach(), found[0], atol=1e-6
+    )  # the last dimension, whatever comes before
     assert module.layer1.weight.grad is None and not torch.from_numpy(found).requires_grad
 
 

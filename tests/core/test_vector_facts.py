@@ -147,7 +147,15 @@ def test_the_limit_lies_at_three_quarters_of_the_way_to_foreign_vectors():
 
 @pytest.mark.parametrize(
     "length, spread, expected",
-    [(1, 0, True), (1.009, 0.009, True), (0.991, 0, True), (1.011, 0, False), (0.989, 0, False), (1, 0.011, False), (3, 0, False)],
+    [
+        (1, 0, True),
+        (1.009, 0.009, True),
+        (0.991, 0, True),
+        (1.011, 0, False),
+        (0.989, 0, False),
+        (1, 0.011, False),
+        (3, 0, False),
+    ],
 )
 def test_an_encoder_normalises_if_all_lengths_are_1(length, spread, expected):
     assert VectorFacts(length, spread, 0.2, 0.03, 0.6).unit is expected
