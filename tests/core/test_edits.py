@@ -25,7 +25,7 @@ def code_of(sae, x):
     return sae.encode(torch.from_numpy(x[None])).dense(sae.dict_size)[0].detach().double().numpy()
 
 
-def vectors(sae, n=len(SETS), seed=0):
+def vectors(sae, n=7, seed=0):
     return 2 * unit(np.random.default_rng(seed), n, sae.dim)
 
 
