@@ -135,7 +135,7 @@ class Runner:
                 import_module(name)
 
     def tests_of(self, mutant: Mutant) -> list[str]:
-        """The tests that run the changed statement, the quickest first; of what an import runs, those of what it defines."""
+        """The tests that run the changed statement, the quickest first; of a default or a decorator those of its function."""
         for first, last in (_statement(mutant.file, mutant.line), _definition(mutant.file, mutant.line)):
             lines = self.lines.get(mutant.file, {})
             found = set().union(*(tests for line, tests in lines.items() if first <= line <= last)) & set(self.seconds)
@@ -236,10 +236,10 @@ def _statement(file: str, line: int) -> tuple[int, int]:
 
 
 def _definition(file: str, line: int) -> tuple[int, int]:
-    """First and last line of the function or class there; the whole file outside of any."""
+    """First and last line of the function there; the whole file outside of any: who makes an object runs no line of its class."""
     inner = (0, 10**6)
     for node in ast.walk(_tree(file)):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(node, ast.FunctionDef):
             first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
             if first <= line <= node.end_lineno and first >= inner[0]:
                 inner = (first, node.end_lineno)

@@ -15,6 +15,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from difflib import unified_diff
 from itertools import groupby
 from pathlib import Path
 
@@ -73,12 +74,9 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
 
 def _difference(source: str, changed: str) -> tuple[str, str]:
     """The lines that differ, before and after."""
-    a, b = source.splitlines(), changed.splitlines()
-    if len(a) != len(b):  # a decorator is gone
-        i = next(i for i, line in enumerate(a) if i >= len(b) or line != b[i])
-        return f"{a[i].strip()} {a[i + 1].strip()}", a[i + 1].strip()
-    before, after = zip(*((x.strip(), y.strip()) for x, y in zip(a, b) if x != y))
-    return " ".join(before), " ".join(" ".join(after).split())
+    lines = list(unified_diff(source.splitlines(), changed.splitlines(), n=0, lineterm=""))[3:]
+    before, after = ([line[1:].split("  #")[0] for line in lines if line[0] == sign and line[1:].strip()] for sign in "-+")
+    return " ".join(" ".join(before).split()), " ".join(" ".join(after).split()) or "nothing"
 
 
 def measured(files: list[Path], known: dict) -> dict:
