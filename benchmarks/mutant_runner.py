@@ -33,7 +33,7 @@ class Mutant:
     before: str
     after: str
     source: str = ""  # of the whole changed module
-    outcome: str = ""  # killed, timeout or survived
+    outcome: str = ""  # killed, endless or survived
 
 
 class _Instead(SourceFileLoader):
@@ -88,10 +88,9 @@ def forked(function, timeout: float) -> int | None:
         status = 99
         try:
             os.setsid()
-            if not os.environ.get("MUTANTS_SHOW"):
-                null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, 1)
-                os.dup2(null, 2)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
             status = function()
         finally:
             os._exit(status)
@@ -150,7 +149,7 @@ class Runner:
         def settle(mutant: Mutant, function: Callable[[list[str]], int]) -> None:
             tests = self.tests_of(mutant)
             status = forked(lambda: function(tests), TIMEOUT + 3 * sum(map(self.seconds.get, tests))) if tests else 0
-            mutant.outcome = "timeout" if status is None else "killed" if status else "survived"
+            mutant.outcome = "endless" if status is None else "killed" if status else "survived"
             report(mutant)
 
         for mutant in mutants:

@@ -2,6 +2,7 @@
 
     make mutants                                      all of them: docs/mutants.json and docs/mutants.md
     python benchmarks/mutants.py --file edits.py      one file's part of these
+    python benchmarks/mutants.py --again              what survived the last time
     python benchmarks/mutants.py --render             only the page, after a reason was written into docs/mutants.json
 
 cosmic-ray makes the mutants. Its own runner starts an interpreter for each, which takes seconds to import torch; here one process
@@ -12,7 +13,6 @@ tests/core count, of these only those that run the changed statement, and the fi
 import argparse
 import ast
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 from difflib import unified_diff
@@ -53,9 +53,10 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
     fields = (getattr(node, name, None) for node in ast.walk(tree) for name in ("annotation", "returns"))
     skipped = [((a.lineno, a.col_offset), (a.end_lineno, a.end_col_offset)) for a in fields if a]
     seen = {ast.dump(tree)}
+    nodes = list(ast_nodes(get_ast(source)))
     for name in OPERATORS:
         operator = get_operator(f"core/{name}")()
-        places = [start for node in ast_nodes(get_ast(source)) for start, _ in operator.mutation_positions(node)]
+        places = [start for node in nodes for start, _ in operator.mutation_positions(node)]
         for i, place in enumerate(places):
             if any(start <= place < end for start, end in skipped):
                 continue
@@ -79,11 +80,16 @@ def _difference(source: str, changed: str) -> tuple[str, str]:
     return " ".join(" ".join(before).split()), " ".join(" ".join(after).split()) or "nothing"
 
 
-def measured(files: list[Path], known: dict) -> dict:
-    """What docs/mutants.json keeps; a survivor that was explained before stays explained."""
-    why = {(name, s["before"], s["after"]): s["why"] for name, own in known.get("files", {}).items() for s in own["survivors"]}
-    mutants = [mutant for path in files for mutant in mutants_of(path)]
-    print(f"{len(mutants)} mutants; tests run once to see which lines they run", flush=True)
+def measured(files: list[Path], known: dict, again: bool) -> dict:
+    """By file what docs/mutants.json keeps; a survivor that was explained before stays explained.
+
+    Args:
+        again: only what survived the last time, and the figures of the rest are those of that time.
+    """
+    last = {(name, s["before"], s["after"]): s["why"] for name, own in known.items() for s in own["survivors"]}
+    every = [mutant for path in files for mutant in mutants_of(path)]
+    mutants = [m for m in every if not again or (m.file, m.before, m.after) in last]
+    print(f"{len(mutants)} mutants; first the tests run as they are, to see which lines each of them runs", flush=True)
 
     def report(mutant: Mutant) -> None:
         if mutant.outcome != "killed":
@@ -94,12 +100,13 @@ def measured(files: list[Path], known: dict) -> dict:
     for path in files:
         own = [mutant for mutant in mutants if mutant.file == path.name]
         survivors = [
-            {"line": m.line, "before": m.before, "after": m.after, "why": why.get((path.name, m.before, m.after), "")}
-            for m in sorted(own, key=lambda m: m.line)
+            {"line": m.line, "before": m.before, "after": m.after, "why": last.get((path.name, m.before, m.after), "")}
+            for m in sorted(own, key=lambda mutant: mutant.line)
             if m.outcome == "survived"
         ]
-        outcomes = [mutant.outcome for mutant in own]
-        found[path.name] = {"mutants": len(own), "endless": outcomes.count("timeout"), "survivors": survivors}
+        endless = [mutant.outcome for mutant in own].count("endless") + (known[path.name]["endless"] if again else 0)
+        count = sum(mutant.file == path.name for mutant in every)
+        found[path.name] = {"mutants": count, "endless": endless, "survivors": survivors}
     return found
 
 
@@ -111,7 +118,7 @@ run the changed statement. A mutant is killed if a test fails, or does not end. 
 killed. All places were changed, none was sampled; left out are annotations, texts, and replacements that can only raise an
 error of types (`+` by `<<`). cosmic-ray does not delete statements and does not drop arguments.
 
-`make mutants` repeats it ({minutes:.0f} minutes of one core, {date}). The figures are in [mutants.json](mutants.json).
+`make mutants` repeats it in about half an hour of one core. The figures are in [mutants.json](mutants.json).
 
 | file | mutants | killed | of these endless | survived | killed |
 | --- | ---: | ---: | ---: | ---: | ---: |
@@ -127,7 +134,7 @@ error of types (`+` by `<<`). cosmic-ray does not delete statements and does not
 def page(record: dict) -> str:
     """docs/mutants.md."""
     rows, survivors, kinds = [], [], Counter()
-    for name, own in record["files"].items():
+    for name, own in record.items():
         left = own["survivors"]
         rows.append([own["mutants"], own["mutants"] - len(left), own["endless"], len(left)])
         survivors += [f"\n### `core/{name}`\n"] if left else []
@@ -136,10 +143,9 @@ def page(record: dict) -> str:
             survivors += [f"- {why or 'not explained'}", *changes]
             kinds[why.split(":")[0] or "not explained"] += len(changes)
     rows.append([sum(column) for column in zip(*rows)])
-    names = [*(f"`{name}`" for name in record["files"]), "all"]
+    names = [*(f"`{name}`" for name in record), "all"]
     return HEAD.format(
-        mutants=rows[-1][0], share=rows[-1][1] / rows[-1][0], minutes=record["minutes"],
-        date=record["date"], survivors="\n".join(survivors),
+        mutants=rows[-1][0], share=rows[-1][1] / rows[-1][0], survivors="\n".join(survivors),
         table="\n".join(f"| {name} | {' | '.join(map(str, row))} | {row[1] / row[0]:.1%} |" for name, row in zip(names, rows)),
         kinds=", ".join(f"{n} {kind}" for kind, n in kinds.most_common()),
     )  # fmt: skip
@@ -148,21 +154,15 @@ def page(record: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", action="append", help="only this file of core/; may be given more than once")
+    parser.add_argument("--again", action="store_true", help="only what survived the last time: after a test was added")
     parser.add_argument("--render", action="store_true", help="only the page")
     args = parser.parse_args()
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {"files": {}}
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     if not args.render:
         files = [path for path in sorted(CORE.glob("*.py")) if path.name in (args.file or [path.name])]
-        started = time.time()
-        found = measured([path for path in files if path.name != "__init__.py"], record)
-        minutes = (time.time() - started) / 60
-        if args.file:
-            record["files"].update(found)
-        else:
-            record = {"date": time.strftime("%Y-%m-%d"), "minutes": minutes, "files": found}
-        RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    if "date" in record:
-        PAGE.write_text(page(record))
+        record |= measured([path for path in files if path.name != "__init__.py"], record, args.again)
+        RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+    PAGE.write_text(page(record))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,12 @@ def test_0_is_the_first_accelerator_and_never_the_cpu(make):
             make(0)
 
 
-@pytest.mark.parametrize("n, sizes", [(0, [0]), (1, [1]), (3, [3]), (4, [3, 1]), (7, [3, 3, 1])])
-def test_rows_come_in_batches(n, sizes):
+@pytest.mark.parametrize(
+    "n, size, sizes", [(0, 3, [0]), (1, 1, [1]), (1, 3, [1]), (3, 3, [3]), (4, 3, [3, 1]), (7, 3, [3, 3, 1])]
+)
+def test_rows_come_in_batches(n, size, sizes):
     x = np.arange(2 * n, dtype=np.float32).reshape(n, 2)
-    batches = list(on_device(x, 3, "cpu"))
+    batches = list(on_device(x, size, "cpu"))
     assert [len(batch) for batch in batches] == sizes and all(batch.device.type == "cpu" for batch in batches)
     np.testing.assert_array_equal(np.concatenate(batches), x)
 
