@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from difflib import unified_diff
 from itertools import groupby
 from pathlib import Path
+from random import Random
 
 from mutant_runner import CORE, ROOT, Mutant, Runner
 
@@ -80,15 +81,19 @@ def _difference(source: str, changed: str) -> tuple[str, str]:
     return " ".join(" ".join(before).split()), " ".join(" ".join(after).split()) or "nothing"
 
 
-def measured(files: list[Path], known: dict, again: bool) -> dict:
+def measured(files: list[Path], known: dict, again: bool, sample: int | None) -> dict:
     """By file what docs/mutants.json keeps; a survivor that was explained before stays explained.
 
     Args:
         again: only what survived the last time, and the figures of the rest are those of that time.
+        sample: at most so many of each file, drawn at random with a fixed seed.
     """
     last = {(name, s["before"], s["after"]): s["why"] for name, own in known.items() for s in own["survivors"]}
-    every = [mutant for path in files for mutant in mutants_of(path)]
-    mutants = [m for m in every if not again or (m.file, m.before, m.after) in last]
+    every = {path.name: list(mutants_of(path)) for path in files}
+    drawn = {name: Random(0).sample(own, min(len(own), sample or len(own))) for name, own in every.items()}
+    if again:
+        drawn = {name: [m for m in own if (name, m.before, m.after) in last] for name, own in every.items()}
+    mutants = [mutant for own in drawn.values() for mutant in own]
     print(f"{len(mutants)} mutants; first the tests run as they are, to see which lines each of them runs", flush=True)
 
     def report(mutant: Mutant) -> None:
@@ -97,16 +102,15 @@ def measured(files: list[Path], known: dict, again: bool) -> dict:
 
     Runner().run(mutants, report)
     found = {}
-    for path in files:
-        own = [mutant for mutant in mutants if mutant.file == path.name]
+    for name, own in drawn.items():
         survivors = [
-            {"line": m.line, "before": m.before, "after": m.after, "why": last.get((path.name, m.before, m.after), "")}
+            {"line": m.line, "before": m.before, "after": m.after, "why": last.get((name, m.before, m.after), "")}
             for m in sorted(own, key=lambda mutant: mutant.line)
             if m.outcome == "survived"
         ]
-        endless = [mutant.outcome for mutant in own].count("endless") + (known[path.name]["endless"] if again else 0)
-        count = sum(mutant.file == path.name for mutant in every)
-        found[path.name] = {"mutants": count, "endless": endless, "survivors": survivors}
+        before = known[name] if again else {"mutants": len(own), "endless": 0}
+        endless = before["endless"] + [mutant.outcome for mutant in own].count("endless")
+        found[name] = {"places": len(every[name]), "mutants": before["mutants"], "endless": endless, "survivors": survivors}
     return found
 
 
@@ -115,13 +119,13 @@ HEAD = """# Mutants of `core/`
 Do the tests notice a changed line? [cosmic-ray](https://cosmic-ray.readthedocs.io) changed one operator, number, truth
 value, decorator or loop of `pyterrier_xetrieval/core/` at a time, and for each change those tests of `tests/core` ran that
 run the changed statement. A mutant is killed if a test fails, or does not end. Of {mutants:,} mutants **{share:.1%}** were
-killed. All places were changed, none was sampled; left out are annotations, texts, and replacements that can only raise an
-error of types (`+` by `<<`). cosmic-ray does not delete statements and does not drop arguments.
+killed. Left out are annotations, texts, and replacements that can only raise an error of types (`+` by `<<`); cosmic-ray does
+not delete statements and does not drop arguments. Where fewer mutants were tried than are possible they were drawn at random.
 
 `make mutants` repeats it in about half an hour of one core. The figures are in [mutants.json](mutants.json).
 
-| file | mutants | killed | of these endless | survived | killed |
-| --- | ---: | ---: | ---: | ---: | ---: |
+| file | possible | tried | killed | of these endless | survived | killed |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: |
 {table}
 
 ## What survived
@@ -136,7 +140,7 @@ def page(record: dict) -> str:
     rows, survivors, kinds = [], [], Counter()
     for name, own in record.items():
         left = own["survivors"]
-        rows.append([own["mutants"], own["mutants"] - len(left), own["endless"], len(left)])
+        rows.append([own["places"], own["mutants"], own["mutants"] - len(left), own["endless"], len(left)])
         survivors += [f"\n### `core/{name}`\n"] if left else []
         for why, group in groupby(sorted(left, key=lambda survivor: survivor["why"]), lambda survivor: survivor["why"]):
             changes = [f"  - line {s['line']}: `{s['before']}` became `{s['after']}`" for s in group]
@@ -145,8 +149,8 @@ def page(record: dict) -> str:
     rows.append([sum(column) for column in zip(*rows)])
     names = [*(f"`{name}`" for name in record), "all"]
     return HEAD.format(
-        mutants=rows[-1][0], share=rows[-1][1] / rows[-1][0], survivors="\n".join(survivors),
-        table="\n".join(f"| {name} | {' | '.join(map(str, row))} | {row[1] / row[0]:.1%} |" for name, row in zip(names, rows)),
+        mutants=rows[-1][1], share=rows[-1][2] / rows[-1][1], survivors="\n".join(survivors),
+        table="\n".join(f"| {name} | {' | '.join(map(str, row))} | {row[2] / row[1]:.1%} |" for name, row in zip(names, rows)),
         kinds=", ".join(f"{n} {kind}" for kind, n in kinds.most_common()),
     )  # fmt: skip
 
@@ -154,13 +158,14 @@ def page(record: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--file", action="append", help="only this file of core/; may be given more than once")
+    parser.add_argument("--sample", type=int, help="at most so many mutants of each file, drawn at random; all unless given")
     parser.add_argument("--again", action="store_true", help="only what survived the last time: after a test was added")
     parser.add_argument("--render", action="store_true", help="only the page")
     args = parser.parse_args()
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     if not args.render:
         files = [path for path in sorted(CORE.glob("*.py")) if path.name in (args.file or [path.name])]
-        record |= measured([path for path in files if path.name != "__init__.py"], record, args.again)
+        record |= measured([path for path in files if path.name != "__init__.py"], record, args.again, args.sample)
         RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
     PAGE.write_text(page(record))
 
