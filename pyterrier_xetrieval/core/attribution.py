@@ -218,7 +218,7 @@ def attribute(
     order = np.argsort(query_rows, kind="stable")  # pairs of one query together
     join = _Join(sae, queries, q, documents, np.asarray(weights, np.float32), threshold)
     parts = []
-    for first in range(0, max(len(queries), 1), _QUERIES):
+    for first in range(0, len(queries), _QUERIES):
         start, stop = np.searchsorted(query_rows, [first, first + _QUERIES], sorter=order)
         tables = join.tables(first)
         blocks = [order[i : min(i + _PAIRS, stop)] for i in range(start, stop, _PAIRS)]

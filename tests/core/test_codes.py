@@ -1,9 +1,13 @@
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
+import torch
 
-from pyterrier_xetrieval.core.codes import DocumentCodes, ViewCodes, encode_views, join_views
+from pyterrier_xetrieval.core import codes as codes_module
+from pyterrier_xetrieval.core.codes import DocumentCodes, ViewCodes, encode_view, encode_views, join_views
 from pyterrier_xetrieval.index.packing import pack, unpack
-from tests.helpers.builders import random_sae, unit
+from tests.helpers.builders import random_sae, sae_of_rule, unit
 
 
 def joined(n=150, views=3, k=5, seed=0):
@@ -59,3 +63,83 @@ def test_documents_without_features():
     assert found.offsets.tolist() == [0, 0, 2, 2] and found.features.tolist() == [3, 9]
     with pytest.raises(ValueError, match="do not fit together"):
         unpack(pack(empty), 1, 9)
+
+
+@pytest.mark.parametrize("rule", ["topk", "thresholds", "gated"])
+@pytest.mark.parametrize("batch_size", [1, 3, 20, 50])
+def test_codes_are_the_dictionarys_whatever_the_batch(rule, batch_size):
+    sae, x = sae_of_rule(rule, 16, 48, 5), unit(np.random.default_rng(1), 20, 16)
+    expected = sae.encode(torch.from_numpy(x)).dense(48).numpy()
+    for refit in (True, False):
+        found = encode_view(sae, x, refit=refit, batch_size=batch_size)
+        assert found.ids.dtype == np.int64 and found.activations.dtype == found.coefficients.dtype == np.float32
+        np.testing.assert_allclose(dense(found.ids, found.activations), expected, atol=1e-6)
+        active = expected > 0
+        coefficients = dense(found.ids, found.coefficients)
+        if not refit:
+            np.testing.assert_array_equal(found.coefficients, found.activations)
+        for z, own, c in zip(x, active, coefficients):
+            assert (c[~own] == 0).all()
+            if refit:  # what is left has nothing to do with any active direction
+                w = sae.w_dec.double().numpy()[own]
+                w /= np.linalg.norm(w, axis=1, keepdims=True)
+                left = z - sae.b_dec.double().numpy() - c @ sae.w_dec.double().numpy()
+                assert np.linalg.norm(w @ left) < 2e-3 * np.linalg.norm(w @ (z - sae.b_dec.double().numpy()))
+
+
+def dense(ids, values):
+    out = np.zeros((len(ids), 48))
+    np.add.at(out, (np.arange(len(ids))[:, None], ids), values)
+    return out
+
+
+@pytest.mark.parametrize("batch_size, calls", [(4, [5, 3, 4]), (11, [5, 3, 4]), (12, [12]), (99, [12])])
+def test_views_that_fit_one_batch_are_encoded_together(monkeypatch, batch_size, calls):
+    sae, rng, seen = random_sae(), np.random.default_rng(2), []
+    views = [unit(rng, n, 16) for n in (5, 3, 4)]
+    expected = [encode_view(sae, view, refit=True, batch_size=99) for view in views]
+    monkeypatch.setattr(codes_module, "encode_view", lambda sae, x, **kw: seen.append(len(x)) or encode_view(sae, x, **kw))
+    found = encode_views(sae, views, refit=True, batch_size=batch_size)
+    assert seen == calls
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a.ids, b.ids)
+        np.testing.assert_allclose(a.activations, b.activations, atol=1e-6)
+        np.testing.assert_allclose(a.coefficients, b.coefficients, atol=1e-3)
+
+
+@pytest.mark.parametrize("documents_at_once", [1, 2, 64, 1000])
+def test_documents_are_joined_in_blocks(monkeypatch, documents_at_once):
+    codes, rows, expected, sae = joined()
+    monkeypatch.setattr(codes_module, "_DOCUMENTS", documents_at_once)
+    found = join_views(drawn(codes, rows), sae.dict_size)
+    for name, dtype in (("offsets", np.int64), ("features", np.int64), ("activations", np.float32), ("coefficients", np.float32)):
+        assert getattr(found, name).dtype == dtype
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_blocks_are_of_64_documents(monkeypatch):
+    codes, rows, _, sae = joined(n=130)
+    seen, block = [], codes_module._join_block
+    monkeypatch.setattr(codes_module, "_join_block", lambda codes, rows, size: seen.append(rows) or block(codes, rows, size))
+    join_views(drawn(codes, rows), sae.dict_size)
+    assert [(rows.start, rows.stop) for rows in seen] == [(0, 64), (64, 128), (128, 192)]
+
+
+def test_no_documents():
+    codes, rows, _, sae = joined(n=0)
+    found = join_views(drawn(codes, rows), sae.dict_size)
+    assert len(found) == 0 and found.offsets.tolist() == [0] and found.activations.shape == found.coefficients.shape == (0, 3)
+
+
+def test_a_value_of_zero_is_an_empty_slot_whatever_its_coefficient():
+    code = ViewCodes(np.array([[4, 0]]), np.float32([[0.5, 0.0]]), np.float32([[-0.25, 9.0]]))
+    found = join_views([code], 6)
+    assert found.features.tolist() == [4] and found.activations.tolist() == [[0.5]] and found.coefficients.tolist() == [[-0.25]]
+
+
+def test_codes_cannot_be_replaced():
+    codes, _, documents, _ = joined()
+    assert codes[0][2:5].ids.shape == (3, 5)
+    for value, name in ((codes[0], "ids"), (documents, "features")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, None)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyterrier_xetrieval.core.confidence import UNKNOWN_CLARITY, UNKNOWN_DETECTION, Confidence
+from pyterrier_xetrieval.core.confidence import UNKNOWN_CLARITY, UNKNOWN_DETECTION, Confidence, predictors
 
 FITTED = Confidence(intercept=-2.0, activation=3.0, clarity=1.0, detection=4.0)
 NAN = float("nan")
@@ -99,3 +99,34 @@ def test_other_parameters_are_refused(changed):
 def test_senseless_parameters_are_refused(name, value):
     with pytest.raises(ValueError, match=f"expects {name} to be a finite number.*, found {value!r}"):
         replace(FITTED, **{name: value})
+
+
+def test_support_counts_half_where_nobody_has_looked():
+    supported = replace(FITTED, support=2.0)
+    texts = supported.of_text(1.0, 1, 0.5, support=[1.0, 0.0, 0.5, NAN])  # exp(-2 + 1 + 4 * .5) = e without support
+    odds = np.exp(1 + 2 * np.array([1, 0, 0.5, 0.5]))
+    np.testing.assert_allclose(texts, odds / (1 + odds))
+    assert supported.of_text(1.0, 1, 0.5) == texts[2] and supported(1.0, 1.0, 1, 0.5) == pytest.approx(texts[2] ** 2)
+    assert supported(1.0, 1.0, 1, 0.5, support=1.0) == pytest.approx(texts[0] ** 2)
+
+
+def test_every_parameter_weighs_its_own_predictor():
+    weights = {"activation": 0.5, "clarity": 1.5, "detection": 2.5, "contribution": 3.5, "support": 4.5}
+    model = Confidence(intercept=-3.0, **weights)
+    logit = -3 + 0.5 * np.log(0.25) + 1.5 * 2 + 2.5 * 0.75 + 3.5 * 0.125 + 4.5 * 0.625
+    assert model.of_text(0.25, 2, 0.75, 0.125, 0.625) == pytest.approx(1 / (1 + np.exp(-logit)))
+    assert model.to_dict() == {"intercept": -3.0, **weights} and all(type(n) is float for n in model.to_dict().values())
+    found = predictors(0.25, 2, 0.75, 0.125, 0.625)
+    assert [float(values) for values in found] == [np.log(0.25), 2, 0.75, 0.125, 0.625]
+    assert [float(values) for values in predictors(0.25, None, None, None)] == [np.log(0.25), 0, 0.5, 0, 0.5]
+    assert [float(values) for values in predictors(0.0, NAN, NAN, NAN, NAN)] == [np.log(1e-9), 0, 0.5, 0, 0.5]
+
+
+@pytest.mark.parametrize("name", ["activation", "clarity", "detection", "contribution", "support"])
+def test_a_weight_may_be_zero_and_only_the_intercept_below(name):
+    assert getattr(replace(FITTED, **{name: 0}), name) == 0 and replace(FITTED, intercept=-9).intercept == -9
+    with pytest.raises(ValueError, match=f"expects {name} to be a finite number from 0 up, found -1; fit the parameters again"):
+        replace(FITTED, **{name: -1})
+    for value in (True, NAN, None):
+        with pytest.raises(ValueError, match=r"expects intercept to be a finite number, found (True|nan|none); fit"):
+            replace(FITTED, intercept=value)

@@ -1,3 +1,5 @@
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 
@@ -11,10 +13,13 @@ from pyterrier_xetrieval.core.evidence import (
     RESIDUAL,
     SPECIAL,
     STORED,
+    Evidence,
     WordTable,
     WordVectors,
     document_evidence,
     pair_evidence,
+    sum_rows,
+    vector_columns,
 )
 from pyterrier_xetrieval.core.internalizer import internalize
 from tests.helpers.builders import random_internalizer, random_sae, sae_of_rule, unit
@@ -216,3 +221,84 @@ def test_parts_that_do_not_fit_are_refused():
         document_evidence(
             page.sae, page.internalizers, page.document, page.views, page.codes, 0, weights=page.weights, refit=True
         )
+
+
+def test_sums_of_groups():
+    rows = np.arange(12.0).reshape(6, 2)
+    assert sum_rows(rows, np.array([2, 0, 2, 3, 0, 2]), 5).tolist() == [[10, 12], [0, 0], [14, 17], [6, 7], [0, 0]]
+    assert sum_rows(rows[:0], np.empty(0, np.int64), 2).tolist() == [[0, 0], [0, 0]]
+
+
+def test_a_table_by_hand():
+    spans = np.array([[0, 3], [4, 9]], np.int32)
+    table = WordTable(spans, np.arange(12.0).reshape(2, 6), stopped_at=7)
+    assert table.exact and table.words.tolist() == [[0, 1], [6, 7]] and table.sums.tolist() == [15, 51]
+    table.check([15, 51])
+    table.check(np.array([15, 51 + 9e-5]))
+    for wrong in ([15, 51 + 1.1e-4], [15 + 7e-5, 51 + 7e-5], [14, 52]):
+        with pytest.raises(ValueError, match="words add up to"):
+            table.check(np.array(wrong))
+    table.check([14.75, 51.25], tolerance=0.25)
+    WordTable(spans, np.empty((0, 6))).check([])
+    one = table.grouped(np.array([[0, 9]], np.int32), np.zeros(2, int))
+    assert one.values.tolist() == [[1, 2, 3, 4, 5], [13, 8, 9, 10, 11]] and one.exact and one.stopped_at == 7
+    with pytest.raises(FrozenInstanceError):
+        table.values = None
+
+
+def test_words_by_hand():
+    rows = np.float32([[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]])
+    words = WordVectors(np.zeros((2, 2), np.int32), rows)
+    assert words.exact and words.stopped_at is None and words.vector.tolist() == [25, 30] and words.vector.dtype == np.float64
+    columns = vector_columns(words, np.array([26.0, 28.0]))
+    assert columns.dtype == np.float64 and columns.tolist() == [*rows.tolist(), [1, -2]]
+    left_out = WordVectors(words.spans, rows, exact=False)
+    assert vector_columns(left_out, np.array([26.0, 28.0])).tolist() == [*rows.tolist(), [0, 0]]
+    for value, name in ((words, "rows"), (Evidence(None, None, None), "query")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, None)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_where_the_encoder_stopped_and_how_is_passed_on(exact):
+    page = Page(random_sae(k=8), refit=True)
+    page.query = WordVectors(page.query.spans, page.query.rows, stopped_at=3)
+    page.document = WordVectors(page.document.spans, page.document.rows, exact, stopped_at=0)
+    found = page.evidence()
+    own = document_evidence(
+        page.sae, page.internalizers, page.document, page.views, page.codes, 0, weights=page.weights, refit=True
+    )
+    assert (found.query.exact, found.query.stopped_at) == (True, 3)
+    assert (found.document.exact, found.document.stopped_at) == (own.exact, own.stopped_at) == (exact, 0)
+    assert found.query.spans is page.query.spans and found.document.spans is own.spans is page.document.spans
+    assert found.features is page.parts.features
+
+
+def test_both_tables_are_checked():
+    spans, right, wrong = np.zeros((1, 2), np.int32), np.ones((3, 5)), np.full((3, 5), 2.0)
+    parts = [5.0, 5.0, 5.0]
+    Evidence(None, WordTable(spans, right), WordTable(spans, right)).check(parts)
+    Evidence(None, WordTable(spans, right + 1e-3), WordTable(spans, right)).check(parts, tolerance=0.02)
+    for query, document in ((wrong, right), (right, wrong), (right + 5e-5, right)):
+        with pytest.raises(ValueError, match="words add up to"):
+            Evidence(None, WordTable(spans, query), WordTable(spans, document)).check(parts)
+    Evidence(None, WordTable(spans, wrong, False), WordTable(spans, right)).check(parts)  # leave-out claims no sum
+
+
+def test_the_second_document_of_a_page():
+    page = Page(random_sae(k=8), refit=True)
+    q, *codes = encode_views(
+        page.sae, [page.q[None], *(np.stack([-v, v, 0.5 * v]) for v in page.views)], refit=True, batch_size=16
+    )
+    page.codes, zero = join_views(codes, 48), np.zeros(1, np.int64)
+    total = page.parts.score.copy()
+    page.parts = attribute(page.sae, page.q[None], q, zero, page.codes, zero + 1, total, weights=page.weights, threshold=0.0)
+    found = pair_evidence(
+        page.sae, page.internalizers, page.query, page.q, page.document, page.views, page.codes, 1, page.parts.features,
+        weights=page.weights, refit=True,
+    )  # fmt: skip
+    found.check(page.expected)
+    own = document_evidence(
+        page.sae, page.internalizers, page.document, page.views, page.codes, 1, weights=page.weights, refit=True
+    )
+    own.check(page.codes.coefficients[slice(*page.codes.offsets[1:3])] @ np.array(page.weights))

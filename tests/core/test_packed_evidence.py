@@ -1,8 +1,10 @@
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 
 from pyterrier_xetrieval.core.evidence import WordTable
-from pyterrier_xetrieval.core.packed_evidence import MAX_BYTES, pack_evidence, unpack_evidence
+from pyterrier_xetrieval.core.packed_evidence import MAX_BYTES, _distinct, _numbers, _varints, pack_evidence, unpack_evidence
 
 
 def table_of(features=96, words=180, seed=0, gap=2, **options) -> WordTable:
@@ -96,3 +98,90 @@ def test_errors():
     for wrong in (packed[:-1], packed[:-2], packed + b"\0\0", b"", packed[:2]):
         with pytest.raises(ValueError, match="unpack_evidence expects what pack_evidence made"):
             unpack_evidence(wrong)
+
+
+def by_hand(**options) -> WordTable:
+    values = [[0.5, 0.25, 0.05, 0.2, 0, 0, 0], [0, 2, 0, -1, 0, 0, 0], [0.004, 0, 0, 0.996, 0, 0, 0]]
+    return WordTable(np.array([[0, 3], [5, 9], [12, 14]], np.int32), np.array(values), **options)
+
+
+def test_the_bytes_by_hand():
+    packed = pack_evidence(by_hand(stopped_at=300))
+    # 3 features, stopped at 300 (301 = 45 + 2 · 128), 2 + 1 + 0 words, 2 spans by their gaps and lengths, words and their levels
+    assert list(packed) == [3, 128 + 45, 2, 2 + 16 * 1, 0, 2, 0, 3, 2, 4, 0, 128, 1, 90, 1, 255]
+    found = unpack_evidence(packed)
+    assert found.offsets.tolist() == [0, 2, 3, 3] and found.spans.tolist() == [[0, 3], [5, 9], [5, 9]]
+    assert found.stopped_at == 300 and found.fractions.dtype == np.float32
+    np.testing.assert_allclose(found.fractions, 2 * (np.array([128, 90, 255]) / 255) ** 2, rtol=1e-6)
+    assert list(pack_evidence(by_hand()))[:3] == [3, 0, 18]
+    with pytest.raises(FrozenInstanceError):
+        found.spans = found.offsets
+
+
+def test_which_words_are_worth_their_bytes():
+    spans = np.stack([3 * np.arange(20), 3 * np.arange(20) + 2], axis=1)
+
+    def words(*parts, rest=None, exact=True):
+        """Of one feature whose words carry these parts of 1."""
+        left = 1 - sum(parts) if rest is None else rest
+        table = WordTable(spans[: len(parts)], np.array([[*parts, left, 0, 0, 0]]), exact)
+        found = unpack_evidence(pack_evidence(table))
+        return (found.spans[:, 0] // 3).tolist(), [round(float(part), 1) for part in found.fractions]
+
+    assert words(0.5, 0.125, 0.12)[0] == [0, 1]  # a quarter of the strongest is enough, less is not
+    assert words(0.01, 0.0025)[0] == [0] and words(0.0099)[0] == []
+    assert words(*[0.05] * 20)[0] == list(range(15))  # fifteen at most, the first of equal ones
+    assert words(0.1, 0.4, 0.2)[0] == [1, 2, 0]
+    assert words(-0.5, 0.3)[0] == [1]
+    assert words(3.0, 1.0, rest=-3.0) == ([0, 1], [2.0, 1.0])  # more than twice the feature is written as twice
+    assert words(0.5, -0.5, rest=0.0)[0] == []  # of nothing there are no parts
+    assert words(0.5, 0.3, rest=0.0, exact=False) == ([0, 1], [0.6, 0.4])  # leave-out: of what the words lose together
+    assert words(-0.5, -0.3, rest=0.0) == ([0, 1], [0.6, 0.4])
+
+
+def test_as_many_words_as_have_place():
+    table = table_of(12, 30, seed=3)
+    whole = pack_evidence(table)
+    least = next(n for n in range(len(whole)) if not fails(table, n))
+    sizes = set()
+    for n in range(least, len(whole) + 3):
+        packed = pack_evidence(table, max_bytes=n)
+        assert len(packed) <= n and pack_evidence(table, max_bytes=len(packed)) == packed
+        sizes.add((len(packed), len(unpack_evidence(packed).spans)))
+    assert len(sizes) == len(unpack_evidence(whole).spans) + 1 == max(words for _, words in sizes) + 1  # no word is skipped
+    assert min(sizes) == (least, 0) and pack_evidence(table, max_bytes=len(whole)) == whole
+
+
+def fails(table, max_bytes):
+    try:
+        pack_evidence(table, max_bytes=max_bytes)
+    except ValueError as error:
+        return "bytes or more for 12 features, found" in str(error)
+    return False
+
+
+def test_numbers_of_any_size():
+    numbers = [0, 1, 127, 128, 129, 255, 300, 16383, 16384, 2**31]
+    data = _varints(numbers)
+    assert list(_varints([300, 5])) == [172, 2, 5]
+    assert len(data) == 3 * 1 + 5 * 2 + 3 + 5
+    assert _numbers(np.frombuffer(data, np.uint8), 0, 10) == (numbers, len(data))
+    assert _numbers(np.frombuffer(b"\7" + data, np.uint8), 1, 4) == (numbers[:4], 6)
+    with pytest.raises(IndexError):
+        _numbers(np.frombuffer(data, np.uint8), 0, 11)
+
+
+def test_distinct_words_are_counted():
+    assert _distinct(np.array([4, 4, 2, 4, 0, 2, 9])).tolist() == [1, 1, 2, 2, 3, 3, 4]
+    assert _distinct(np.empty(0, np.int64)).tolist() == []
+
+
+@pytest.mark.parametrize("words", [255, 256, 257, 300])
+def test_one_word_for_each_of_many_features(words):
+    spans = np.stack([2 * np.arange(words), 2 * np.arange(words) + 1], axis=1)
+    strength = np.linspace(2, 1, words)
+    table = WordTable(spans, np.concatenate([np.diag(strength), np.zeros((words, 4))], axis=1))
+    found = unpack_evidence(pack_evidence(table, max_bytes=10**6))
+    kept = min(words, 256)
+    assert np.diff(found.offsets).tolist() == [1] * kept + [0] * (words - kept)
+    assert found.spans.tolist() == spans[:kept].tolist()

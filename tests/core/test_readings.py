@@ -1,3 +1,5 @@
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 import torch
@@ -107,3 +109,48 @@ def test_a_hidden_unit_at_zero_has_the_slope_of_tanh():
         module.layer1.weight[0] = 0.0
         module.layer1.bias[0] = 0.0
     np.testing.assert_allclose(secant(module, z)(z), internalize(module, z[None], batch_size=1)[0], atol=1e-6)
+
+
+def test_a_secant_by_hand():
+    module, z = random_internalizer(16, seed=2), unit(np.random.default_rng(6), 1, 16)[0]
+    w1, b1, w2, b2 = (p.detach().double().numpy() for p in (*module.layer1.parameters(), *module.layer2.parameters()))
+    a = w1 @ z.astype(np.float64) + b1
+    length = np.linalg.norm(w2 @ np.tanh(a) + b2)
+    linear = w2 @ np.diag(np.tanh(a) / a) @ w1 / length
+    constant = (w2 @ (np.tanh(a) / a * b1) + b2) / length
+    found, x = secant(module, z), np.random.default_rng(7).normal(size=(3, 16))
+    np.testing.assert_allclose(found.constant, constant, atol=1e-6)
+    np.testing.assert_allclose([found(row) for row in x], x @ linear.T + constant, atol=1e-6)
+    np.testing.assert_allclose(found.pull_back(x), x @ linear, atol=1e-6)
+    with pytest.raises(FrozenInstanceError):
+        found.slopes = found.constant
+
+
+@pytest.mark.parametrize("n", [3, 16, 17, 30])
+def test_a_refitted_coefficient_by_hand(n):
+    """(W Wᵀ + λI)⁻¹ W of directions at unit length, by its own length, whether n or m is the smaller side."""
+    sae, rng = random_sae(), np.random.default_rng(n)
+    with torch.no_grad():
+        sae.w_dec.mul_(torch.linspace(0.5, 2, len(sae.w_dec))[:, None])
+        sae.w_dec[5] = sae.w_dec[7] + 1e-4 * sae.w_dec[9]  # nearly parallel: here λ counts
+    ids = np.concatenate([[5, 7], rng.permutation(np.arange(10, 48))[: n - 2]])
+    x, values, combine = unit(rng, 1, 16)[0], rng.normal(size=n), rng.normal(size=(2, n))
+    w = sae.w_dec.detach().double().numpy()[ids]
+    lengths = np.linalg.norm(w, axis=1)
+    w = w / lengths[:, None]
+    expected = np.linalg.solve(w @ w.T + 1e-6 * np.eye(n), w) / lengths[:, None]
+    rows, constants = activation_readings(sae, x, ids, values, refit=True)
+    np.testing.assert_allclose(rows, expected, atol=1e-6 * np.abs(expected).max())
+    np.testing.assert_allclose(constants, values - expected @ x, atol=1e-5 * np.abs(expected).max())
+    rows, constants = activation_readings(sae, x, ids, values, refit=True, combine=combine)
+    np.testing.assert_allclose(rows, combine @ expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_direction_without_length_reads_nothing():
+    sae = random_sae()
+    with torch.no_grad():
+        sae.w_dec[5] = 0
+    rows, constants = activation_readings(sae, np.ones(16, np.float32), np.array([5, 6]), np.zeros(2), refit=True)
+    w = sae.w_dec[6].detach().double().numpy()
+    assert (rows[0] == 0).all() and np.isfinite(constants).all()
+    np.testing.assert_allclose(rows[1], w / (w @ w), atol=1e-5)

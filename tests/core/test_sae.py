@@ -1,8 +1,11 @@
+from dataclasses import FrozenInstanceError
+
 import numpy as np
 import pytest
 import torch
 
 from pyterrier_xetrieval import SparseAutoencoder, SparseCodes
+from pyterrier_xetrieval.core.sae import _packed
 from pyterrier_xetrieval.core.top_k import top_k
 from tests.helpers.builders import identity_sae, make_model, random_sae, result_frame, unit
 from tests.helpers.literal import literal_code
@@ -209,3 +212,161 @@ def test_the_k_largest_are_found_whatever_the_shape(n, width, k, kind):
     values, ids = top_k(x, k)
     assert torch.equal(values, x.gather(1, ids)) and (ids.diff(dim=1) > 0).all()
     assert torch.equal(values.sort(dim=1, descending=True).values, x.topk(k, dim=1).values)
+
+
+def test_a_new_dictionary_is_random_directions_and_nothing_else():
+    sae = SparseAutoencoder(16, 48, activation="gated")
+    assert (sae.gain == 1).all() and (sae.b_mag == 0).all()
+    assert (SparseAutoencoder(16, 48, activation="threshold").threshold == 0).all()
+    with torch.no_grad():
+        sae.b_enc.fill_(1)
+        sae.b_dec.fill_(1)
+    sae.reset_parameters(torch.Generator().manual_seed(3))
+    drawn = torch.randn(48, 16, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(sae.w_dec.detach(), drawn / drawn.square().sum(1, keepdim=True).sqrt())
+    assert torch.equal(sae.w_enc, sae.w_dec) and (sae.b_enc == 0).all() and (sae.b_dec == 0).all()
+    assert all(p.requires_grad and p.dtype == torch.float32 for p in sae.parameters())
+
+
+def test_active_is_above_the_threshold_and_not_at_it():
+    sae = SparseAutoencoder(3, 3, activation="threshold")
+    with torch.no_grad():
+        sae.w_enc.copy_(torch.eye(3))
+        sae.threshold.copy_(torch.tensor([0.5, 0.25, -1.0]))
+    assert sae.encode(torch.tensor([[0.5, 0.5, -0.5]])).dense(3).tolist() == [[0, 0.5, 0]]  # and never below zero
+    gated = SparseAutoencoder(3, 3, activation="gated")
+    with torch.no_grad():
+        gated.w_enc.copy_(torch.eye(3))
+        gated.b_mag.fill_(0.5)
+        gated.gain.copy_(torch.tensor([1.0, 2.0, -4.0]))
+    assert gated.encode(torch.tensor([[0.0, 0.25, 0.5]])).dense(3).tolist() == [[0, 1, 0]]
+    codes = SparseCodes(torch.tensor([[0, 1, 2]]), torch.tensor([[0.0, 0.5, 1.0]]))
+    assert codes.active().tolist() == [[False, True, True]] and codes.active(0.5).tolist() == [[False, False, True]]
+    with pytest.raises(FrozenInstanceError):
+        codes.ids = codes.values
+
+
+@pytest.mark.parametrize("counts", [[0, 0], [2, 0, 3], [1], [], [3, 1, 3]])
+def test_slots_are_as_many_as_the_fullest_row_needs(counts):
+    values, rng = torch.zeros(len(counts), 8), np.random.default_rng(0)
+    for row, n in zip(values, counts):
+        row[np.sort(rng.choice(8, n, replace=False))] = torch.rand(n) + 0.5
+    codes = _packed(values)
+    assert codes.ids.shape == codes.values.shape == (len(counts), max([1, *counts])) and codes.ids.dtype == torch.int64
+    for row, ids, own, n in zip(values, codes.ids, codes.values, counts):
+        assert ids[:n].tolist() == row.nonzero()[:, 0].tolist() and own[:n].tolist() == row[row > 0].tolist()
+        assert (own[n:] == 0).all() and (ids[n:] == 0).all()
+
+
+def projection(sae, x, features, ridge):
+    w = torch.nn.functional.normalize(sae.w_dec.detach().double(), dim=1)[features].T
+    inner = w.T @ w + ridge * torch.eye(len(features), dtype=torch.float64)
+    return w @ torch.linalg.solve(inner, w.T @ (x.double() - sae.b_dec.detach().double()))
+
+
+@pytest.mark.parametrize("ridge", [1e-6, 0.5])
+@pytest.mark.parametrize("width", [1, 7, 16, 17, 30])
+def test_projections_of_one_set_for_each_row(width, ridge):
+    sae, rng = random_sae(), np.random.default_rng(width)
+    with torch.no_grad():
+        sae.w_dec.mul_(torch.linspace(0.5, 2, 48)[:, None])
+    x = torch.from_numpy(3 * unit(rng, 6, 16))
+    ids = torch.from_numpy(np.stack([rng.permutation(48)[:width] for _ in x]))
+    ids[1] = ids[0]
+    mask = torch.from_numpy(rng.random((6, width)) < 0.7)
+    mask[0] = mask[1] = True
+    mask[5] = False
+    with torch.no_grad():
+        found = sae.project(x, ids, mask, ridge)
+    assert found.dtype == torch.float32 and (found[5] == 0).all()
+    for z, own, kept, p in zip(x, ids, mask, found):
+        torch.testing.assert_close(p.double(), projection(sae, z, own[kept], ridge), atol=2e-5, rtol=0)
+    if ridge == 1e-6:
+        assert torch.equal(sae.project(x, ids, mask), found)
+
+
+def test_equal_sets_are_solved_once_where_they_are_large(monkeypatch):
+    sae, x = random_sae(), torch.from_numpy(unit(np.random.default_rng(0), 5, 16))
+    solved, solve = [], torch.cholesky_solve
+    monkeypatch.setattr(torch, "cholesky_solve", lambda b, u: solved.append(b.shape) or solve(b, u))
+    with torch.no_grad():
+        sae.project(x, torch.arange(17).repeat(5, 1), torch.ones(5, 17, dtype=torch.bool))
+        assert solved == [(16, 5)]
+        sae.project(x, torch.arange(16).repeat(5, 1), torch.ones(5, 16, dtype=torch.bool))
+        assert solved[1:] == [(5, 16, 1)]
+
+
+@pytest.mark.parametrize("lengths", [(1, 1), (0.01, 0.02), (50, 100)])
+def test_refit_comes_as_close_as_it_is_told(lengths):
+    sae, x = random_sae(k=8), torch.from_numpy(unit(np.random.default_rng(2), 30, 16))
+    with torch.no_grad():
+        sae.w_dec.mul_(torch.linspace(*lengths, 48)[:, None])
+    codes = sae.encode(x)
+    w, target = sae.w_dec.detach().double(), (x - sae.b_dec).detach().double()
+    unit_w = torch.nn.functional.normalize(w, dim=1)
+    for tolerance in (1e-1, 1e-2, 1e-3):
+        found = sae.refit(x, codes, tolerance)
+        assert not found.requires_grad and (found[~codes.active()] == 0).all()
+        for i, own in enumerate(codes.active()):
+            ids = codes.ids[i][own]
+            left = target[i] - found[i][own].double() @ w[ids]
+            assert (unit_w[ids] @ left).norm() <= 1.1 * tolerance * (unit_w[ids] @ target[i]).norm() + 1e-5
+    assert torch.equal(sae.refit(x, codes), sae.refit(x, codes, 1e-3))
+
+
+def test_refit_is_done_at_once_where_nothing_is_left(monkeypatch):
+    sae = random_sae(k=8)
+    codes = sae.encode(torch.from_numpy(unit(np.random.default_rng(2), 30, 16)))
+    x, asked, combine = sae.decode(codes).detach(), [], sae.combine
+    monkeypatch.setattr(sae, "combine", lambda *args: asked.append(len(args[0])) or combine(*args))
+    np.testing.assert_allclose(sae.refit(x, codes), codes.values.detach(), atol=1e-5)
+    assert asked == [30]
+
+
+def test_refit_takes_at_most_four_steps_a_feature_and_leaves_rows_that_are_done(monkeypatch):
+    sae, x = random_sae(k=8), torch.from_numpy(unit(np.random.default_rng(2), 30, 16))
+    codes = sae.encode(x)
+    asked, combine = [], sae.combine
+    monkeypatch.setattr(sae, "combine", lambda *args: asked.append(len(args[0])) or combine(*args))
+    sae.refit(x, codes, 0.0)
+    assert 8 < len(asked) <= 1 + 4 * 8
+    asked.clear()
+    sae.refit(x, codes, 1e-3)
+    assert asked[0] == 30 and asked == sorted(asked, reverse=True) and 1 <= asked[-1] < 15  # at last those that are left
+    whole = [n for n in asked if n == 30]
+    assert len(whole) < len(asked) <= 1 + 8 + 2  # in exact numbers as many steps as features
+
+
+def test_refit_where_no_gradient_may_be_asked_for():
+    x = torch.from_numpy(unit(np.random.default_rng(2), 9, 16))
+    expected = random_sae().refit(x, random_sae().encode(x))
+    with torch.inference_mode():
+        sae = random_sae()
+        assert sae.w_dec.is_inference()
+        torch.testing.assert_close(sae.refit(x, sae.encode(x)), expected, atol=1e-6, rtol=0)
+    with torch.no_grad():
+        torch.testing.assert_close(random_sae().refit(x, random_sae().encode(x)), expected, atol=1e-6, rtol=0)
+
+
+def test_refit_changes_neither_vectors_nor_codes():
+    sae, x = random_sae(), torch.from_numpy(unit(np.random.default_rng(2), 9, 16))
+    codes = sae.encode(x)
+    before = x.clone(), codes.ids.clone(), codes.values.detach().clone()
+    sae.refit(x, codes)
+    assert all(torch.equal(a, b) for a, b in zip((x, codes.ids, codes.values), before))
+
+
+def test_refit_of_rows_without_features_and_of_directions_without_length():
+    sae, x = random_sae(k=8), torch.from_numpy(unit(np.random.default_rng(2), 9, 16))
+    codes = sae.encode(x)
+    expected = sae.refit(x, codes)
+    codes.values.detach()[[0, 4]] = 0
+    found = sae.refit(x, codes)
+    assert (found[[0, 4]] == 0).all()
+    torch.testing.assert_close(found[[1, 2, 3, 5]], expected[[1, 2, 3, 5]], atol=1e-5, rtol=0)
+    with torch.no_grad():
+        sae.w_dec[codes.ids[1, 0]] = 0
+    decoded = sae.decode(codes, sae.refit(x, codes))
+    ids = codes.ids[1, codes.active()[1]]
+    torch.testing.assert_close((decoded[1] - sae.b_dec).detach().double(), projection(sae, x[1], ids, 1e-9), atol=2e-3, rtol=0)
+    assert decoded.isfinite().all()
