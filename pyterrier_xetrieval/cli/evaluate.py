@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ..store.files import replacing
 from .errors import Command
-from .params import DEVICE, FOLDER, SEED, Model, NewPath, open_model
-
-if TYPE_CHECKING:
-    from ..datasets import Collection
+from .params import DEVICE, FOLDER, SEED, Model, NewPath, open_dataset, open_model
 
 QUESTIONS = (
     "retrieval", "ablation", "reconstruction", "labels", "latency", "erasure", "steering", "curves", "shares", "stability",
@@ -84,7 +80,7 @@ def evaluate(
 
     if out is not None and out.suffix not in (".csv", ".json"):
         raise click.BadParameter(f"expects a name that ends in .csv or .json, found {str(out)!r}", param_hint="--out")
-    collection = _dataset(dataset)
+    collection = open_dataset(dataset)
     model, encoder = open_model(name, device)
     table = ask(model, collection, encoder=encoder, what=list(what) or None, cache=cache, seed=seed, verbose=True)
     click.echo(table.to_string(index=False))
@@ -95,13 +91,3 @@ def evaluate(
             else:
                 table.to_json(file, orient="records", indent=1)
         click.echo(f"{out}: {len(table)} rows")
-
-
-def _dataset(name: str) -> Collection:
-    from ..datasets import beir_folder
-    from ..datasets.provider import Provider
-
-    try:
-        return beir_folder(name) if Path(name).is_dir() else Provider().get_dataset(name)
-    except KeyError as error:
-        raise click.UsageError(f"DATASET is no folder, not pydocs, and {error.args[0]}") from None

@@ -16,7 +16,7 @@ from ..index import XetrievalIndex
 from ..model import Xetrieval
 from .diagnosis_candidates import Searched, gather
 from .diagnosis_tables import Errors, add_words, blind_queries, blind_spots, groups
-from .diagnosis_text import told
+from .diagnosis_text import page_of, told
 from .distractors import find_distractors
 from .held_out import HeldOut
 
@@ -87,7 +87,7 @@ class Diagnosis:
         """
         from ..viz.diagnosis import write_page  # late: pages are beside this layer
 
-        return write_page(self, path, explorer)
+        return write_page(page_of(self), path, explorer)
 
     def __str__(self) -> str:
         return told(self)
@@ -95,7 +95,7 @@ class Diagnosis:
 
 def diagnose(
     pipeline: pt.Transformer, topics: pd.DataFrame, qrels: pd.DataFrame, *, index: XetrievalIndex | FlexIndex,
-    model: Xetrieval | None = None, excluded: pd.DataFrame | None = None, min_queries: int = 5, findings: int = 20, seed: int = 0,
+    model: Xetrieval | None = None, excluded: pd.DataFrame | None = None, min_queries: int = 5, findings: int = 10, seed: int = 0,
     verbose: bool = False,
 ) -> Diagnosis:  # fmt: skip
     """Finds what a retriever gets wrong, by features: what lifts wrong results over relevant documents, and what these lack.

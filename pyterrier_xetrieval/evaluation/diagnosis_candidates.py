@@ -13,7 +13,7 @@ import pyterrier as pt
 from ..core.checks import found_type
 from ..core.codes import encode_view
 from ..core.views import unit_rows
-from ..documents import as_texts, query_texts
+from ..documents import as_texts
 from ..explanation import Explanation
 from ..index import XetrievalIndex
 from ..model import Xetrieval
@@ -59,7 +59,7 @@ class Searched:
             found = model.with_views(())
             explainer = VectorLoader(flex) >> found.explainer()
         docnos = np.asarray(flex.docnos().fwd[np.arange(len(flex.np_vecs()))]).astype(np.str_)
-        vectors = np.asarray(flex.np_vecs())
+        vectors = np.array(flex.np_vecs(), np.float32)  # torch warns of the memory of a file that is open to be read
         return cls(found, own, docnos, unit_rows(vectors) if compares_by_cosine(flex) else vectors, explainer)
 
 
@@ -219,8 +219,3 @@ def _joined(
     return Candidates(
         query[order], docs[order], relevant[order], retrieved[order], np.array(score)[order], np.array(rest).T[order], matrix, asked,
     )  # fmt: skip
-
-
-def texts_of_queries(topics: pd.DataFrame) -> list[str]:
-    """The queries of a frame as texts; ValueError for one that is none."""
-    return query_texts(topics, stage="diagnose")

@@ -9,7 +9,11 @@ import pandas as pd
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis
 
+_KINDS = {
+    "distractor": "a distractor", "blind spot": "mostly shown by no relevant document", "weaker": "weaker in relevant documents",
+}  # fmt: skip
 LISTED = 5  # findings of each kind that the text spells out
+QUERIES = 20  # on the page
 
 
 def told(found: Diagnosis) -> str:
@@ -43,12 +47,53 @@ def summary(found: Diagnosis) -> list[str]:
         lines.append("No feature lifts wrong results more than chance would have it.")
     if together["features"]:
         lines.append(
-            f"Distractors found on one half of the queries ({together['features']:.0f} on average), turned down in the other half: "
+            f"Distractors found on one half of the queries ({together['features']:g} on average), turned down in the other half: "
             f"{change(together)}."
         )
     else:
         lines.append("On half of the queries alone no distractor is found.")
     return lines
+
+
+def page_of(found: Diagnosis) -> dict[str, Any]:
+    """The values for the page of :mod:`pyterrier_xetrieval.viz.diagnosis`: texts, and no number that is not written out."""
+    worst = found.queries[found.queries["gap"] > 0].head(QUERIES)
+    sections = [
+        {"title": "Distractors", "head": ["queries", "lift", "p (Holm)"], "note": (
+            "Features that wrong results have more of than relevant documents of like score, and more than chance would have it."
+        ), "rows": [_row(r, [str(r.queries), f"{r.lift:.4f}", p_value(r.p_holm)]) for r in found.distractors.itertuples()]},
+        {"title": "Groups of failing queries", "head": ["queries", "lift", "gap"], "note": (
+            "Queries with one common reason: the feature is among the three that lift the wrong results most over the relevant "
+            "documents. Lift is its part of the difference in score, gap the whole of it."
+        ), "rows": [
+            _row(r, [f"{r.queries}, {_KINDS[r.kind]}", f"{r.lift:.3f}", f"{r.gap:.3f}"]) for r in found.groups.itertuples()
+        ]},
+        {"title": "Blind spots", "head": ["queries", "blind", "shown by"], "note": (
+            "Features of queries that no relevant document shows, in so many of the queries that have it; and how many of the wrong "
+            "results on the first page show it there."
+        ), "rows": [_row(r, [str(r.asked), str(r.blind), _percent(r.on_page)]) for r in found.blind_spots.itertuples()]},
+    ]  # fmt: skip
+    queries = [
+        {"qid": r.qid, "query": r.query, "reasons": r.reasons, "lacks": r.lacks, "ndcg": _points(r.ndcg), "place": r.rank + 1}
+        for r in worst.itertuples()
+    ]
+    more = int((found.queries["gap"] > 0).sum()) - len(queries)
+    return {
+        "title": "What this retriever gets wrong",
+        "summary": summary(found),
+        "sections": sections,
+        "queries": queries,
+        "more": more,
+    }
+
+
+def _row(row: Any, numbers: list[str]) -> dict[str, Any]:
+    gains = row.alpha < 1
+    return {
+        "feature": row.feature, "label": row.label, "words": row.words, "examples": row.examples, "numbers": numbers,
+        "gain": f"{_points(row.ndcg)} → {_points(row.ndcg_held_out)}" if gains else "nothing to gain",
+        "interval": f"{_points(row.gain_low, True)} to {_points(row.gain_high, True)}" if gains else "",
+    }  # fmt: skip
 
 
 def of_distractor(row: Any) -> str:
@@ -66,8 +111,7 @@ def of_blind_spot(row: Any) -> str:
 
 def of_group(row: Any) -> str:
     """What a row of ``groups`` says."""
-    said = {"distractor": "a distractor", "blind spot": "no relevant document shows it", "weaker": "relevant documents have less of it"}
-    return f"{row.queries} queries; {said[row.kind]}; {row.lift:.3f} of a difference of {row.gap:.3f}"
+    return f"{row.queries} queries; {_KINDS[row.kind]}; {row.lift:.3f} of a difference of {row.gap:.3f}"
 
 
 def of_gain(row: Any) -> str:

@@ -9,6 +9,9 @@ import numpy as np
 from .diagnosis_candidates import Candidates
 
 _FIRST, _MOST = 1_000, 100_000  # draws for all features; at most, for those that may be distractors
+_COMMON = (
+    0.05  # of the queries: rarer features are not tested, which would cost the correction for many tests and help few queries
+)
 _PROMISING = 0.02  # the p-value of the first draws up to which more are made
 _NUMBERS = 4_000_000  # laid out in memory at once
 
@@ -18,7 +21,7 @@ class Lifts:
     """What a test of distractors found, for ``f`` features.
 
     Attributes:
-        features: int64 ``[f]``, those tested: shared with results of at least so many queries as asked for.
+        features: int64 ``[f]``, those tested: shared with results of one in twenty queries.
         lift: float64 ``[f]``, by how much a feature lifts a result that was drawn by its score over a relevant document,
             mean over the queries that have it; queries: int64 ``[f]``, how many these are.
         p: float64 ``[f]``, how often judgements by chance give as large a lift; p_holm: the same, corrected over the features.
@@ -45,7 +48,7 @@ def find_distractors(candidates: Candidates, rows: np.ndarray, *, min_queries: i
     Args:
         candidates: the pairs.
         rows: int64, the queries to look at.
-        min_queries: of results with a feature, for it to be tested.
+        min_queries: that share a feature with results, for it to be tested; and one in twenty of those that have a relevant result.
         seed: of the draws.
     """
     own = np.isin(candidates.query, rows) & candidates.retrieved
@@ -62,8 +65,8 @@ def find_distractors(candidates: Candidates, rows: np.ndarray, *, min_queries: i
         right = candidates.relevant[g]
         observed[columns] += values[right].mean(axis=0)
         seen[columns] += 1
-        blocks.append((columns, values, chance, int(right.sum())))
-    features = np.flatnonzero(seen >= min_queries)
+        blocks.append((columns, np.asfortranarray(values), chance, int(right.sum())))
+    features = np.flatnonzero(seen >= max(min_queries, _COMMON * len(groups)))
     p = _p_values(blocks, observed, features, seed)
     lift = np.divide(observed, seen, out=np.zeros(size), where=seen > 0)
     return Lifts(features, lift[features], seen[features], p, holm(p), temperature)
@@ -74,7 +77,7 @@ def _p_values(blocks: list[tuple], observed: np.ndarray, features: np.ndarray, s
     rng = np.random.default_rng(seed)
     p = (1 + _reached(blocks, observed, features, _FIRST, rng)) / (1 + _FIRST)
     again = p <= _PROMISING
-    draws = min(_MOST, max(_FIRST, 100 * len(features)))
+    draws = min(_MOST, max(_FIRST, 50 * len(features)))
     if again.any():
         p[again] = (1 + _reached(blocks, observed, features[again], draws, rng)) / (1 + draws)
     return p
@@ -88,14 +91,13 @@ def _reached(blocks: list[tuple], observed: np.ndarray, features: np.ndarray, dr
     step = max(1, min(draws, _NUMBERS // max(1, len(features))))
     needed = observed[features] - 1e-9 * np.abs(observed[features])  # sums in another order
     for start in range(0, draws, step):
-        sums = np.zeros((min(step, draws - start), len(features)))
+        sums = np.zeros((len(features), min(step, draws - start)))
         for columns, values, chance, relevant in blocks:
-            tested = column_of[columns] >= 0
-            if tested.any():
-                drawn = np.searchsorted(np.cumsum(chance)[:-1], rng.random((len(sums), relevant)))
-                own = np.ascontiguousarray(values[:, tested])
-                sums[:, column_of[columns[tested]]] += own[drawn].mean(axis=1) if relevant > 1 else own[drawn[:, 0]]
-        reached += (sums >= needed).sum(axis=0)
+            drawn = np.searchsorted(np.cumsum(chance)[:-1], rng.random((relevant, sums.shape[1])))
+            for column, own in zip(column_of[columns].tolist(), values.T):
+                if column >= 0:
+                    sums[column] += own[drawn].mean(axis=0) if relevant > 1 else own[drawn[0]]
+        reached += (sums >= needed[:, None]).sum(axis=1)
     return reached
 
 

@@ -78,9 +78,7 @@ class HeldOut:
         told = {"alpha": float(np.mean(alphas)), "ndcg": before, "ndcg_held_out": after}
         return {**told, "gain": gain["value"], "gain_low": gain["low"], "gain_high": gain["high"]}
 
-    def _both_ways(
-        self, rows: np.ndarray, choose: Callable[[np.ndarray], Sequence[int]]
-    ) -> tuple[np.ndarray, list[float]]:
+    def _both_ways(self, rows: np.ndarray, choose: Callable[[np.ndarray], Sequence[int]]) -> tuple[np.ndarray, list[float]]:
         out, alphas = self.ndcg[rows].copy(), []
         known: dict[tuple, np.ndarray] = {}  # both halves may ask for the same
         for half in (True, False):
