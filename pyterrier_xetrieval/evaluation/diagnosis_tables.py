@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 EXAMPLES = 3  # of a finding
+SYSTEMATIC = 0.25  # of the queries that have a feature, in so many no relevant document shows a blind spot
 MAIN, MAIN_SHARE = 3, 0.1  # reasons of a query: so many features at most, each with such a part of what lifts the wrong results
 
 
@@ -118,7 +119,8 @@ def blind_spots(errors: Errors, *, min_queries: int, most: int) -> pd.DataFrame:
     Returns:
         ``feature``, ``asked`` (queries that have it), ``blind`` (of these, in how many no relevant document shows it),
         ``on_page`` (the share of the page's wrong results in these that show it), ``missing`` (their mean contribution); what
-        the blind queries lose by it together first. Features of fewer than ``min_queries`` blind queries are left out.
+        the blind queries lose by it together first. Left out are features that are blind in fewer than ``min_queries`` queries, or in less than a quarter of
+        those that have them.
     """
     candidates = errors.candidates
     pages = np.zeros(len(candidates.query), bool)
@@ -133,10 +135,11 @@ def blind_spots(errors: Errors, *, min_queries: int, most: int) -> pd.DataFrame:
     shares, sums = (blind.multiply(part.multiply(per_query[:, None])).tocsr() for part in (_counts(candidates, pages), page))
     count = np.asarray(blind.sum(axis=0)).ravel()
     lost = np.asarray(sums.sum(axis=0)).ravel()
-    features = np.flatnonzero((count >= min_queries) & (lost > 0))
+    of_all = np.asarray(asked.sum(axis=0)).ravel()
+    features = np.flatnonzero((count >= min_queries) & (count >= SYSTEMATIC * of_all) & (lost > 0))
     features = features[np.argsort(-lost[features], kind="stable")][:most]
     return pd.DataFrame({
-        "feature": features, "asked": np.asarray(asked.sum(axis=0)).ravel()[features], "blind": count[features],
+        "feature": features, "asked": of_all[features], "blind": count[features],
         "on_page": np.asarray(shares.sum(axis=0)).ravel()[features] / count[features], "missing": lost[features] / count[features],
     })  # fmt: skip
 

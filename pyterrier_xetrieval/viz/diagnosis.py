@@ -27,8 +27,7 @@ def write_page(page: Mapping[str, Any], path: str | os.PathLike[str], explorer: 
     ]
     path = Path(path)
     with replacing(path) as file:
-        # a text may hold halves of pairs, which UTF-8 cannot write
-        file.write(render("diagnosis", **{**page, "sections": linked}).encode("utf-8", "replace").decode("utf-8"))
+        file.write(render("diagnosis", **{**page, "sections": linked}))
     return path
 
 
