@@ -7,7 +7,16 @@ from importlib import import_module
 
 import click
 
-VERBS = ("teach", "train", "describe", "explain", "explore", "evaluate", "demo")  # in the order of the work; a module for each
+VERBS = (
+    "teach",
+    "train",
+    "describe",
+    "explain",
+    "explore",
+    "diagnose",
+    "evaluate",
+    "demo",
+)  # in the order of the work; a module for each
 
 
 class Verbs(click.Group):
@@ -28,7 +37,7 @@ def main() -> None:
     """Explain dense retrieval: why was this document retrieved, and what happens without those features?
 
     `demo` shows what the bundled model does; `teach`, `train` and `describe` make one for your own corpus and encoder;
-    `explain`, `explore` and `evaluate` use it. An interrupted command goes on when it is given again; `explain` starts over,
-    `evaluate` keeps only its vectors.
+    `explain`, `explore`, `diagnose` and `evaluate` use it. An interrupted command goes on when it is given again; `explain`
+    and `diagnose` start over, `evaluate` keeps only its vectors.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)

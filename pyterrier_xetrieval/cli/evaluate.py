@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from ..store.files import replacing
 from .errors import Command
-from .params import DEVICE, FOLDER, SEED, Model, NewPath, open_model
+from .params import DEVICE, FOLDER, SEED, Model, NewPath, open_dataset, open_model
 
 ROWS = 60  # more than a person reads on a screen
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from ..datasets import Collection
 
 QUESTIONS = (
     "retrieval", "ablation", "reconstruction", "labels", "latency", "erasure", "steering", "curves", "shares", "stability",
@@ -88,7 +85,7 @@ def evaluate(
 
     if out is not None and out.suffix not in (".csv", ".json"):
         raise click.BadParameter(f"expects a name that ends in .csv or .json, found {str(out)!r}", param_hint="--out")
-    collection = _dataset(dataset)
+    collection = open_dataset(dataset)
     model, encoder = open_model(name, device)
     table = ask(model, collection, encoder=encoder, what=list(what) or None, cache=cache, seed=seed, verbose=True)
     click.echo(_summary(table).to_string(index=False))
@@ -108,13 +105,3 @@ def _summary(table: pd.DataFrame) -> pd.DataFrame:
     mean = table.groupby(["what", "collection", "measure"], sort=False)["value"].agg(["mean", "min", "max", "size"])
     click.echo(f"{len(table):,} rows; this is their summary over all conditions, --out writes them")
     return mean.rename(columns={"size": "rows"}).reset_index()
-
-
-def _dataset(name: str) -> Collection:
-    from ..datasets import beir_folder
-    from ..datasets.provider import Provider
-
-    try:
-        return beir_folder(name) if Path(name).is_dir() else Provider().get_dataset(name)
-    except KeyError as error:
-        raise click.UsageError(f"DATASET is no folder, not pydocs, and {error.args[0]}") from None

@@ -14,6 +14,7 @@ from ..store.files import beside
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
+    from ..datasets import Collection
     from ..model import Xetrieval
 
 EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -90,3 +91,14 @@ def open_model(value: str, device: str | None) -> tuple[Xetrieval, BiEncoder]:
 
     model = Xetrieval.default(device=device) if value == "default" else Xetrieval(value, device=device)
     return model, model.encoder() if device is None else model.encoder(device=device)
+
+
+def open_dataset(name: str, *, exclude_own_id: bool = False) -> Collection:
+    """A BEIR-style folder, or what the package's provider knows by this name."""
+    from ..datasets import beir_folder
+    from ..datasets.provider import Provider
+
+    try:
+        return beir_folder(name, exclude_own_id=exclude_own_id) if Path(name).is_dir() else Provider().get_dataset(name)
+    except KeyError as error:
+        raise click.UsageError(f"DATASET is no folder, not pydocs, and {error.args[0]}") from None

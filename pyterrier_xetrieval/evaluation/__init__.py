@@ -6,7 +6,9 @@ from .._lazy import attach
 
 if TYPE_CHECKING:  # what editors and type checkers read
     from .collection import EmbeddedCollection, ndcg, rank
+    from .corpus_diagnosis import CorpusDiagnosis, diagnose_corpus
     from .counterfactual_sets import counterfactual
+    from .diagnosis import Diagnosis, diagnose
     from .embedding import embed, read_embedded
     from .explanation_stability import stability
     from .faithfulness import faithfulness_curves
@@ -25,7 +27,9 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         ".collection": ["EmbeddedCollection", "ndcg", "rank"],
+        ".corpus_diagnosis": ["CorpusDiagnosis", "diagnose_corpus"],
         ".counterfactual_sets": ["counterfactual"],
+        ".diagnosis": ["Diagnosis", "diagnose"],
         ".embedding": ["embed", "read_embedded"],
         ".explanation_stability": ["stability"],
         ".faithfulness": ["faithfulness_curves"],
