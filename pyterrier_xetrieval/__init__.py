@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .checkpoints import read_released, read_sae, write_sae
     from .core.sae import SparseAutoencoder, SparseCodes
     from .datasets import beir_folder, benchmark, pool, pydocs, sample
+    from .evaluation.retriever_audit import audit
     from .explanation import Explanation
     from .explanation_tables import explanation_frame
     from .index import XetrievalIndex
@@ -33,6 +34,7 @@ __getattr__, __dir__, __all__ = attach(
         ".checkpoints": ["read_released", "read_sae", "write_sae"],
         ".core.sae": ["SparseAutoencoder", "SparseCodes"],
         ".datasets": ["beir_folder", "benchmark", "pool", "pydocs", "sample"],
+        ".evaluation.retriever_audit": ["audit"],
         ".explanation": ["Explanation"],
         ".explanation_tables": ["explanation_frame"],
         ".index": ["XetrievalIndex"],
