@@ -15,8 +15,10 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .explanation_tables import explanation_frame
     from .index import XetrievalIndex
     from .labels import FeatureLabels
+    from .llm.reader import CitingReader
     from .model import Xetrieval
     from .sentence_encoders import MiniLM, SentenceEncoder
+    from .stages.context import ContextBuilder
     from .stages.explain import SAEExplainer
     from .stages.internalize import ReasoningInternalizer
     from .stages.intervene import FeatureIntervention
@@ -39,8 +41,10 @@ __getattr__, __dir__, __all__ = attach(
         ".explanation_tables": ["explanation_frame"],
         ".index": ["XetrievalIndex"],
         ".labels": ["FeatureLabels"],
+        ".llm.reader": ["CitingReader"],
         ".model": ["Xetrieval"],
         ".sentence_encoders": ["MiniLM", "SentenceEncoder"],
+        ".stages.context": ["ContextBuilder"],
         ".stages.explain": ["SAEExplainer"],
         ".stages.internalize": ["ReasoningInternalizer"],
         ".stages.intervene": ["FeatureIntervention"],

@@ -24,6 +24,7 @@ NOT_RUN = {
         ("model.labels.find(", "takes-a-minute"),
         ("from pyterrier_xetrieval.training", "needs-network"),
         ("from pyterrier_xetrieval.distributed", "needs-servers"),
+        ("from pyterrier_xetrieval.llm", "needs-servers"),
     ],
     "evidence": [("from pyterrier_xetrieval import Xetrieval, pydocs", "takes-minutes")],
 }

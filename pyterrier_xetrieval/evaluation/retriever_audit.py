@@ -184,7 +184,7 @@ def _contributions(explained: list[Explanation], ids: np.ndarray) -> np.ndarray:
 
 
 def _words(a: list[Explanation], b: list[Explanation], most: int = 3) -> dict[int, tuple[str, ...]]:
-    """The phrases that carry each feature in most pairs, read in the text of the pair that has more of it; none without evidence."""
+    """The phrases that carry each feature in most pairs, in the text that has more of it; none without evidence."""
     seen: dict[int, Counter[str]] = {}
     for pair in zip(a, b):
         texts: dict[int, tuple[float, set[str]]] = {}
