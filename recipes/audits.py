@@ -27,7 +27,7 @@ FIRST_WORDS = 60  # so that padding and footer are within the 256 word pieces th
 @click.command(cls=Command, interrupted="Nothing was written.", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of BEIR-style folders.")
 @click.option("--collection", "names", multiple=True, help="A folder in there; may be repeated. The bundled one comes first.")
-@click.option("--pairs", "n", default=80, show_default=True, help="At most, of each kind and collection.")
+@click.option("--pairs", "n", default=60, show_default=True, help="At most, of each kind and collection.")
 @click.option("--seed", default=0, show_default=True)
 def main(data: Path | None, names: tuple[str, ...], n: int, seed: int) -> None:
     """Audit the bundled encoder with all kinds of pairs and their placebos, and print tables in Markdown.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from ..core.checks import positive_int
 from ..documents import document_name, no_text
 from .pair_wording import FILLER, FOOTERS, HEADERS, SPELLINGS, SYNONYMS
 
+T = TypeVar("T")
 _WORD = re.compile(r"[A-Za-z]+")
 
 
@@ -28,8 +30,8 @@ def length_pairs(rows: pd.DataFrame, *, sentences: int = 6, placebo: bool = Fals
         seed: of the draw.
 
     Returns:
-        The columns of ``rows`` without ``text``, then ``text_a`` (as it was) and ``text_b`` (padded). Of a placebo, which
-        padding is on which side is drawn, so that a difference of the means is chance.
+        The columns of ``rows`` without ``text``, then ``text_a`` (as it was) and ``text_b`` (padded). Each draw of a placebo
+        serves two texts one after the other, with the sides changed, so that nothing is on one side more often by chance.
 
     Raises:
         ValueError: columns or texts that are missing; a number that is not from 1 to 8.
@@ -43,12 +45,12 @@ def length_pairs(rows: pd.DataFrame, *, sentences: int = 6, placebo: bool = Fals
     if positive_int(sentences, "sentences", stage="length_pairs") > len(FILLER) // 2:
         raise ValueError(f"length_pairs expects at most {len(FILLER) // 2} sentences, found {sentences}")
 
-    def both(text: str, rng: np.random.Generator) -> tuple[str, str]:
-        drawn = [FILLER[i] for i in rng.permutation(len(FILLER))]
+    def both(text: str, order: np.ndarray) -> tuple[str, str]:
+        drawn = [FILLER[i] for i in order]
         one, other = (" ".join([text, *own]) for own in (drawn[:sentences], drawn[sentences : 2 * sentences]))
         return (other, one) if placebo else (text, one)
 
-    return _pairs(rows, both, seed, stage="length_pairs")
+    return _pairs(rows, lambda rng: rng.permutation(len(FILLER)), both, placebo=placebo, seed=seed, stage="length_pairs")
 
 
 def spelling_pairs(rows: pd.DataFrame, *, placebo: bool = False, seed: int = 0) -> pd.DataFrame:
@@ -78,11 +80,11 @@ def spelling_pairs(rows: pd.DataFrame, *, placebo: bool = False, seed: int = 0) 
     there = SYNONYMS if placebo else SPELLINGS
     back = {second: first for first, second in there.items()}
 
-    def both(text: str, rng: np.random.Generator) -> tuple[str, str]:
+    def both(text: str, swapped: bool) -> tuple[str, str]:
         one, other = (_respelled(text, words) for words in (back, there))
-        return (other, one) if placebo and rng.random() < 0.5 else (one, other)
+        return (other, one) if placebo and swapped else (one, other)
 
-    return _pairs(rows, both, seed, stage="spelling_pairs")
+    return _pairs(rows, lambda rng: rng.random() < 0.5, both, placebo=placebo, seed=seed, stage="spelling_pairs")
 
 
 def boilerplate_pairs(rows: pd.DataFrame, *, placebo: bool = False, seed: int = 0) -> pd.DataFrame:
@@ -106,18 +108,24 @@ def boilerplate_pairs(rows: pd.DataFrame, *, placebo: bool = False, seed: int = 
         (True, True)
     """
 
-    def both(text: str, rng: np.random.Generator) -> tuple[str, str]:
-        header, footer = rng.permutation(len(HEADERS)), rng.permutation(len(FOOTERS))
-        one, other = (f"{HEADERS[header[i]]}{text}{FOOTERS[footer[i]]}" for i in (0, 1))
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return rng.permutation(len(HEADERS)), rng.permutation(len(FOOTERS))
+
+    def both(text: str, drawn: tuple[np.ndarray, np.ndarray]) -> tuple[str, str]:
+        one, other = (f"{HEADERS[header]}{text}{FOOTERS[footer]}" for header, footer in zip(*(own[:2] for own in drawn)))
         return (other, one) if placebo else (text, one)
 
-    return _pairs(rows, both, seed, stage="boilerplate_pairs")
+    return _pairs(rows, draw, both, placebo=placebo, seed=seed, stage="boilerplate_pairs")
 
 
 def _pairs(
-    rows: pd.DataFrame, both: Callable[[str, np.random.Generator], tuple[str, str]], seed: int, *, stage: str
-) -> pd.DataFrame:
-    """The rows with ``text_a`` and ``text_b`` for ``text``, where these differ; texts draw one after the other."""
+    rows: pd.DataFrame, draw: Callable[[np.random.Generator], T], both: Callable[[str, T], tuple[str, str]], *, placebo: bool,
+    seed: int, stage: str,
+) -> pd.DataFrame:  # fmt: skip
+    """The rows with ``text_a`` and ``text_b`` for ``text``, where these differ.
+
+    Texts draw one after the other. In a placebo every second text takes the draw of the one before, with the sides changed.
+    """
     lacking = [column for column in ("query", "text") if column not in rows.columns]
     if lacking:
         raise ValueError(f"{stage} expects columns query and text, found no {' and no '.join(lacking)} in {list(rows.columns)}")
@@ -125,7 +133,11 @@ def _pairs(
     for row, text in enumerate(rows["text"].tolist()):
         if not isinstance(text, str):
             raise no_text(stage, document_name(rows, row), text)
-        made.append(both(text, rng))
+        mirrored = placebo and row % 2 == 1
+        if not mirrored:
+            drawn = draw(rng)
+        a, b = both(text, drawn)
+        made.append((b, a) if mirrored else (a, b))
     texts = pd.DataFrame(made, columns=["text_a", "text_b"], index=rows.index, dtype=object)
     pairs = rows.drop(columns="text").assign(**texts)
     return pairs[texts["text_a"].to_numpy() != texts["text_b"].to_numpy()].reset_index(drop=True)

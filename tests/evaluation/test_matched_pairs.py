@@ -57,7 +57,7 @@ def test_synonyms_change_sides_by_chance():
     assert set(map(frozenset, zip(found.text_a, found.text_b))) == {
         frozenset({"Big cups are frequently used.", "Large cups are often employed."})
     }
-    assert 70 < (found.text_a == "Big cups are frequently used.").sum() < 130
+    assert (found.text_a == "Big cups are frequently used.").sum() == 100
 
 
 def test_boilerplate_stands_around_the_text():
@@ -67,3 +67,12 @@ def test_boilerplate_stands_around_the_text():
         ends = [tuple(own.split(text)) for own in (around, a, b)]
         assert all(head in HEADERS and foot in FOOTERS for head, foot in ends)
         assert ends[1][0] != ends[2][0] and ends[1][1] != ends[2][1]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_two_texts_of_a_placebo_share_a_draw_with_the_sides_changed(make):
+    """Else a sentence that is on one side more often by chance would look like a preference."""
+    rows = pd.DataFrame({"query": "tea", "text": ["Big cups are often used."] * 6})
+    pairs = make(rows, placebo=True)
+    a, b = pairs.text_a.tolist(), pairs.text_b.tolist()
+    assert a[::2] == b[1::2] and b[::2] == a[1::2] and len(set(a)) > 1

@@ -5,14 +5,13 @@ small real one of the other tests, behind llama.cpp's server. It does not cite b
 ``[1]`` or ``[2]``.
 """
 
+import pandas as pd
 from pyterrier_rag.backend import OpenAIBackend
 from pyterrier_rag.prompt import Concatenator, PromptTransformer
 from pyterrier_rag.readers import Reader
 
 from pyterrier_xetrieval import CitingReader, ContextBuilder, Xetrieval
 from tests.helpers.llm_server import real_server
-
-import pandas as pd  # isort: skip
 
 TEXTS = {
     "sort": "Sort the list in ascending order; a key function may be given.",
