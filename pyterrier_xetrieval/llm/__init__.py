@@ -8,8 +8,14 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .endpoints import EndpointLLM, FunctionLLM, TeacherError
     from .local import TransformersLLM
     from .prompts import PROMPTS
+    from .reader import CitingReader
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
-    {".endpoints": ["EndpointLLM", "FunctionLLM", "TeacherError"], ".local": ["TransformersLLM"], ".prompts": ["PROMPTS"]},
+    {
+        ".endpoints": ["EndpointLLM", "FunctionLLM", "TeacherError"],
+        ".local": ["TransformersLLM"],
+        ".prompts": ["PROMPTS"],
+        ".reader": ["CitingReader"],
+    },
 )
