@@ -157,17 +157,6 @@ def test_nothing_can_be_changed():
             getattr(found, name)[0] = 0
 
 
-@pytest.mark.parametrize("refit", [True, False])
-def test_other_scores_leave_the_rest_to_the_residual(refit):
-    pairs = Pairs()
-    own = pairs.explain(refit=refit)
-    other = pairs.explain(refit=refit, scores=own.score.astype(np.float32) + 2)
-    np.testing.assert_allclose(other.residual, own.residual + 2, atol=1e-6)
-    np.testing.assert_array_equal(other.contribution, own.contribution)
-    shared = [own.contribution[own.listed(i)].sum(dtype=np.float64) for i in range(23)]
-    np.testing.assert_allclose(shared + own.other + own.bias + own.residual, own.score, atol=1e-12)
-
-
 def test_refit_is_on_unless_told_otherwise_and_takes_least_squares():
     pairs = Pairs()
     found = explain_vectors(pairs.sae, pairs.queries, pairs.query_rows, pairs.views, pairs.doc_rows, weights=WEIGHTS)
@@ -183,16 +172,21 @@ def test_refit_is_on_unless_told_otherwise_and_takes_least_squares():
         assert found.residual[i] == pytest.approx(missed, abs=2e-3)
 
 
-def test_stored_codes_say_the_same_and_need_scores():
+def test_stored_codes_say_the_same_and_need_folded_vectors():
     pairs = Pairs()
     whole = pairs.explain()
     codes = join_views(encode_views(pairs.sae, pairs.views, refit=False, batch_size=4), pairs.sae.dict_size)
     arguments = (pairs.sae, pairs.queries, pairs.query_rows, codes, pairs.doc_rows)
-    found = explain_vectors(*arguments, weights=WEIGHTS, scores=whole.score, batch_size=2)
+    folded = sum(np.float32(weight) * view for weight, view in zip(WEIGHTS, pairs.views))
+    found = explain_vectors(*arguments, weights=WEIGHTS, folded=folded, batch_size=2)
     assert found.features.tolist() == whole.features.tolist()
     for name in NAMES:
         np.testing.assert_allclose(getattr(found, name), getattr(whole, name), atol=1e-6)
-    with pytest.raises(ValueError, match="^explain_vectors expects scores beside stored codes, found none$"):
+    more = explain_vectors(*arguments, weights=WEIGHTS, folded=2 * folded)  # other vectors than the codes are of
+    np.testing.assert_allclose(more.score, 2 * whole.score, atol=1e-5)
+    np.testing.assert_allclose(more.residual, whole.residual + whole.score, atol=1e-5)
+    np.testing.assert_array_equal(more.contribution, found.contribution)
+    with pytest.raises(ValueError, match="^explain_vectors expects folded vectors beside stored codes, found none$"):
         explain_vectors(*arguments, weights=WEIGHTS)
 
 
@@ -205,7 +199,7 @@ def test_what_is_checked():
         np.testing.assert_array_equal(codes.ids, encode_view(pairs.sae, vectors, refit=False, batch_size=512).ids)
     codes = join_views([codes for _, _, codes in seen[:1]], pairs.sae.dict_size)
     arguments = (pairs.sae, pairs.queries, pairs.query_rows, codes, pairs.doc_rows)
-    explain_vectors(*arguments, weights=[1.0], scores=np.zeros(23), check=lambda *found: seen.append(found))
+    explain_vectors(*arguments, weights=[1.0], folded=np.zeros((7, 16), np.float32), check=lambda *found: seen.append(found))
     assert [name for name, *_ in seen[2:]] == ["query_vec"]
 
 
@@ -213,7 +207,7 @@ def explain_one(query, activations, **options):
     """Of a dictionary whose features are the six coordinates, and a document with these activations in one view or more."""
     activations, zero = np.float32(activations).reshape(6, -1), np.zeros(1, np.int64)
     codes = DocumentCodes(np.array([0, 6]), np.arange(6), activations, activations)
-    options = {"weights": np.ones(activations.shape[1]), "scores": np.zeros(1)} | options
+    options = {"weights": np.ones(activations.shape[1]), "folded": np.zeros((1, 6), np.float32)} | options
     return explain_vectors(identity_sae(k=6), np.float32([query]), zero, codes, zero, **options)
 
 

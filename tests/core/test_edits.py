@@ -66,18 +66,21 @@ def test_one_set_for_each_row(sae, fill):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 256])
 @pytest.mark.parametrize("mode", ["erase", "keep_only"])
-def test_projections_keep_the_length(sae, mode, batch_size):
+@pytest.mark.parametrize("around", ["bias", "origin"])
+def test_projections_keep_the_length(sae, mode, batch_size, around):
     x = vectors(sae)
     before = x.copy()
-    found = intervene(sae, x, SETS, mode, batch_size=batch_size)
+    found = intervene(sae, x, SETS, mode, around=around, batch_size=batch_size)
     assert found.dtype == np.float32
     np.testing.assert_array_equal(x, before)
+    centre = weights_of(sae)[1] if around == "bias" else 0
     for z, s, edited in zip(x, SETS, found):
         if not s:
             assert edited.tobytes() == z.tobytes()
             continue
-        expected = z - projected(sae, z, s) if mode == "erase" else weights_of(sae)[1] + projected(sae, z, s)
-        np.testing.assert_allclose(edited, 2 * expected / np.linalg.norm(expected), atol=1e-5)
+        apart = (z - projected(sae, z, s) if mode == "erase" else weights_of(sae)[1] + projected(sae, z, s)) - centre
+        expected = centre + apart * np.linalg.norm(z - centre) / np.linalg.norm(apart)
+        np.testing.assert_allclose(edited, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 256])
