@@ -3,13 +3,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test fuzz lint docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pyterrier-xetrieval demo
 
 test: $(VENV)/.dev
 	PT_TEST_TRANSFORMER_REPORTS=0 $(BIN)/python -m pytest --cov
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.fuzz --cases 2000
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
