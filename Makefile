@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test test-rag lint docs mutants clean
+.PHONY: demo test test-rag fuzz lint docs mutants clean
 
 demo: $(VENV)/.demo
 	$(BIN)/pyterrier-xetrieval demo
@@ -14,6 +14,9 @@ test: $(VENV)/.dev
 # pyterrier_rag has an environment of its own; without torchvision, which it requires, does not use, and which may not fit torch
 test-rag: .venv-rag/.ready
 	.venv-rag/bin/python -m tests.rag.check_reader
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.fuzz --cases 2000
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
 from .core.checks import is_missing
 from .store.surrogates import repaired
@@ -194,8 +193,8 @@ def check_ids(ids: Iterable[object], column: str, *, stage: object) -> None:
             raise ValueError(f"{stage!r} expects a text or a number as {column}, found {type(value).__name__} in row {row}")
 
 
-def _same(a: object, b: object) -> bool:
+def _same(a: Any, b: Any) -> bool:
     """Whether two cells hold the same; numpy reads no tensor that has a gradient or is of bfloat16."""
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return torch.equal(a, b)
-    return a is b or np.array_equal(a, b)  # type: ignore[arg-type]  # of anything
+    if hasattr(a, "detach") and type(a) is type(b):  # torch is not loaded for this alone
+        return a.equal(b)
+    return a is b or np.array_equal(a, b)

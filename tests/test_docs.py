@@ -22,6 +22,7 @@ NOT_RUN = {
     "how-to": [
         ("bm25 = pt.terrier", "needs-network"),
         ("model.labels.find(", "takes-a-minute"),
+        ("tuner = model.tuner(", "needs-judgements"),
         ("from pyterrier_xetrieval.distributed", "needs-servers"),
         ("from pyterrier_xetrieval.llm", "needs-servers"),
     ],

@@ -25,6 +25,8 @@ def view_weights(
         ValueError: other aspects than expected, another count, or a weight that is no finite number.
     """
     given: object = 1.0 if weights is None else weights
+    if isinstance(given, (str, bytes)):  # whose parts are numbers to Python
+        raise ValueError(f"{stage} expects numbers as weights, found {weights!r}")
     if isinstance(given, Real):
         given = [given] * len(aspects)
     if isinstance(given, Mapping):
@@ -32,7 +34,7 @@ def view_weights(
             raise ValueError(f"{stage} expects weights for {list(aspects)}, found {list(given)}")
         given = [given[aspect] for aspect in aspects]
     try:
-        numbers = tuple(map(float, () if isinstance(given, (str, bytes)) else given))  # type: ignore[call-overload]  # what is not a list raises
+        numbers = tuple(map(float, given))  # type: ignore[call-overload]  # what is not a list raises
     except TypeError:
         raise ValueError(f"{stage} expects numbers as weights, found {weights!r}") from None
     if len(numbers) != len(aspects):

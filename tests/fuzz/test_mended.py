@@ -190,7 +190,7 @@ def test_why_not_with_a_page_of_one():
 def test_aspects_and_weights_of_other_types():
     with pytest.raises(ValueError, match="expects names of aspects, found"):
         MODEL.with_views([["qa"]])
-    with pytest.raises(ValueError, match="with_views expects 1 weights"):
+    with pytest.raises(ValueError, match="with_views expects numbers as weights"):
         MODEL.with_views(["qa"], b"x")  # was the weight 120
 
 

@@ -185,13 +185,13 @@ def qrels(src: Source) -> bool:
     separator = "\t" if tab or form == "header" else " "
     lines, expected, harm = (["query-id\tcorpus-id\tscore"] if form == "header" else []), [], None
     for _ in range(src.number(0, 4)):
-        qid, docno = src.pick(["q1", "7", "é", "q<b>"]), src.pick(["d1", "007", "x.y"])
+        qid, docno = src.pick(["q1", "7", "é", "q<b>"]), src.pick(["d1", "x.y"] if form == "TREC" else ["d1", "007", "x.y"])
         label = src.pick(["1", "0", "2", "-1", "1.0", "+3", "1e1"])
         cells = [qid, docno, label] if form != "TREC" else [qid, src.pick(["0", "Q0", "1"]), docno, label]
         if src.chance(1):
             harm = src.pick(["label", "columns", "more columns"])
             if harm == "label":
-                cells[-1] = src.pick(["x", "", "1.5", "nan", "inf", "1e400", "0x1", "--1"])
+                cells[-1] = src.pick(["x", "y", "1.5", "nan", "inf", "1e400", "0x1", "--1"])
             else:
                 cells = cells[:-1] if harm == "columns" else [*cells, "1", "2"]
         lines.append(separator.join(cells))
