@@ -40,7 +40,7 @@ def length_pairs(rows: pd.DataFrame, *, sentences: int = 6, placebo: bool = Fals
 
         >>> pairs = length_pairs(pd.DataFrame({"query": ["tea"], "text": ["Green tea."]}), sentences=1)
         >>> pairs.text_b[0]
-        'Green tea. And so it is with what is here.'
+        'Green tea. What comes next is much like what came.'
     """
     if positive_int(sentences, "sentences", stage="length_pairs") > len(FILLER) // 2:
         raise ValueError(f"length_pairs expects at most {len(FILLER) // 2} sentences, found {sentences}")
@@ -104,8 +104,8 @@ def boilerplate_pairs(rows: pd.DataFrame, *, placebo: bool = False, seed: int = 
     Example::
 
         >>> pairs = boilerplate_pairs(pd.DataFrame({"query": ["tea"], "text": ["Green tea."]}))
-        >>> pairs.text_b[0].startswith("Share this page"), "Green tea." in pairs.text_b[0]
-        (True, True)
+        >>> len(pairs.text_b[0].split("\\n\\n")), pairs.text_b[0].split("\\n\\n")[1]
+        (3, 'Green tea.')
     """
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

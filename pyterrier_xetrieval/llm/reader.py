@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pyterrier as pt
 
-from ..core.checks import is_missing
 from ..stages.base import Stage
 from ..stages.context import cited
 from .endpoints import Answer, LanguageModel, as_model
@@ -60,7 +59,7 @@ class CitingReader(Stage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "query", "qcontext", "qpassages"])
         answers = self._read(inp) if isinstance(self.reader, pt.Transformer) else self._ask(inp)
-        citations = [[] if is_missing(a) else cited(a, passages) for a, passages in zip(answers, inp["qpassages"].tolist())]
+        citations = [cited(a, passages) if isinstance(a, str) else [] for a, passages in zip(answers, inp["qpassages"].tolist())]
         columns = {"qanswer": answers, "qcitations": citations}
         return inp.assign(**{name: pd.Series(cells, inp.index, dtype=object) for name, cells in columns.items()})
 
