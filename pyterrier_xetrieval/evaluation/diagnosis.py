@@ -49,8 +49,8 @@ class Diagnosis:
 
     What turning down gives: ``alpha`` (the factor of the feature's activation in the query, chosen on one half of the queries and
     measured on the other half, and back: the mean of the two), and over the queries that have the feature ``ndcg`` as it is,
-    ``ndcg_held_out``, ``gain`` and its 95 % interval. ``examples`` are up to three queries, each with a wrong result and the best
-    relevant document, the feature's contributions to both, and its words. Which features are listed was chosen on all queries,
+    ``ndcg_held_out``, ``gain`` and its 95 % interval. ``examples`` are up to three queries, each with a wrong result and a
+    relevant document below it, the feature's contributions to both, and its words. Which features are listed was chosen on all queries,
     so that the best of many gains is a little too good; ``together`` is not.
     """
 

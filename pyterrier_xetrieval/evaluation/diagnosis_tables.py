@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = 3  # of a finding
 SYSTEMATIC = 0.25  # of the queries that have a feature, in so many no relevant document shows a blind spot
+ON_PAGE = 0.2  # of the wrong results on the first page, so many show a blind spot
 MAIN, MAIN_SHARE = 3, 0.1  # reasons of a query: so many features at most, each with such a part of what lifts the wrong results
 
 
@@ -92,22 +93,31 @@ class Errors:
         return table.sort_values(["ndcg", "gap"], ascending=[True, False], kind="stable", ignore_index=True)
 
     def examples(self, feature: int, queries: np.ndarray) -> list[dict[str, Any]]:
-        """The queries in which a feature lifts wrong results most, each with one of these and the best relevant document."""
+        """The queries in which a feature lifts wrong results most, no text twice, each with a pair that shows it.
+
+        Of the wrong results of the first page the one with most of the feature, of the relevant documents below it the one with
+        least.
+        """
         lift = self.lifts[queries, feature].toarray().ravel()
-        found = []
-        for q in queries[np.argsort(-lift, kind="stable")][:EXAMPLES].tolist():
+        found: dict[str, dict[str, Any]] = {}
+        for q in queries[np.argsort(-lift, kind="stable")].tolist():
+            if len(found) == EXAMPLES:
+                break
             at = slice(*np.searchsorted(self.candidates.query, [q, q + 1]))
-            wrong = self.candidates.wrong_on_page(at)
-            if not len(wrong) or self.best[q] < 0:
+            values = self.candidates.contributions[at][:, [feature]].toarray().ravel()
+            wrong, right = self.candidates.wrong_on_page(at) - at.start, np.flatnonzero(self.candidates.relevant[at])
+            wrong = wrong[wrong < right.max(initial=-1)]
+            if not len(wrong):
                 continue
-            values = self.candidates.contributions[wrong][:, [feature]].toarray().ravel()
-            w, r = wrong[values.argmax()], self.best[q]
-            both = [float(self.candidates.contributions[int(i), feature]) for i in (w, r)]
-            found.append({
-                "qid": str(self.collection.qids[q]), "query": _text(self.collection, q), "wrong": self._docno(w),
-                "relevant": self._docno(r), "wrong_contribution": both[0], "relevant_contribution": both[1],
+            w = wrong[values[wrong].argmax()]
+            r = right[right > w][values[right[right > w]].argmin()]
+            text = _text(self.collection, q)
+            found.setdefault(text or str(self.collection.qids[q]), {
+                "qid": str(self.collection.qids[q]), "query": text, "wrong": self._docno(at.start + w),
+                "relevant": self._docno(at.start + r), "wrong_contribution": float(values[w]),
+                "relevant_contribution": float(values[r]),
             })  # fmt: skip
-        return found
+        return list(found.values())
 
     def _docno(self, pair: int) -> str:
         return str(self.collection.docnos[self.candidates.docs[pair]])
@@ -119,8 +129,8 @@ def blind_spots(errors: Errors, *, min_queries: int, most: int) -> pd.DataFrame:
     Returns:
         ``feature``, ``asked`` (queries that have it), ``blind`` (of these, in how many no relevant document shows it),
         ``on_page`` (the share of the page's wrong results in these that show it), ``missing`` (their mean contribution); what
-        the blind queries lose by it together first. Left out are features that are blind in fewer than ``min_queries`` queries, or in less than a quarter of
-        those that have them.
+        the blind queries lose by it together first. Left out are features that are blind in fewer than ``min_queries`` queries or in less than a quarter of
+        those that have them, and those that less than a fifth of the page's wrong results show.
     """
     candidates = errors.candidates
     pages = np.zeros(len(candidates.query), bool)
@@ -137,10 +147,12 @@ def blind_spots(errors: Errors, *, min_queries: int, most: int) -> pd.DataFrame:
     lost = np.asarray(sums.sum(axis=0)).ravel()
     of_all = np.asarray(asked.sum(axis=0)).ravel()
     features = np.flatnonzero((count >= min_queries) & (count >= SYSTEMATIC * of_all) & (lost > 0))
+    on_page = np.asarray(shares.sum(axis=0)).ravel()
+    features = features[on_page[features] >= ON_PAGE * count[features]]
     features = features[np.argsort(-lost[features], kind="stable")][:most]
     return pd.DataFrame({
         "feature": features, "asked": of_all[features], "blind": count[features],
-        "on_page": np.asarray(shares.sum(axis=0)).ravel()[features] / count[features], "missing": lost[features] / count[features],
+        "on_page": on_page[features] / count[features], "missing": lost[features] / count[features],
     })  # fmt: skip
 
 

@@ -32,17 +32,17 @@ def told(found: Diagnosis) -> str:
 def summary(found: Diagnosis) -> list[str]:
     """A few sentences."""
     facts, together = found.facts, found.together
-    lines = [f"nDCG@10 is {_points(facts['ndcg'])} over {facts['queries']} judged queries; the results hold "
+    lines = [f"nDCG@10 is {_points(facts['ndcg'])} over {_counted(facts['queries'], 'judged ')}; the results hold "
              f"{_percent(facts['retrieved'])} of their relevant documents."]  # fmt: skip
     if facts["left_out"]:
-        lines.append(f"{facts['left_out']} queries without a relevant document in the index, or without results, are left out.")
+        lines.append(f"Left out: {_counted(facts['left_out'])} without a relevant document in the index, or without results.")
     if facts["failing"]:
         lines.append(
-            f"In {facts['failing']} queries wrong results stand above a relevant document. Shared features carry "
+            f"In {_counted(facts['failing'])} wrong results stand above a relevant document. Shared features carry "
             f"{_percent(facts['by_features'])} of the difference in score, other features {_percent(facts['by_other'])}, "
             f"{_percent(facts['unexplained'])} the dictionary does not explain."
         )
-        lines.append(f"{facts['in_groups']} of these queries are in a group with a common reason.")
+        lines.append(f"Of these queries, {facts['in_groups']} belong to a group with a common reason.")
     if not len(found.distractors):
         lines.append("No feature lifts wrong results more than chance would have it.")
     if together["features"]:
@@ -136,6 +136,10 @@ def p_value(p: float) -> str:
 def _named(row: Any) -> str:
     words = f" (“{'”, “'.join(row.words[:3])}”)" if row.words else ""
     return f"{row.label} [{row.feature}]{words}"
+
+
+def _counted(count: float, what: str = "") -> str:
+    return f"{count:g} {what}{'query' if count == 1 else 'queries'}"
 
 
 def _points(value: float, sign: bool = False) -> str:
