@@ -117,8 +117,8 @@ def read_means(folder: Path, meta: dict) -> dict[str, MeanDocument]:
             for name, length in shapes.items():
                 if (key := f"{view}.{name}") not in state or tuple(state[key].shape) != (length,):
                     raise ValueError(f"{folder / MEANS} does not fit its metadata: expected {key} of length {length}")
-            own = (np.asarray(state[f"{view}.{name}"]) for name in shapes)
-            found[view] = MeanDocument(*own, int(state["documents"]))
+            vector, coefficients = (np.asarray(state[f"{view}.{name}"]) for name in shapes)
+            found[view] = MeanDocument(vector, coefficients, int(state["documents"]))
     return found
 
 

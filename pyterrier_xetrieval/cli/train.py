@@ -22,7 +22,7 @@ VARIANTS = ("topk", "batch_topk", "matryoshka", "relu", "p_anneal", "jumprelu", 
 @click.option("--query-prefix", help="Put before queries, if the encoder's folder does not say it.")
 @click.option("--document-prefix", help="Put before documents, likewise.")
 @click.option("--normalize/--no-normalize", default=None, help="Scale vectors to length 1, or leave them.")
-@click.option("--dict-size", type=POSITIVE, help="Features of the dictionary.  [default: about one for four documents]")
+@click.option("--dict-size", type=POSITIVE, help="Features of the dictionary.  [default: about one for two documents]")
 @click.option("--general", type=EXISTING, help="Texts of other kinds, as CORPUS, that the dictionary is trained on as well.")
 @click.option("--variant", type=click.Choice(VARIANTS), default="topk", show_default=True, help="Kind of sparse autoencoder.")
 @click.option(

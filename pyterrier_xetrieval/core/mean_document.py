@@ -66,8 +66,14 @@ class Baseline:
 
     def pair(self, i: int, listed: slice) -> Baseline:
         """Pair ``i`` alone, in memory of its own; listed: where its features are."""
-        own = (values[i : i + 1].copy() for values in (self.score, self.other, self.residual))
-        return Baseline(*own, self.contribution[listed].copy(), self.documents)
+        own = slice(i, i + 1)
+        return Baseline(
+            self.score[own].copy(),
+            self.other[own].copy(),
+            self.residual[own].copy(),
+            self.contribution[listed].copy(),
+            self.documents,
+        )
 
     def above(self, parts: Attribution) -> Attribution:
         """What the pairs' scores have above it, part by part; they add up to the difference of the scores."""

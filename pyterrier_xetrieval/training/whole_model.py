@@ -95,7 +95,7 @@ def train_model(
         encoder: a pyterrier_dr bi-encoder, or its Hub name or folder.
         path: the artifact's folder, which does not exist yet.
         dict_size, variant, k, sparsity, steps: of :func:`.dictionary.train_sae`; ``variant="random"`` is the untrained
-            baseline. None for what fits the number of documents: about a feature for four of them, one in 16 active, and as many
+            baseline. None for what fits the number of documents: about a feature for two of them, one in 16 active, and as many
             steps as held-out documents gain from. Documents are held out either way.
         hidden: of :func:`.internalizers.train_internalizers`.
         aspects: which of the aspects in ``texts``, None for all.
