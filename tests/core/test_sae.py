@@ -354,3 +354,19 @@ def test_refit_changes_neither_vectors_nor_codes():
     before = x.clone(), codes.ids.clone(), codes.values.detach().clone()
     sae.refit(x, codes)
     assert all(torch.equal(a, b) for a, b in zip((x, codes.ids, codes.values), before))
+
+
+def test_refit_of_rows_without_features_and_of_directions_without_length():
+    sae, x = random_sae(k=8), torch.from_numpy(unit(np.random.default_rng(2), 9, 16))
+    codes = sae.encode(x)
+    expected = sae.refit(x, codes)
+    codes.values.detach()[[0, 4]] = 0
+    found = sae.refit(x, codes)
+    assert (found[[0, 4]] == 0).all()
+    torch.testing.assert_close(found[[1, 2, 3, 5]], expected[[1, 2, 3, 5]], atol=1e-5, rtol=0)
+    with torch.no_grad():
+        sae.w_dec[codes.ids[1, 0]] = 0
+    decoded = sae.decode(codes, sae.refit(x, codes))
+    ids = codes.ids[1, codes.active()[1]]
+    torch.testing.assert_close((decoded[1] - sae.b_dec).detach().double(), projection(sae, x[1], ids, 1e-9), atol=2e-3, rtol=0)
+    assert decoded.isfinite().all()
