@@ -43,35 +43,39 @@ OPERATORS = [
 ]  # fmt: skip
 
 
-def mutants_of(path: Path) -> Iterator[Mutant]:
-    """All mutants of a file, but for those of annotations, which nothing evaluates."""
+def mutants_of(path: Path, sample: int | None = None) -> Iterator[Mutant]:
+    """All mutants of a file, or so many that a fixed seed draws; but for those of annotations, which nothing evaluates."""
     from cosmic_ray.ast import ast_nodes, get_ast
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator
 
     source = path.read_text()
-    tree = ast.parse(source)
+    tree, nodes = ast.parse(source), list(ast_nodes(get_ast(source)))
     fields = (getattr(node, name, None) for node in ast.walk(tree) for name in ("annotation", "returns"))
     skipped = [((a.lineno, a.col_offset), (a.end_lineno, a.end_col_offset)) for a in fields if a]
-    seen = {ast.dump(tree)}
-    nodes = list(ast_nodes(get_ast(source)))
-    for name in OPERATORS:
-        operator = get_operator(f"core/{name}")()
-        places = [start for node in nodes for start, _ in operator.mutation_positions(node)]
-        for i, place in enumerate(places):
-            if any(start <= place < end for start, end in skipped):
-                continue
-            changed = mutate_code(source, operator, i)
-            try:
-                parsed = ast.parse(changed)
-            except SyntaxError:
-                continue
-            if any(isinstance(node, ast.arguments) and node.posonlyargs for node in ast.walk(parsed)):
-                continue  # the star of a signature was taken for a product
-            meaning = ast.dump(parsed)
-            if meaning not in seen:  # two operators may make the same change
-                seen.add(meaning)
-                yield Mutant(path.name, place[0], *_difference(source, changed), changed)
+    operators = [get_operator(f"core/{name}")() for name in OPERATORS]
+    places = []
+    for operator in operators:
+        starts = [start for node in nodes for start, _ in operator.mutation_positions(node)]
+        places += [(operator, i, at) for i, at in enumerate(starts) if not any(a <= at < b for a, b in skipped)]
+    if sample:  # what is drawn is made, not more: most of the time goes into making
+        Random(0).shuffle(places)
+    seen, made = {ast.dump(tree)}, 0
+    for operator, i, start in places:
+        changed = mutate_code(source, operator, i)
+        try:
+            parsed = ast.parse(changed)
+        except SyntaxError:
+            continue
+        if any(isinstance(node, ast.arguments) and node.posonlyargs for node in ast.walk(parsed)):
+            continue  # the star of a signature was taken for a product
+        meaning = ast.dump(parsed)
+        if meaning not in seen:  # two operators may make the same change
+            seen.add(meaning)
+            made += 1
+            yield Mutant(path.name, start[0], *_difference(source, changed), changed)
+        if made == sample:
+            return
 
 
 def _difference(source: str, changed: str) -> tuple[str, str]:
@@ -89,10 +93,9 @@ def measured(files: list[Path], known: dict, again: bool, sample: int | None) ->
         sample: at most so many of each file, drawn at random with a fixed seed.
     """
     last = {(name, s["before"], s["after"]): s["why"] for name, own in known.items() for s in own["survivors"]}
-    every = {path.name: list(mutants_of(path)) for path in files}
-    drawn = {name: Random(0).sample(own, min(len(own), sample or len(own))) for name, own in every.items()}
+    drawn = {path.name: list(mutants_of(path, sample)) for path in files}
     if again:
-        drawn = {name: [m for m in own if (name, m.before, m.after) in last] for name, own in every.items()}
+        drawn = {name: [m for m in own if (name, m.before, m.after) in last] for name, own in drawn.items()}
     mutants = [mutant for own in drawn.values() for mutant in own]
     print(f"{len(mutants)} mutants; first the tests run as they are, to see which lines each of them runs", flush=True)
 
@@ -108,9 +111,9 @@ def measured(files: list[Path], known: dict, again: bool, sample: int | None) ->
             for m in sorted(own, key=lambda mutant: mutant.line)
             if m.outcome == "survived"
         ]
-        before = known[name] if again else {"mutants": len(own), "endless": 0}
+        before = known[name] if again else {"mutants": len(own), "endless": 0, "sampled": sample is not None}
         endless = before["endless"] + [mutant.outcome for mutant in own].count("endless")
-        found[name] = {"places": len(every[name]), "mutants": before["mutants"], "endless": endless, "survivors": survivors}
+        found[name] = {"sampled": before["sampled"], "mutants": before["mutants"], "endless": endless, "survivors": survivors}
     return found
 
 
@@ -120,12 +123,12 @@ Do the tests notice a changed line? [cosmic-ray](https://cosmic-ray.readthedocs.
 value, decorator or loop of `pyterrier_xetrieval/core/` at a time, and for each change those tests of `tests/core` ran that
 run the changed statement. A mutant is killed if a test fails, or does not end. Of {mutants:,} mutants **{share:.1%}** were
 killed. Left out are annotations, texts, and replacements that can only raise an error of types (`+` by `<<`); cosmic-ray does
-not delete statements and does not drop arguments. Where fewer mutants were tried than are possible they were drawn at random.
+not delete statements and does not drop arguments. Of some files all mutants were tried, of others some that a fixed seed drew.
 
 `make mutants` repeats it in about half an hour of one core. The figures are in [mutants.json](mutants.json).
 
-| file | possible | tried | killed | of these endless | survived | killed |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: |
+| file | drawn | mutants | killed | of these endless | survived | killed |
+| --- | --- | ---: | ---: | ---: | ---: | ---: |
 {table}
 
 ## What survived
@@ -140,17 +143,17 @@ def page(record: dict) -> str:
     rows, survivors, kinds = [], [], Counter()
     for name, own in record.items():
         left = own["survivors"]
-        rows.append([own["places"], own["mutants"], own["mutants"] - len(left), own["endless"], len(left)])
+        rows.append([own["mutants"], own["mutants"] - len(left), own["endless"], len(left)])
         survivors += [f"\n### `core/{name}`\n"] if left else []
         for why, group in groupby(sorted(left, key=lambda survivor: survivor["why"]), lambda survivor: survivor["why"]):
             changes = [f"  - line {s['line']}: `{s['before']}` became `{s['after']}`" for s in group]
             survivors += [f"- {why or 'not explained'}", *changes]
             kinds[why.split(":")[0] or "not explained"] += len(changes)
     rows.append([sum(column) for column in zip(*rows)])
-    names = [*(f"`{name}`" for name in record), "all"]
+    names = [*(f"`{name}` | {'some' if own['sampled'] else 'all'}" for name, own in record.items()), "together |"]
     return HEAD.format(
-        mutants=rows[-1][1], share=rows[-1][2] / rows[-1][1], survivors="\n".join(survivors),
-        table="\n".join(f"| {name} | {' | '.join(map(str, row))} | {row[2] / row[1]:.1%} |" for name, row in zip(names, rows)),
+        mutants=rows[-1][0], share=rows[-1][1] / rows[-1][0], survivors="\n".join(survivors),
+        table="\n".join(f"| {name} | {' | '.join(map(str, row))} | {row[1] / row[0]:.1%} |" for name, row in zip(names, rows)),
         kinds=", ".join(f"{n} {kind}" for kind, n in kinds.most_common()),
     )  # fmt: skip
 

@@ -55,9 +55,10 @@ def test_differences_and_the_page():
     assert _difference("a\n@b\nc = 1  # why\n", "a\nc = 1\n") == ("@b c = 1", "c = 1")
     assert _difference("a\n@b\nc\n", "a\n\nc\n") == ("@b", "nothing")
     survivor = {"line": 3, "before": "a < b", "after": "a <= b", "why": "equivalent: they are never equal"}
-    own = {"places": 9, "mutants": 8, "endless": 1, "survivors": [survivor]}
-    text = page({"x.py": own, "y.py": {"places": 2, "mutants": 2, "endless": 0, "survivors": []}})
-    assert "| `x.py` | 9 | 8 | 7 | 1 | 1 | 87.5% |" in text and "| all | 11 | 10 | 9 | 1 | 1 | 90.0% |" in text
+    own = {"sampled": False, "mutants": 8, "endless": 1, "survivors": [survivor]}
+    text = page({"x.py": own, "y.py": {"sampled": True, "mutants": 2, "endless": 0, "survivors": []}})
+    assert "| `x.py` | all | 8 | 7 | 1 | 1 | 87.5% |" in text and "| `y.py` | some | 2 | 2 | 0 | 0 | 100.0% |" in text
+    assert "| together | | 10 | 9 | 1 | 1 | 90.0% |" in text
     assert "1 equivalent" in text and "- equivalent: they are never equal\n  - line 3: `a < b` became `a <= b`" in text
 
 
