@@ -3,7 +3,9 @@
 import ast
 import gc
 import json
+import math
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -21,7 +23,8 @@ from types import CodeType, FunctionType
 
 ROOT = Path(__file__).parents[1]
 CORE, TESTS = ROOT / "pyterrier_xetrieval" / "core", "tests/core"
-TIMEOUT = 20.0  # seconds beside twice what the tests take: a loop that no longer ends
+ENDLESS = 20.0  # seconds of processor time, beside thrice what the tests take: a loop that no longer ends
+PATIENCE = 20  # times that by the clock: on a busy machine a test that passes may take long, and a thread may wait for ever
 
 
 @dataclass
@@ -81,24 +84,26 @@ class _Durations:
         self.file.write_text(json.dumps({"seconds": seconds, "loaded": loaded}))
 
 
-def forked(function, timeout: float) -> int | None:
-    """The exit status of a function in a fork of this process, None if it took too long; what it prints is lost."""
+def forked(function: Callable[[], int], limit: float) -> int | None:
+    """The exit status of a function in a fork of this process, None if it needs more seconds; what it prints is lost."""
     child = os.fork()
     if not child:
         status = 99
         try:
             os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 5))
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 1)
             os.dup2(null, 2)
             status = function()
         finally:
             os._exit(status)
-    end = time.monotonic() + timeout
+    end = time.monotonic() + PATIENCE * limit
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(status)
+            return None if code == -signal.SIGXCPU else code
         time.sleep(0.005)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -148,7 +153,7 @@ class Runner:
 
         def settle(mutant: Mutant, function: Callable[[list[str]], int]) -> None:
             tests = self.tests_of(mutant)
-            status = forked(lambda: function(tests), TIMEOUT + 3 * sum(map(self.seconds.get, tests))) if tests else 0
+            status = forked(lambda: function(tests), ENDLESS + 3 * sum(map(self.seconds.get, tests))) if tests else 0
             mutant.outcome = "endless" if status is None else "killed" if status else "survived"
             report(mutant)
 

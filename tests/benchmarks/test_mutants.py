@@ -37,7 +37,12 @@ def test_a_change_is_in_force_in_a_fork_alone():
         return int(9 in threads.in_threads.__code__.co_consts)
 
     assert forked(status, 20) == 1 and 9 not in threads.in_threads.__code__.co_consts
-    assert forked(lambda: os.kill(os.getpid(), signal.SIGSTOP) or 0, 0.2) is None  # one that does not end
+
+
+def test_what_does_not_end_is_ended():
+    assert forked(lambda: max(iter(int, 1)), 0.05) is None  # a loop
+    assert forked(lambda: os.kill(os.getpid(), signal.SIGSTOP) or 0, 0.05) is None  # one that waits
+    assert forked(lambda: 3, 1) == 3
 
 
 def test_lines_of_a_statement_and_of_its_function():
