@@ -15,9 +15,9 @@ import click
 import numpy as np
 from scipy import stats
 
-from pyterrier_xetrieval import FeatureLinks, Xetrieval
+from pyterrier_xetrieval import FeatureLinks, Xetrieval, pydocs
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection, retrieval_ndcg
-from pyterrier_xetrieval.evaluation.embedding import read_embedded
+from pyterrier_xetrieval.evaluation.embedding import embed, read_embedded
 from pyterrier_xetrieval.store.files import replacing, write_json
 from recipes.command import Command
 from recipes.tuning_methods import METHODS, UNSUPERVISED, Trial, fitted, learned
@@ -28,6 +28,8 @@ SIZES = (10, 30, 100, 300, 1000)
 
 
 def embedded(data: Path, vectors: Path, name: str) -> EmbeddedCollection:
+    if name == "pydocs":  # the bundled one, encoded here
+        return embed(pydocs(), Xetrieval.default().encoder(), cache=vectors / name, name=name)
     return read_embedded(data, name, vectors=vectors, exclude_own_id="arguana" in name)
 
 

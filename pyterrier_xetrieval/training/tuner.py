@@ -42,11 +42,13 @@ class FeatureTuner(Stage, pt.Estimator):
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         index: the corpus, as in ``model.calibrated``; also where the vectors of candidates and relevant documents are looked up.
         max_links: the most links that may be learned.
-        calibrate: calibrate by the corpus first.
+        calibrate: calibrate by the corpus first, if that gains on the queries to learn from.
         folds: of the cross-validation that chooses the penalty; seed: of its draw.
 
     Attributes:
         tuning: what was learned, a :class:`~pyterrier_xetrieval.QueryTuning`; None before ``fit``.
+        calibration_gain: what calibration alone gains on the queries to learn from, in nDCG@10; it is left out where this is
+            not above 0. None before ``fit``.
         penalties: one row for each penalty tried: ``penalty``, ``links`` (mean over folds), ``gain`` (in nDCG@10 over calibration
             alone, on queries that were left out), ``error`` (its standard error), ``chosen``; None before ``fit``.
 
@@ -71,6 +73,7 @@ class FeatureTuner(Stage, pt.Estimator):
         self.model, self.index, self.max_links, self.calibrate = model, index, max_links, bool(calibrate)
         self.folds, self.seed = folds, seed
         self.tuning: QueryTuning | None = None
+        self.calibration_gain: float | None = None
         self.penalties: pd.DataFrame | None = None
 
     def fit(
@@ -89,8 +92,11 @@ class FeatureTuner(Stage, pt.Estimator):
             ValueError: fewer than ten queries with a relevant document in the index; a candidate that is not in the index.
         """
         calibration = QueryCalibration(self.model, corpus_statistics(self.index)) if self.calibrate else None
-        corpus = None if calibration is None or calibration.exponent == 0 else calibration.corpus
         data = self._judged(topics_or_res, qrels, calibration)
+        self.calibration_gain = _mean_gain(data)
+        if calibration is not None and not self.calibration_gain > 0:
+            calibration, data = None, self._judged(topics_or_res, qrels, None)
+        corpus = None if calibration is None else calibration.corpus
         if len(data) < 10:
             raise ValueError(f"{self!r} expects at least 10 queries with a relevant document in the index, found {len(data)}")
         shown, sources = self._shown(data)
@@ -190,3 +196,9 @@ class FeatureTuner(Stage, pt.Estimator):
             })  # fmt: skip
         table = pd.DataFrame(told).sort_values("weight", key=abs, ascending=False, kind="stable")
         return table.reset_index(drop=True)
+
+
+def _mean_gain(data: Candidates) -> float:
+    """Of calibrated queries over those that the encoder gave."""
+    rows = np.arange(len(data))
+    return float((data.ndcg(data.mapped, rows) - data.ndcg(data.encoded, rows)).mean()) if len(data) else 0.0

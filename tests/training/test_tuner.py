@@ -77,6 +77,16 @@ def test_what_was_taken_out_of_the_results_of_a_first_stage_does_not_count(model
     assert found.ndcg(q, np.arange(len(q))).tolist() == pytest.approx(expected)
 
 
+def test_calibration_is_left_out_where_it_does_not_gain(model, planted):
+    index, topics, qrels = planted
+    tuner = model.tuner(index).fit(topics, qrels)
+    assert tuner.calibration_gain is not None
+    assert (tuner.tuning.corpus is not None) == (tuner.calibration_gain > 0)
+    found = index.retriever(num_results=2)(topics)
+    perfect = model.tuner(index).fit(topics, found[found["rank"] == 0].assign(label=1))  # nothing to gain
+    assert perfect.calibration_gain <= 0 and perfect.tuning.corpus is None
+
+
 def test_the_same_seed_learns_the_same(model, planted):
     index, topics, qrels = planted
     one, two = (model.tuner(index, seed=3).fit(topics, qrels) for _ in range(2))
