@@ -123,9 +123,11 @@ Do the tests notice a changed line? [cosmic-ray](https://cosmic-ray.readthedocs.
 value, decorator or loop of `pyterrier_xetrieval/core/` at a time, and for each change those tests of `tests/core` ran that
 run the changed statement. A mutant is killed if a test fails, or does not end. Of {mutants:,} mutants **{share:.1%}** were
 killed. Left out are annotations, texts, and replacements that can only raise an error of types (`+` by `<<`); cosmic-ray does
-not delete statements and does not drop arguments. Of some files all mutants were tried, of others some that a fixed seed drew.
+not delete statements and does not drop arguments. Of some files all mutants were tried, of others some that a fixed seed drew
+(`--sample`).
 
-`make mutants` repeats it in about half an hour of one core. The figures are in [mutants.json](mutants.json).
+`make mutants` tries all of all files, which takes half an hour or so of a free core (estimated from its parts);
+`.venv/bin/python benchmarks/mutants.py --sample 21` a part of each. The figures are in [mutants.json](mutants.json).
 
 | file | drawn | mutants | killed | of these endless | survived | killed |
 | --- | --- | ---: | ---: | ---: | ---: | ---: |
