@@ -292,8 +292,8 @@ class Xetrieval(StageFactory, pt.Artifact):
         weights, found = {"original": 1.0, **own}, self.means
         if not set(weights) <= set(found):
             return MeanDocument.without_features(self.sae, list(weights.values()))
-        vector = np.sum([w * found[view].vector for view, w in weights.items()], axis=0, dtype=np.float32)
-        coefficients = np.sum([w * found[view].coefficients for view, w in weights.items()], axis=0, dtype=np.float32)
+        vector = np.asarray(sum(w * found[view].vector for view, w in weights.items()), np.float32)
+        coefficients = np.asarray(sum(w * found[view].coefficients for view, w in weights.items()), np.float32)
         return MeanDocument(vector, coefficients, found["original"].documents)
 
     @property

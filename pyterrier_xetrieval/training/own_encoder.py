@@ -58,12 +58,12 @@ def description(encoder: BiEncoder, vectors: np.ndarray, path: Path) -> dict[str
     )
     options = {n: v for n, v in encoder.options.items() if n != "prompts"} if type(encoder) is SentenceEncoder else {}
     prompts = {} if name == MINILM_NAME else declared_prompts(encoder)
-    is_folder = by_name and os.path.isdir(name)
+    folder = str(name) if by_name and os.path.isdir(str(name)) else ""
     return {
         **identity,
         **({"options": options} if options else {}),
         **{f"{side}_prefix": prompt for side, prompt in prompts.items()},
-        **({"relative": os.path.relpath(os.path.realpath(name), os.path.realpath(path))} if is_folder else {}),
+        **({"relative": os.path.relpath(os.path.realpath(folder), os.path.realpath(path))} if folder else {}),
         "pooling": pooling_of(encoder),
         "name": name if by_name else "",
         "dim": sample.shape[1],

@@ -154,7 +154,7 @@ def train_model(
         made_of = options | taught | {"general": None if more is None else more.digest}
         arguments = made_of | {"llm": None if llm is None else as_model(llm).name}
         finished = _finished(path, arguments, work)
-        told = dict(stage=STAGE, verbose=verbose)
+        told: dict[str, Any] = dict(stage=STAGE, verbose=verbose)
         if verbose and finished is None:
             _tell_cost(documents, more, encoder, work, size, steps, dim, device)
         encoded = encode_stored(documents, encoder, work, **told)
@@ -173,10 +173,11 @@ def train_model(
         if texts is not None:
             modules, trained = _internalizers(texts, encoded, encoder, work, taught, device=device, verbose=verbose)
         name, steps_at_most = _digest(made_of), steps or default_steps(count * (1 + len(modules)))
+        until: dict[str, Any] = {} if steps else {"patience": PATIENCE, "eval_every": max(10, steps_at_most // 20)}
         sae, history = train_sae(
             vectors, internalizers=modules, checkpoint=work / f"sae-{name}.pt", device=device, verbose=verbose,
             **{**options, "steps": steps_at_most}, held_out=held_out_share(count),
-            **({} if steps else {"patience": PATIENCE, "eval_every": max(10, steps_at_most // 20)}),
+            **until,
         )  # fmt: skip
         figures = {a: {n: v for n, v in r.items() if not isinstance(v, list)} for a, r in trained["history"].items()}
         facts = {"arguments": arguments, "corpus": source, "seed": seed, **trained["facts"]}
@@ -184,7 +185,11 @@ def train_model(
             facts["general"] = {"documents": len(more), "digest": more.digest}
         facts |= {"internalizers": figures, "sae": history[-1] if history else {}}
         labels = word_labels(sae, encoded, encoder, work / f"labels-{name}.tsv", seed, verbose)
-        known = {"training": facts, "vectors": VectorFacts.measure(sae, z, seed=seed).to_dict(), "probes": probe_vectors(encoder)}
+        known: dict[str, Any] = {
+            "training": facts,
+            "vectors": VectorFacts.measure(sae, z, seed=seed).to_dict(),
+            "probes": probe_vectors(encoder),
+        }
         if "max_activation" in labels.table:
             known |= {"confidence": UNJUDGED.to_dict(), "min_confidence": FLOOR, "judged": False}
         parts: dict[str, Any] = {
