@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from ..core.edits import intervene
 from ..core.sae import SparseAutoencoder
 from .bootstrap import estimate
 from .collection import CUTOFF, EmbeddedCollection, ndcg, rank
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 ALPHAS = (0.75, 0.5, 0.25, 0.0)  # what an activation is multiplied by; 1, no change, is chosen where none of them gains
 _QUERIES = 64  # ranked at once
@@ -27,7 +31,7 @@ class HeldOut:
         ndcg: float64 ``[q]``, nDCG@10 of each query as it is; first_half: bool ``[q]``.
     """
 
-    def __init__(self, collection: EmbeddedCollection, sae: SparseAutoencoder, asked: object, *, seed: int):
+    def __init__(self, collection: EmbeddedCollection, sae: SparseAutoencoder, asked: sparse.csr_matrix, *, seed: int):
         self.collection, self.sae, self.asked, self.seed = collection, sae, asked, seed
         self.first_half = np.random.default_rng(seed).permutation(len(collection.qids)) % 2 == 0
         self.ndcg = self._searched(np.arange(len(collection.qids)), collection.queries)
