@@ -106,9 +106,12 @@ def _arguments(record: Mapping[str, Any]) -> dict[str, Any]:
         document_activation=np.array(activations, np.float32).reshape(len(ids), len(views)),
     )
     if told := record.get("before"):
-        earlier = {part: np.array([float(told[part])]) for part in ("score", "other", "bias", "residual")}
+        score, other, bias, residual = (np.array([float(told[part])]) for part in ("score", "other", "bias", "residual"))
         contribution = np.array([own["before"] for own in listed], np.float32)
-        attribution = replace(attribution, before=replace(attribution, **earlier, contribution=contribution))
+        before = replace(
+            attribution, score=score, other=other, bias=bias, residual=residual, contribution=contribution
+        )  # fmt: skip
+        attribution = replace(attribution, before=before)
     found = attribution.arrays() + ([] if attribution.before is None else attribution.before.arrays())
     if not all(np.isfinite(values).all() for values in found):
         raise ValueError("expected finite numbers")

@@ -52,6 +52,7 @@ class Searched:
         if own is None and (model is None or not hasattr(index, "np_vecs")):
             raise ValueError(f"diagnose expects index to be a XetrievalIndex, or a FlexIndex with model=, found {index!r}")
         flex: Any = (own.folded if own.aspects else own.vectors) if own is not None else index
+        explainer: pt.Transformer
         if own is not None:
             found, explainer = own.model, own.explainer()
         else:
@@ -161,7 +162,7 @@ def gather(
             "query_vec": [queries[q] for q, _ in missed],
         })  # fmt: skip
         pairs += [(q, row, False) for q, row in missed]
-        parts += [_numbers(e) for e in searched.explainer(frame)["explanation"]] if missed else []
+        parts += [_numbers(e) for e in searched.explainer.transform(frame)["explanation"]] if missed else []
     if not pairs:
         raise ValueError(f"diagnose expects results for some of the {len(place)} judged queries, found none")
     kept = np.unique([q for q, _, _ in pairs])  # a query without results has no vector, and cannot be searched again

@@ -169,7 +169,8 @@ def groups(errors: Errors, *, min_queries: int, most: int) -> list[tuple[int, np
         features and their queries; every query is in one group at most.
     """
     reasons = {q: set(errors.reasons(q).tolist()) for q in np.flatnonzero(errors.failing).tolist()}
-    lifts, found = errors.lifts, []
+    lifts = errors.lifts
+    found: list[tuple[int, np.ndarray]] = []
     while len(found) < most:
         counts: dict[int, list[float]] = {}
         for q, own in reasons.items():
@@ -195,7 +196,7 @@ def add_words(table: pd.DataFrame, searched: Searched, errors: Errors) -> pd.Dat
         frame = pd.DataFrame(pairs, columns=["qid", "query", "docno"]).drop_duplicates(ignore_index=True)
         row = {str(qid): q for q, qid in enumerate(errors.collection.qids)}
         frame["query_vec"] = [errors.collection.queries[row[qid]] for qid in frame["qid"]]
-        told = (searched.explainer >> searched.index.evidence())(frame)
+        told = (searched.explainer >> searched.index.evidence()).transform(frame)
         spoken = {(e.qid, e.docno): e for e in told["explanation"]}
     words: list[list[str]] = []
     for feature, own in zip(table["feature"].tolist(), table["examples"]):
@@ -204,9 +205,10 @@ def add_words(table: pd.DataFrame, searched: Searched, errors: Errors) -> pd.Dat
             for side in ("wrong", "relevant"):
                 e = spoken.get((example["qid"], example[side]))
                 at = [] if e is None else np.flatnonzero(e.features == feature).tolist()
-                example[f"{side}_words"] = e.words(at[0])["document_words"] if at else []
-                if at:
-                    example["query_words"] = e.words(at[0])["query_words"]
+                spoken_of = e.words(at[0]) if e is not None and at else {"document_words": []}
+                example[f"{side}_words"] = spoken_of["document_words"]
+                if "query_words" in spoken_of:
+                    example["query_words"] = spoken_of["query_words"]
             example.setdefault("query_words", [])
             found |= dict.fromkeys(w.lower() for w in [*example["query_words"], *example["wrong_words"]])
         words.append(list(found)[:5])
