@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..model import Xetrieval
 
 _SHOWN_BY = 3  # queries at least that show a feature which a link starts from
+_SURE = 2.5  # standard errors that a gain must have: seven penalties are tried, and one in twenty tries may succeed by chance
 _LISTED = 40  # candidates of a query in the loss; the choice of the penalty looks at all of its candidates
 
 
@@ -171,7 +172,7 @@ class FeatureTuner(Stage, pt.Estimator):
                 )
         table = pd.DataFrame(rows, columns=["penalty", "links", "gain", "error"])
         best = table["gain"].idxmax() if len(table) else None
-        if best is not None and not table["gain"][best] > table["error"][best]:
+        if best is not None and not table["gain"][best] > _SURE * table["error"][best]:
             best = None
         table["chosen"] = table.index == best
         return table, None if best is None else float(table["penalty"][best])
