@@ -11,6 +11,7 @@ import torch
 PENALTIES = (0.7, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08)  # in units of the penalty at which the first link appears
 _TEMPERATURE = 0.05  # of the softmax over scores; cosines of a page differ by a few hundredths
 _SCREENED = 500  # links with the steepest gradients, among which the path is fitted
+_LARGEST = 1.0  # weight: a link adds at most as much as its source shows, and from a feature to itself takes it out at most
 _STEPS = 15  # per penalty; each starts from the one before
 
 
@@ -97,7 +98,7 @@ def _fitted(loss, weight: torch.Tensor, step: float, penalty: float) -> tuple[to
         value, gradient = loss(at)
         while True:
             moved = at - step * gradient
-            new = moved.sign() * (moved.abs() - step * penalty).clamp(min=0)
+            new = moved.sign() * (moved.abs() - step * penalty).clamp(min=0, max=_LARGEST)
             by = new - at
             if loss(new)[0] <= value + float(gradient @ by) + float(by @ by) / (2 * step) + 1e-6:
                 break

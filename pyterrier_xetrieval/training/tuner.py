@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..model import Xetrieval
 
 _SHOWN_BY = 3  # queries at least that show a feature which a link starts from
-_SURE = 2.5  # standard errors that a gain must have: seven penalties are tried, and one in twenty tries may succeed by chance
+_SURE = 1.5  # standard errors that a gain must have: what looks like one by chance is mostly smaller
 _LISTED = 40  # candidates of a query in the loss; the choice of the penalty looks at all of its candidates
 
 
@@ -152,7 +152,7 @@ class FeatureTuner(Stage, pt.Estimator):
         return link_path(judged, self.model.sae.w_dec.detach().cpu(), max_links=self.max_links)
 
     def _penalty(self, data: Candidates, shown: np.ndarray, splits: list) -> tuple[pd.DataFrame, float | None]:
-        """What each penalty gains on queries that it was not learned from, and the best one if it gains more than chance."""
+        """What each penalty gains on queries that it was not learned from, and the one that gains most surely."""
         directions = self.model.sae.w_dec.detach().cpu().numpy()
         gains: dict[float, list[np.ndarray]] = {}
         links: dict[float, list[int]] = {}
@@ -171,7 +171,8 @@ class FeatureTuner(Stage, pt.Estimator):
                     {"penalty": penalty, "links": float(np.mean(links[penalty])), "gain": float(gain.mean()), "error": error}
                 )
         table = pd.DataFrame(rows, columns=["penalty", "links", "gain", "error"])
-        best = table["gain"].idxmax() if len(table) else None
+        surest = (table["gain"] / table["error"].where(table["error"] > 0)).fillna(0.0)
+        best = surest.idxmax() if len(table) else None
         if best is not None and not table["gain"][best] > _SURE * table["error"][best]:
             best = None
         table["chosen"] = table.index == best
