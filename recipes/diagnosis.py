@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
+import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval import Xetrieval, XetrievalIndex, diagnose, diagnose_corpus
@@ -72,7 +73,7 @@ def main(names: tuple[str, ...], data: Path, vectors: Path, exclude_own_id: tupl
 
 def calibrated(collection: EmbeddedCollection, strength: float, *, seed: int) -> dict[str, float]:
     """What calibrating the queries by the corpus gains, which asks for no judgements: the cheap alternative."""
-    mapped = CorpusStatistics.from_vectors([collection.docs]).whitening(strength)
+    mapped = CorpusStatistics.from_vectors([collection.docs]).whitening(strength).astype(np.float32)
     after = retrieval_ndcg(collection, collection.docs, queries=collection.queries @ mapped)
     return estimate(after - retrieval_ndcg(collection, collection.docs), seed=seed)
 

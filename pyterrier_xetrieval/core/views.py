@@ -35,7 +35,7 @@ def view_weights(
         given = [given[aspect] for aspect in aspects]
     try:
         numbers = tuple(map(float, given))  # type: ignore[call-overload]  # what is not a list raises
-    except TypeError:
+    except (TypeError, ValueError):
         raise ValueError(f"{stage} expects numbers as weights, found {weights!r}") from None
     if len(numbers) != len(aspects):
         raise ValueError(f"{stage} expects {len(aspects)} weights, one for each of {list(aspects)}, found {len(numbers)}")

@@ -105,7 +105,12 @@ class VectorColumns:
         try:
             return self._read("query_vec", cells)
         except NoVector:
-            return self._read("query_vec", filled(self._cells("qid"), cells, "query_vec", stage=self.stage))
+            cells = filled(self._cells("qid"), cells, "query_vec", stage=self.stage)
+            found = self._read("query_vec", cells)
+            if "query_vec" not in self._own:  # they are rows of one matrix already, but not in this frame
+                self._own["query_vec"] = np.empty(len(cells), object)
+                self._own["query_vec"][:] = cells
+            return found
 
     def _cells(self, column: str) -> list:
         each_once(self.frame, [column], stage=repr(self.stage))

@@ -28,8 +28,8 @@ def test_shuffled_labels_detect_like_lots(small):
     for what in [w for w in table.index if w.endswith("shuffled")]:
         assert abs(table.value[what] - 0.5) < 0.02, what
     assert table.low["bundled: keywords"] > 0.52 and table.low["bundled: labels that ship"] > 0.52
-    others = [table.value[f"untrained {seed}: keywords"] for seed in (0, 1, 2)]
-    assert max(others) < table.value["bundled: keywords"]
+    # keywords tell the texts of untrained features apart as well, so that detection alone says nothing for a dictionary
+    assert all(table.low[f"untrained {seed}: keywords"] > 0.5 for seed in (0, 1, 2))
 
 
 def test_planted_labels_are_found_and_lose_all_by_shuffling():

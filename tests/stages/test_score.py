@@ -93,7 +93,7 @@ def test_folded_index_gives_multi_view_scores_through_every_retriever(tmp_path, 
         ([1, 2, float("nan")], "finite weights"),
         (float("inf"), "finite weights"),
         ([None, 1, 2], "numbers as weights"),
-        ("123", "expects 3 weights"),
+        ("123", "numbers as weights"),
     ],
 )
 def test_bad_weights(model, weights, message):

@@ -60,7 +60,7 @@ class Oracle:
         return directions.T @ np.linalg.solve(gram, directions @ (x - self.b_dec))
 
     def edited(self, x: np.ndarray, features, mode: str, alpha: float, maxima: np.ndarray) -> tuple[np.ndarray, bool]:
-        """Eq. 25 and 26 with the norm that the vector had, and section 3.6.2."""
+        """Eq. 25 and 26 at the distance from the bias that the vector had, and section 3.6.2."""
         features = sorted(set(features))
         if not features or (mode == "scale" and alpha == 1):
             return x, False
@@ -71,9 +71,10 @@ class Oracle:
             return x + sum(((alpha - 1) * code.get(j, 0.0) * self.w_dec[j] for j in features), np.zeros_like(x)), close
         part = self.projected(x, features)
         out = x - part if mode == "erase" else self.b_dec + part
-        before, after = np.linalg.norm(x), np.linalg.norm(out)
+        apart = out - self.b_dec
+        before, after = np.linalg.norm(x - self.b_dec), np.linalg.norm(apart)
         near_nothing = after < 3e-4 * before  # where the one rounds to zero, and the other does not
-        return (out * before / after if after > 1e-4 * before else out * 0), near_nothing
+        return self.b_dec + (apart * before / after if after > 1e-4 * before else apart * 0), near_nothing
 
     def parts(self, q: np.ndarray, z: np.ndarray, views: dict[str, np.ndarray], *, refit: bool, threshold: float):
         """The score, the features of both sides with their contributions, bias; and whether it is close which these are.
