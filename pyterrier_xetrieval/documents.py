@@ -64,6 +64,8 @@ def documents_in(corpus: Iterable[Mapping[str, Any]] | pd.DataFrame, *, stage: o
         >>> list(documents_in(pd.DataFrame({"docno": ["d1"], "text": ["tea"]}), stage="demo"))
         [{'docno': 'd1', 'text': 'tea'}]
     """
+    if not isinstance(corpus, (pd.DataFrame, Iterable)) or isinstance(corpus, (str, bytes)):
+        raise ValueError(f"{stage} expects an iterable of documents as dicts, found {type(corpus).__name__}")
     for n, document in enumerate(corpus.to_dict("records") if isinstance(corpus, pd.DataFrame) else corpus):
         if not isinstance(document, Mapping):
             found = f"{type(document).__name__} {str(document)[:60]!r} as document {n}"

@@ -43,5 +43,5 @@ def test_links_of_notebooks_lead_to_files(path):
         assert link.startswith("http") or (path.parent / link).exists(), link
 
 
-def test_there_are_four_notebooks():
-    assert [path.stem for path in NOTEBOOKS] == ["debugging", "existing_system", "quickstart", "steering"]
+def test_there_are_five_notebooks():
+    assert [path.stem for path in NOTEBOOKS] == ["debugging", "existing_system", "improving", "quickstart", "steering"]

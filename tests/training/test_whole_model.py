@@ -316,9 +316,9 @@ def many(tmp_path_factory):
 def test_size_and_steps_follow_the_documents(many, tmp_path, capsys):
     with pytest.warns(UserWarning, match="1,000 documents are few for a dictionary.*general="):
         model = train_model(many, None, Unit(), tmp_path / "m", verbose=True)
-    assert (model.sae.dict_size, model.sae.k, model.aspects) == (512, 32, ())
+    assert (model.sae.dict_size, model.sae.k, model.aspects) == (256, 16, ())
     told = capsys.readouterr().err
-    assert "train_model: 1,000 documents, 512 features; encode 1,000 texts: about" in told and "at most 200 steps" in told
+    assert "train_model: 1,000 documents, 256 features; encode 1,000 texts: about" in told and "at most 200 steps" in told
     facts, history = model.meta["training"]["sae"], json.loads((model.path / "history.json").read_text())["sae"]
     assert history[-1]["step"] == facts["step"] and facts["fve"] == max(entry["fve"] for entry in history)
     assert facts["train_fve"] > facts["fve"]

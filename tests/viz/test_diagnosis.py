@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval, diagnose
-from tests.helpers.browser import LAPTOP, PHONE, chromium, opened, screenshot
+from tests.helpers.browser import LAPTOP, PHONE, opened, screenshot
 from tests.helpers.builders import identity_sae
 from tests.helpers.distracted import DIM, DISTRACTOR, PER_TOPIC, distracted
 
@@ -52,8 +52,8 @@ def test_a_page_without_an_explorer_has_no_links(page, tmp_path):
 
 
 @pytest.mark.parametrize(("size", "dark"), [(LAPTOP, False), (PHONE, True)])
-def test_it_fits_the_window_and_examples_open(page, size, dark):
-    with chromium() as browser, opened(browser, page[1], size=size, dark=dark) as tab:
+def test_it_fits_the_window_and_examples_open(page, browser, size, dark):
+    with opened(browser, page[1], size=size, dark=dark) as tab:
         assert tab.title() == "What this retriever gets wrong"
         tab.locator("details summary").first.click()
         assert tab.locator("details[open] li").first.inner_text().startswith("wrong result <i>d")
