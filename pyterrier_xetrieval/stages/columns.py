@@ -90,7 +90,7 @@ class VectorColumns:
             ValueError: a row that is no 1-d number array, has another dimension, holds NaN or infinity, or is longer than 1e15.
         """
         if column not in self._found:
-            self._found[column] = self._read(column, self._cells(column))
+            self._found[column] = self.queries() if column == "query_vec" else self._read(column, self._cells(column))
         return self._found[column]
 
     def queries(self) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +105,8 @@ class VectorColumns:
         try:
             return self._read("query_vec", cells)
         except NoVector:
+            if "qid" not in self.frame.columns:
+                raise
             cells = filled(self._cells("qid"), cells, "query_vec", stage=self.stage)
             found = self._read("query_vec", cells)
             if "query_vec" not in self._own:  # they are rows of one matrix already, but not in this frame

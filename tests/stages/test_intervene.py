@@ -320,3 +320,12 @@ def test_alphas_of_their_own_are_part_of_the_identity(model):
 def test_alphas_of_their_own_that_say_nothing(model, mode, alpha, features):
     with pytest.raises(ValueError, match="FeatureIntervention expects"):
         model.intervention(mode, features=features, alpha=alpha)
+
+
+def test_queries_of_joined_rankings_are_those_of_their_other_rows():
+    model, frame = make_model(random_sae(), aspects=()), result_frame()
+    gaps = frame.assign(query_vec=[None if i % 4 == 1 else v for i, v in enumerate(frame["query_vec"])])
+    edited = model.with_check("off").intervention("erase", features=[1, 3], target="query")
+    assert np.array_equal(np.stack(edited(gaps)["query_vec"]), np.stack(edited(frame)["query_vec"]))
+    with pytest.raises(ValueError, match="no vector in query_vec of row 1"):
+        edited(gaps.drop(columns="qid"))

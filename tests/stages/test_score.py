@@ -6,7 +6,7 @@ from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import FoldViews, MultiViewScorer
 from pyterrier_xetrieval.stages.score import ranks
-from tests.helpers.builders import make_model, result_frame, unit
+from tests.helpers.builders import make_model, random_sae, result_frame, unit
 
 
 def literal_score(row, aspects, weights):
@@ -144,3 +144,10 @@ def test_ranks_are_those_of_pyterrier():
     for qids in (rng.integers(0, 9, 200), rng.integers(0, 9, 200).astype(str), ["q"], []):
         frame = pd.DataFrame({"qid": qids, "score": rng.integers(0, 5, len(qids)) / 3})  # many equal scores
         assert ranks(frame["qid"], frame["score"].to_numpy(), stage="").tolist() == pt.model.add_ranks(frame)["rank"].tolist()
+
+
+@pytest.mark.parametrize("stage", ["scorer", "fold"])
+def test_vectors_of_another_dimension_than_the_models_are_refused(stage):
+    model, frame = make_model(random_sae(), aspects=()), result_frame(dim=15)
+    with pytest.raises(ValueError, match="expects 16-dimensional .*_vec, found 15"):
+        getattr(model, stage)()(frame)
