@@ -90,7 +90,9 @@ def _supervised(runs: Mapping[str, Mapping]) -> str:
         *rows,
         ["calibrated + links, over calibrated", *(c[0] for c in beyond.values()), *over],
     ]
-    return _TUNING + _table(["gain over dense", *runs, "mean"], rows)
+    means = {m: float(np.mean([_gain(run, m).mean() for run in runs.values()])) for m in methods}
+    first = ", ".join(f"{m} {means[m]:+.2f}" for m in sorted(means, key=lambda m: -means[m])[:3])
+    return _TUNING + _table(["gain over dense", *runs, "mean"], rows) + f"\nLargest mean gains: {first}.\n"
 
 
 def _links(runs: Mapping[str, Mapping]) -> str:

@@ -195,7 +195,7 @@ def _either_column(src, stage, compare, case: Case, there: set[str]) -> bool:
     for column in lost if lost < there else ():
         del case.bad[column]
         there.discard(column)
-    return frame_entry(src, stage, compare, case=case, reads=set(there), changed=set(there), fills=False)
+    return frame_entry(src, stage, compare, case=case, reads=set(there), changed=set(there))
 
 
 def normalizer(src: Source) -> bool:
@@ -231,7 +231,7 @@ def _intervention(mode: str) -> Callable[[Source], bool]:
                         near(found, expected, size(x) * (1 + abs(alpha)), 2e-4)
 
         return frame_entry(src, lambda: WORLD.model.intervention(mode, features=given, target=target, batch_size=src.pick([1, 256]),
-                           **options), compare, case=case, reads=columns, changed=columns, fills=False)  # fmt: skip
+                           **options), compare, case=case, reads=columns, changed=columns)  # fmt: skip
 
     return entry
 
