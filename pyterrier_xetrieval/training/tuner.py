@@ -123,6 +123,9 @@ class FeatureTuner(Stage, pt.Estimator):
             raise ValueError(f"{self!r} has not learned anything yet; call fit(topics, qrels) first")
         return self.model.tuned(self.tuning)(inp)
 
+    def _identity(self) -> tuple:  # an experiment shares equal prefixes, and what was learned makes two of them
+        return *super()._identity(), self.tuning
+
     def _judged(self, frame: pd.DataFrame, qrels: pd.DataFrame, calibration: QueryCalibration | None) -> Candidates:
         self.check(frame, ["qid", "query_vec"])
         pt.validate.columns(qrels, includes=["qid", "docno", "label"])

@@ -114,6 +114,8 @@ def test_bad_options_and_too_few_queries_are_refused(model, planted):
     with pytest.raises(ValueError, match="call fit"):
         model.tuner(index)(topics)
     assert model.tuner(index) == FeatureTuner(model, index)
+    learned = model.tuner(index, calibrate=False).fit(topics, qrels)
+    assert learned != model.tuner(index, calibrate=False) and hash(learned) != hash(model.tuner(index, calibrate=False))
 
 
 def test_ndcg_of_candidates_is_that_of_ir_measures(model, planted):
