@@ -88,13 +88,20 @@ class QueryTuning(pt.Artifact):
             rows = pd.DataFrame({"source": [pd.NA], "target": [1752], "weight": [-0.4]})
             QueryTuning.from_parts(rows, model.labels)                              # less beer in every query
         """
-        tuning = object.__new__(cls)
-        pt.Artifact.__init__(tuning, pt.Artifact.NO_PATH)
-        tuning.dictionary, tuning.dict_size, tuning.corpus, tuning.strength = names.dictionary, names.dict_size, corpus, strength
         table = checked_links(links, names.dict_size)
         sources = [ALWAYS_LABEL if pd.isna(j) else names[int(j)] for j in table["source"]]
         named = table.assign(source_label=sources, target_label=[names[int(j)] for j in table["target"]])
-        tuning.links = named[[column for column in COLUMNS if column in named.columns]]
+        kept = named[[column for column in COLUMNS if column in named.columns]]
+        return cls._of(kept, names.dictionary, names.dict_size, corpus, strength)
+
+    @classmethod
+    def _of(
+        cls, links: pd.DataFrame, dictionary: str, dict_size: int, corpus: CorpusStatistics | None, strength: float | None
+    ) -> QueryTuning:
+        tuning = object.__new__(cls)
+        pt.Artifact.__init__(tuning, pt.Artifact.NO_PATH)
+        tuning.links, tuning.dictionary, tuning.dict_size = links, dictionary, dict_size
+        tuning.corpus, tuning.strength = corpus, strength
         return tuning
 
     def save(self, path: str | os.PathLike[str]) -> QueryTuning:
@@ -144,13 +151,7 @@ class QueryTuning(pt.Artifact):
         return Links(source, self.links["target"].to_numpy(np.int64), self.links["weight"].to_numpy(np.float32))
 
     def _with(self, links: pd.DataFrame) -> QueryTuning:
-        tuning = object.__new__(QueryTuning)
-        pt.Artifact.__init__(tuning, pt.Artifact.NO_PATH)
-        tuning.dictionary, tuning.dict_size, tuning.corpus, tuning.strength = (
-            self.dictionary, self.dict_size, self.corpus, self.strength,
-        )  # fmt: skip
-        tuning.links = links.reset_index(drop=True)
-        return tuning
+        return self._of(links.reset_index(drop=True), self.dictionary, self.dict_size, self.corpus, self.strength)
 
     def __len__(self) -> int:
         """How many links."""

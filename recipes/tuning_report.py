@@ -139,7 +139,8 @@ _CALIBRATION = f"""
 `model.calibrated(index)` whitens the query softly by the corpus's covariance, q' = Σ^(−p) q. The strength follows from the corpus's *topicality*, the
 distance of its mean document from the dictionary's bias (1: all documents are one): 0 up to .35, {calibration_strength(1):.1f} from .40 on. These
 three numbers were chosen on the collections of this table but pydocs. Chosen anew with each of these left out, they give a mean gain of +1.2 on the topical ones, no
-significant loss, and -0.8 (p = .24) on negconstraint, which lies at the border. pydocs, the bundled collection, was measured when they stood:
+significant loss, and -0.8 (p = .23) on negconstraint, which lies at the border (`python -m
+recipes.calibration_strength`). pydocs, the bundled collection, was measured when they stood:
 it loses 1.2 points (p = .04 before any correction). Its questions rarely say what its documents are about. *Centred* subtracts the mean
 document, *feature idf* weighs the query's features by how few documents show them, *VectorPrf* is pyterrier_dr's, *feature PRF* adds the strongest
 features of the first three documents.

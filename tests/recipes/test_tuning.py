@@ -6,6 +6,7 @@ import torch
 
 from pyterrier_xetrieval.evaluation.collection import rank
 from recipes import tuning, tuning_methods
+from recipes.calibration_strength import gain_of
 from recipes.tuning_report import holm, page
 from tests.helpers.builders import make_model, random_sae, toy
 
@@ -65,6 +66,13 @@ def test_queries_are_scored_by_what_was_learned_without_them(trial, monkeypatch)
     assert values == pytest.approx(tuning.measured(trial, "dense"))
     assert len(seen) == 5 and sorted(np.concatenate([test for _, test in seen])) == list(range(30))
     assert all(not set(train) & set(test) and len(train) + len(test) == 30 for train, test in seen)
+
+
+def test_gains_lie_between_the_strengths_that_were_measured():
+    gains = np.array([[0.0, 0.0], [1.0, 10.0], [3.0, 30.0], *[[0.0, 0.0]] * 4])
+    assert gain_of(gains, 0.5, 0.1, 0.3, 0.1).tolist() == pytest.approx([3, 30])  # all of the strength .1
+    assert gain_of(gains, 0.375, 0.1, 0.3, 0.1).tolist() == pytest.approx([2, 20])  # .075
+    assert gain_of(gains, 0.2, 0.1, 0.3, 0.1).tolist() == [0, 0]
 
 
 def test_holm_multiplies_the_smallest_by_how_many_there_are():
