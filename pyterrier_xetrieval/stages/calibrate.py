@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..core.calibration import CorpusStatistics, calibration_strength, feature_gains
 from .base import Stage
-from .columns import ADDED, ENCODED, VectorColumns
+from .columns import VectorColumns
 
 if TYPE_CHECKING:
     from ..model import Xetrieval
@@ -72,7 +72,7 @@ class QueryCalibration(Stage):
         columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
         queries, rows = columns.queries()
         columns.check_space("query_vec", queries)
-        return changed(columns, queries @ self.matrix, rows)
+        return columns.with_changed_queries(queries @ self.matrix, rows)
 
     def features(self) -> pd.DataFrame:
         """How much each feature is turned down or up: ``feature``, ``label``, ``gain``, ``share``; what matters most first.
@@ -95,21 +95,3 @@ class QueryCalibration(Stage):
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_map": None}
-
-
-def changed(columns: VectorColumns, queries: np.ndarray, rows: np.ndarray, added: np.ndarray | None = None) -> pd.DataFrame:
-    """A frame with changed query vectors: the encoder's stay in ``query_vec_0``, through however many changes.
-
-    Args:
-        columns: of the frame; queries: float32 ``[u, m]``, what its distinct query vectors became; rows: int64 ``[n]``.
-        added: a cell of ``query_added`` for each row.
-    """
-    own = {} if ENCODED in columns.frame.columns else {ENCODED: columns.assign()["query_vec"]}
-    vectors = columns.unstacked(
-        "query_vec",
-        np.ascontiguousarray(queries, np.float32),
-        rows,
-        fits=None if columns.model is None else columns.model.vector_facts,
-    )
-    told = {} if added is None else {ADDED: added}
-    return columns.assign(**own, query_vec=vectors, **told)

@@ -209,6 +209,19 @@ class VectorColumns:
         """The frame with these columns, and with the vectors that were read as rows of one matrix for each column."""
         return self.frame.assign(**{**self._own, **columns})
 
+    def with_changed_queries(self, queries: np.ndarray, rows: np.ndarray, added: np.ndarray | None = None) -> pd.DataFrame:
+        """The frame with changed query vectors; the encoder's stay in ``query_vec_0``, through however many changes.
+
+        Args:
+            queries: float32 ``[u, m]``, what its distinct query vectors became; rows: int64 ``[n]``, which of them each row has.
+            added: a cell of ``query_added`` for each row.
+        """
+        own = {} if ENCODED in self.frame.columns else {ENCODED: self.assign()["query_vec"]}
+        facts = None if self.model is None else self.model.vector_facts
+        vectors = self.unstacked("query_vec", np.ascontiguousarray(queries, np.float32), rows, fits=facts)
+        told = {} if added is None else {ADDED: added}
+        return self.assign(**own, query_vec=vectors, **told)
+
     def _read(self, column: str, cells: list) -> tuple[np.ndarray, np.ndarray]:
         distinct: dict[int, int] = {}  # the list keeps every cell alive, so that no id comes twice
         slots = np.array([distinct.setdefault(id(cell), len(distinct)) for cell in cells], np.int64)

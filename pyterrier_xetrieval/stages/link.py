@@ -10,7 +10,6 @@ import pandas as pd
 from ..core.codes import encode_view
 from ..query_tuning import QueryTuning
 from .base import Stage
-from .calibrate import changed
 from .columns import VectorColumns
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class FeatureLinks(Stage):
         before = [{}] * len(queries) if change is None else change.added
         cells = np.empty(len(queries), object)
         cells[:] = [_cell(own, earlier) for own, earlier in zip(links.added(amounts), before)]
-        return changed(columns, moved, rows, cells[rows])
+        return columns.with_changed_queries(moved, rows, cells[rows])
 
 
 def _cell(added: dict[int, float], before: object) -> list[dict[str, float]]:
