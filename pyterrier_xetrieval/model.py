@@ -1,4 +1,4 @@
-"""The artifact: internalizers, dictionary and labels for one encoder, and the factory of all stages."""
+"""The artifact: internalizers, dictionary and labels for one encoder."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import hashlib
 import os
 import uuid
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-import pandas as pd
 import pyterrier as pt
 import torch
 
@@ -25,30 +24,22 @@ from .core.mean_document import MeanDocument, has_long_bias
 from .core.sae import SparseAutoencoder
 from .core.vector_facts import CHECKS, VectorFacts
 from .core.views import view_weights
-from .documents import Missing
 from .encoders import load_encoder, other_encoder
 from .labels import FeatureLabels
-from .query_tuning import QueryTuning
-from .stages.calibrate import QueryCalibration
+from .model_tools import ModelTools
 from .stages.factory import StageFactory
-from .stages.link import FeatureLinks
 from .store.files import artifact_facts, new_folder
-from .store.surrogates import repaired
 from .token_vectors import TokenEncoder, readers_of
 
 if TYPE_CHECKING:
-    from pyterrier_dr import BiEncoder, FlexIndex
-
-    from .index import XetrievalIndex, XetrievalIndexer
-    from .training.tuner import FeatureTuner
-    from .why_not import WhyNot
+    from pyterrier_dr import BiEncoder
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 _NO_PATH = type(pt.Artifact.NO_PATH)  # by type: a pickled model carries a copy of the sentinel
 _DEFAULT = str(files("pyterrier_xetrieval") / "pretrained" / "minilm")
 
 
-class Xetrieval(StageFactory, pt.Artifact):
+class Xetrieval(StageFactory, ModelTools, pt.Artifact):
     """Everything that explains one dense encoder: reasoning internalizers, sparse autoencoder, feature labels.
 
     A folder of ``pt_meta.json`` (facts), ``internalizers.safetensors``, ``sae.safetensors`` and ``labels.tsv``,
@@ -347,50 +338,6 @@ class Xetrieval(StageFactory, pt.Artifact):
             warnings.warn(message, stacklevel=3)
         return encoder
 
-    def relabel(
-        self,
-        corpus: Iterable[dict | str] | pd.DataFrame,
-        *,
-        sample: int = 2000,
-        min_detection: float = 0.6,
-        seed: int = 0,
-        verbose: bool = False,
-    ) -> Xetrieval:
-        """The same model with features renamed for a corpus about which their labels say little.
-
-        A feature without a label, or with one of a low detection score, is called by the words that carry it in the corpus,
-        if these tell held-out texts of the corpus better. Costs what encoding the sample costs.
-
-        Args:
-            corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``; read once.
-            sample: how many of them are looked at; seed: of the draw.
-            min_detection: from which detection score on a label says enough and stays.
-            verbose: show a progress bar.
-
-        Returns:
-            A model whose ``labels.table`` has the method ``"words by evidence"``, and their held-out scores, for the new ones.
-
-        Raises:
-            ValueError: fewer than 20 texts, or an encoder that does not average its token vectors.
-        """
-        from .labelling.evidence_words import relabelled  # a tool above this layer, offered here
-
-        labels = relabelled(
-            self.sae,
-            self.labels,
-            corpus,
-            self.shared_encoder,
-            sample=sample,
-            min_detection=min_detection,
-            seed=seed,
-            verbose=verbose,
-        )
-        facts = {k: v for k, v in self.meta.items() if k not in ("sha256", "dtype")}
-        return type(self).from_parts(
-            internalizers=self.internalizers, sae=self.sae, labels=labels, encoder=self.meta["encoder"], weights=self.weights,
-            facts=facts, means=self.means,
-        ).with_check(self.check)  # fmt: skip
-
     @property
     def shared_encoder(self) -> BiEncoder:
         """The encoder that :meth:`explain`, :meth:`why_not` and stages without one of their own use, loaded once."""
@@ -400,124 +347,6 @@ class Xetrieval(StageFactory, pt.Artifact):
     def shared_readers(self) -> dict[str, TokenEncoder]:
         """What reads the words of queries and of documents with this encoder: made once, for each looks at the encoder."""
         return self._part("readers", lambda: readers_of(self.shared_encoder))
-
-    def why_not(self, query: str, docno: str, index: XetrievalIndex | FlexIndex, *, num_results: int = 10) -> WhyNot:
-        """Says why a document is not on the first page: its rank, the gap, and which features of the query it lacks.
-
-        Args:
-            query: the text of the query; docno: the document.
-            index: the collection, an :class:`~pyterrier_xetrieval.XetrievalIndex` or a pyterrier_dr ``FlexIndex`` of
-                vectors by this model's encoder.
-            num_results: how long the page is.
-
-        Raises:
-            ValueError: a docno that the index does not hold.
-
-        Example::
-
-            print(model.why_not("sort a list of words", "heapq.merge", index))
-        """
-        from .why_not import why_not  # late: it looks into an index, which holds a model
-
-        return why_not(self, query, docno, index, num_results=num_results)
-
-    def explain(self, query: str, text: str | None = None, *, texts: Sequence[str] | None = None) -> Any:
-        """Explains why this text answers this query, or several texts: two strings, no index and no frame.
-
-        The encoder is loaded once and kept. The views of the model that are in use take part in the score.
-
-        Args:
-            query: what was asked.
-            text: the document; or texts: several of them.
-
-        Returns:
-            The :class:`~pyterrier_xetrieval.Explanation` of ``text`` with its evidence; or a list of those of ``texts``,
-            in their order.
-
-        Raises:
-            ValueError: neither or both of ``text`` and ``texts``; something that is no text.
-
-        Example::
-
-            print(Xetrieval.default().explain("sort a list of words", "Return a new sorted list.").sentence())
-        """
-        if (text is None) == (texts is None):
-            raise ValueError("Xetrieval.explain expects one text or a list of texts, found neither or both")
-        if isinstance(texts, str):
-            raise ValueError(
-                "Xetrieval.explain expects texts to be a list of texts, found one text; give it as the second argument"
-            )
-        documents = [text] if texts is None else list(texts)
-        strangers = [type(t).__name__ for t in (query, *documents) if not isinstance(t, str)]
-        if strangers:
-            raise ValueError(f"Xetrieval.explain expects a query and texts as strings, found {strangers[0]}")
-        encoder, query = self.shared_encoder, repaired(query)  # pandas' strings cannot hold half of a character
-        frame = pd.DataFrame({"qid": "1", "query": query, "docno": [str(i) for i in range(len(documents))]})
-        frame[encoder.text_field] = pd.Series(documents, dtype=object)
-        frame["query_vec"] = list(encoder.encode_queries([query])) * len(documents)
-        frame["doc_vec"] = list(encoder.encode_docs(documents))
-        explained = (
-            (self.internalizer() >> self.explainer() >> self.evidence(text_field=encoder.text_field))
-            .transform(frame)["explanation"]
-            .tolist()
-        )
-        return explained if text is None else explained[0]
-
-    def indexer(
-        self, path: str | os.PathLike[str], *, encoder: pt.Transformer | None = None, refit: bool = True,
-        dtype: Literal["float32", "float16"] = "float32", texts: bool = False, evidence: bool = False,
-        missing: Missing = "error", resume: bool = True, batch_size: int = 256, shard_size: int = 10_000,
-        verbose: bool = False,
-    ) -> XetrievalIndexer:  # fmt: skip
-        """Makes an index of a whole corpus: :class:`~pyterrier_xetrieval.index.XetrievalIndexer`."""
-        from .index import XetrievalIndexer  # an index holds a model, and so imports this module
-
-        return XetrievalIndexer(
-            self, path, encoder=encoder, refit=refit, dtype=dtype, texts=texts, evidence=evidence, missing=missing,
-            resume=resume, batch_size=batch_size, shard_size=shard_size, verbose=verbose,
-        )  # fmt: skip
-
-    def calibrated(self, index: XetrievalIndex | FlexIndex | np.ndarray, *, strength: float | None = None) -> QueryCalibration:
-        """Turns down in every query what the documents of a corpus share: :class:`~pyterrier_xetrieval.QueryCalibration`.
-
-        Reads all vectors of the corpus once, and no judgements.
-
-        Args:
-            index: the corpus, a :class:`~pyterrier_xetrieval.XetrievalIndex` (with the views that are in use), a pyterrier_dr
-                ``FlexIndex``, or its vectors, float ``[n, m]``.
-            strength: ``p``; None for what the corpus's statistics advise.
-
-        Raises:
-            ValueError: fewer than two vectors, or vectors of another dimension.
-
-        Example::
-
-            model.encoder() >> model.calibrated(index) >> index.retriever()
-        """
-        from .index import corpus_statistics  # an index holds a model, which offers this
-
-        return QueryCalibration(self, corpus_statistics(index), strength=strength)
-
-    def tuned(self, tuning: QueryTuning) -> pt.Transformer:
-        """Changes every query as a tuner has learned it: its calibration, if it has one, then its links.
-
-        Raises:
-            ValueError: links between features of another dictionary, or a corpus of another dimension.
-
-        Example::
-
-            model.encoder() >> model.tuned(QueryTuning("beer.tuning")) >> index.retriever()
-        """
-        links = FeatureLinks(self, tuning)
-        return links if tuning.corpus is None else QueryCalibration(self, tuning.corpus, strength=tuning.strength) >> links
-
-    def tuner(
-        self, index: XetrievalIndex | FlexIndex, *, max_links: int = 200, calibrate: bool = True, folds: int = 3, seed: int = 0
-    ) -> FeatureTuner:
-        """Learns from judged queries how to change them: :class:`~pyterrier_xetrieval.FeatureTuner`."""
-        from .training.tuner import FeatureTuner  # a tool above this layer, offered here
-
-        return FeatureTuner(self, index, max_links=max_links, calibrate=calibrate, folds=folds, seed=seed)
 
     def _part(self, name: str, read: Callable[[], Any]) -> Any:
         if name not in self._parts:
