@@ -10,6 +10,7 @@ from .explanation_tables import BIAS, OTHER, RESIDUAL
 
 if TYPE_CHECKING:
     from .explanation import Explanation
+    from .explanation_rows import ShownFeature
 
 WEAK = "weakly shared features"
 
@@ -81,7 +82,24 @@ def full_text(e: Explanation) -> str:
     else:
         told[0] += f"; in brackets what it has above that of {baseline_name(e)}, {e.baseline:.4f}: {above.score:+.4f}"
         told += [f"  {v:+.4f} ({own:+.4f})  {name}" for (name, v), (_, own) in zip(lines(e), lines(above))]
-    return "\n".join(told if e.ranking is None else [*told, f"  {e.ranking.sentence(e.score)}"])
+    told += [f"  {more}" for more in (change_sentence(e), e.ranking and e.ranking.sentence(e.score)) if more]
+    return "\n".join(told)
+
+
+def change_sentence(e: Explanation) -> str | None:
+    """``The changed query has a score of 0.451, the encoder's 0.430: *beer and brewing* -0.031, …``; None if nothing changed it."""
+    if (before := e.before) is None:
+        return None
+    told = f"The changed query has a score of {e.score:.3f}, the encoder's {before.score:.3f}"
+    features = ", ".join(f"*{row.label}* {change:+.3f}" for row, change in changed_rows(e))
+    return f"{told}: {features}." if features else f"{told}."
+
+
+def changed_rows(e: Explanation) -> list[tuple[ShownFeature, float]]:
+    """The features whose contributions a change of the query moved most, three at most, and by how much."""
+    largest = np.argsort(-np.abs(e.changes), kind="stable")[:3].tolist()
+    # less shows as nothing with three decimals
+    return [(e.row(i), float(e.changes[i])) for i in largest if abs(e.changes[i]) >= 0.0005]
 
 
 def shortened(label: str, most: int) -> str:

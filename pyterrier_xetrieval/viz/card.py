@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from ..explanation import Explanation
 from ..explanation_tables import BIAS, OTHER, RESIDUAL
-from ..explanation_text import baseline_name
+from ..explanation_text import baseline_name, change_sentence, changed_rows
 from .palette import PALETTE
 from .segments import marked
 from .templates import emphasised, signed
@@ -35,6 +35,7 @@ def card_of(e: Explanation, rank: int | None = None) -> dict[str, Any]:
     return {
         "e": e, "whole": whole, "against": baseline_name(whole), "rank": rank, "rows": coloured, "more": more, "weak": weak, "rest": rest,
         "sentence": emphasised(whole.sentence(), [(_number(row.feature, numbers), row.label) for row in e.rows[:2]]),
+        "change": emphasised(change_sentence(whole) or "", [(_number(row.feature, numbers), row.label) for row, _ in changed_rows(whole)]),
         "stack": stacked([*parts, *rest]),
         "alternative": "; ".join(f"{name} {signed(value)}" for _, name, value in [*parts, *rest]),
         "widest": max((abs(row.contribution) for row in coloured), default=0.0) or 1.0,

@@ -135,3 +135,15 @@ def test_tables_and_records_keep_what_was_changed(model):
     for e in explained["explanation"]:
         again = Explanation.from_dict(json.loads(e.to_json()))
         assert again == e and again.before.score == e.before.score and (again.changes == e.changes).all()
+
+
+def test_text_and_card_say_what_was_changed(model):
+    model = model.with_check("off")
+    explained = (model.calibrated(corpus(), strength=0.3) >> model.explainer())(page())["explanation"]
+    e = max(explained, key=len)
+    largest = int(np.abs(e.changes).argmax())
+    told = f"a score of {e.score:.3f}, the encoder's {e.before.score:.3f}: *{e.labels[e.features[largest]]}* {e.changes[largest]:+.3f}"
+    assert told in e.to_text()
+    assert f"{e.changes[largest]:+.3f}" in e.to_html() and "The changed query" in e.to_html()
+    plain = model.explainer()(page())["explanation"][0]
+    assert "The changed query" not in plain.to_text() + plain.to_html()
