@@ -70,9 +70,10 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
         self.device = device_of(device)
         self.check: Literal["warn", "error", "off"] = "warn"
         self._id = ""  # tells models in memory apart
-        self._parts: dict[str, Any] = {}  # what has been read; shared with the copies that with_views makes
+        self._parts: dict[str, Any] = {}  # what has been read; shared with copies, and with other models of the folder
         if not in_memory:
             self.meta = self._read_meta()
+            self._parts = model_files.parts_of(self._folder, self.device)
             self._weights: dict[str, float] = {aspect: self.meta["weights"][aspect] for aspect in self.meta["aspects"]}
 
     @classmethod

@@ -7,7 +7,8 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -25,6 +26,24 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 VERSION = 1  # of the format; facts without one are of it too
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
 MEANS = "means.safetensors"  # of the training documents; not every model has it
+
+
+class Parts(dict[str, Any]):
+    """What has been read of a model's folder, by name; forgotten with the last model that holds it."""
+
+
+_READ: WeakValueDictionary[tuple, Parts] = WeakValueDictionary()
+
+
+def parts_of(folder: Path, device: torch.device) -> Parts:
+    """What this process has read of a folder on this device: models that are opened while one of them lives share it.
+
+    An index is opened again and again by those who read it beside a writer, and its model is the same each time. A folder
+    one of whose files has been written since is another one.
+    """
+    stats = ((entry.name, entry.stat()) for entry in os.scandir(folder))
+    files = tuple(sorted((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats))
+    return _READ.setdefault((str(folder), str(device), files), Parts())
 
 
 def write(

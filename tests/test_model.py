@@ -201,3 +201,16 @@ def test_weights_that_float16_cannot_hold(model, tmp_path):
     with pytest.raises(ValueError, match="float16 can hold, found others in b_enc"):
         model.save(tmp_path / "model", dtype="float16")
     assert not (tmp_path / "model").exists() and model.save(tmp_path / "model").sae.b_enc[3] == 1e5
+
+
+def test_what_was_read_of_a_folder_is_shared_until_it_changes(model, tmp_path):
+    one, other = model.save(tmp_path / "m"), Xetrieval(tmp_path / "m")
+    assert other.sae is one.sae and other.with_views(()).labels is one.labels
+    assert pickle.loads(pickle.dumps(one)).sae is not one.sae
+    labels = tmp_path / "m" / "labels.tsv"
+    labels.write_text(labels.read_text() + "\n")
+    assert Xetrieval(tmp_path / "m").sae is not one.sae
+    damaged = tmp_path / "m" / "sae.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(ValueError, match="damaged"):
+        Xetrieval(tmp_path / "m").sae  # noqa: B018

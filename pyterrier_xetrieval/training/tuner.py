@@ -155,7 +155,7 @@ class FeatureTuner(Stage, pt.Estimator):
         return link_path(judged, self.model.sae.w_dec.detach().cpu(), max_links=self.max_links)
 
     def _penalty(self, data: Candidates, shown: np.ndarray, splits: list) -> tuple[pd.DataFrame, float | None]:
-        """What each penalty gains on queries that it was not learned from, and the one that gains most surely."""
+        """What each penalty gains on queries that it was not learned from, and the one that gains most, of those that surely gain."""
         directions = self.model.sae.w_dec.detach().cpu().numpy()
         gains: dict[float, list[np.ndarray]] = {}
         links: dict[float, list[int]] = {}
@@ -174,10 +174,8 @@ class FeatureTuner(Stage, pt.Estimator):
                     {"penalty": penalty, "links": float(np.mean(links[penalty])), "gain": float(gain.mean()), "error": error}
                 )
         table = pd.DataFrame(rows, columns=["penalty", "links", "gain", "error"])
-        surest = (table["gain"] / table["error"].where(table["error"] > 0)).fillna(0.0)
-        best = surest.idxmax() if len(table) else None
-        if best is not None and not table["gain"][best] > _SURE * table["error"][best]:
-            best = None
+        gains_surely = table["gain"] > _SURE * table["error"]
+        best = table["gain"].where(gains_surely).idxmax() if gains_surely.any() else None
         table["chosen"] = table.index == best
         return table, None if best is None else float(table["penalty"][best])
 
