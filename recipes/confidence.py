@@ -16,18 +16,23 @@ import click
 import numpy as np
 import pandas as pd
 
-from pyterrier_xetrieval.core.confidence import Confidence, predictors
+from pyterrier_xetrieval.core.confidence import Confidence
+from pyterrier_xetrieval.labelling.judged_confidence import (
+    FITS,
+    PASSES,
+    WEIGHTS,
+    detection_without,
+    fit,
+    fit_pairs,
+    known_of,
+)
 from pyterrier_xetrieval.store.files import replacing
 from recipes.calibration import isotonic, kept, log_loss, reliability, show_errors
 from recipes.command import Command
 
-WEIGHTS = ("activation", "clarity", "detection")
 BY_ROW = ((*WEIGHTS, "contribution"), (*WEIGHTS, "support"), (*WEIGHTS, "contribution", "support"))
 FORMS = (WEIGHTS[:1], WEIGHTS[:2], WEIGHTS)
 ROW = ("pair", "verdict", "query_activation", "document_activation", "clarity", "detection", "contribution", "support")
-FITS = 2  # the verdict of a reader on a row that clearly fits both texts
-PASSES = 6  # of filling in the verdicts left out; what is still wrong becomes about a quarter with each
-START = Confidence(intercept=0.0, activation=1.0, clarity=1.0, detection=1.0)
 FOLDS = 5
 SHORT, LONG = 15, 38  # words: about a query, about a whole window of a document
 STRONG = 0.3  # of the maximum: the rule without a model, for comparison
@@ -73,69 +78,6 @@ def read_excerpts(verdicts: Path, hypotheses: Path) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"clarity": np.float64, "fits": np.float64})
 
 
-def fit(excerpts: pd.DataFrame, use: Sequence[str] = WEIGHTS) -> Confidence:
-    """The likeliest parameters of :meth:`Confidence.of_text`; weights not in ``use`` are 0.
-
-    A verdict is left out of its feature's detection and stands there with its expected value instead. Without it the
-    score would know the answer; and with one verdict fewer it would be another score, lower beside strong excerpts
-    than beside weak ones, and less certain than the one that the parameters are for.
-    """
-    found, expected = START, np.full(len(excerpts), excerpts["fits"].mean())
-    for _ in range(PASSES):
-        detection = _detection(excerpts, np.arange(len(excerpts))[:, None], expected[:, None])
-        side = predictors(excerpts["activation"], excerpts["clarity"], detection, None)
-        found = _likeliest([side], excerpts["fits"].to_numpy(), use, found)
-        expected = found.of_text(excerpts["activation"], excerpts["clarity"], detection)
-    return found
-
-
-def fit_pairs(rows: pd.DataFrame, start: Confidence, use: Sequence[str] = WEIGHTS) -> Confidence:
-    """The likeliest parameters of :class:`Confidence` given verdicts on rows of explanations.
-
-    Args:
-        rows: columns verdict (2: clearly fits both texts; 1 and 0 do not), query_activation, document_activation (over
-            the feature's maximum), clarity, detection (NaN where unknown) and, if used, contribution and support.
-        start: parameters to begin with, those of single texts; what the rows do not tell stays near them.
-        use: names of the weights that may be above 0; may have ``contribution`` and ``support``.
-    """
-    sides = [predictors(rows[f"{side}_activation"], *_known(rows, use)) for side in ("query", "document")]
-    return _likeliest(sides, (rows["verdict"] == FITS).to_numpy(np.float64), use, start)
-
-
-def _known(rows: pd.DataFrame, use: Sequence[str]) -> list[pd.Series | None]:
-    """What is known of rows beside their activations, without what is not to be used."""
-    by_row = [rows[name] if name in use else None for name in ("contribution", "support")]
-    return [rows["clarity"], rows["detection"], *by_row]
-
-
-def _likeliest(sides: Sequence[Sequence[np.ndarray]], fits: np.ndarray, use: Sequence[str], start: Confidence) -> Confidence:
-    """Maximises the likelihood of ``Π_side sigmoid(w · predictors)``, weights from 0 up."""
-    from scipy.optimize import minimize
-
-    x = np.stack([np.column_stack([np.broadcast_to(p, fits.shape) for p in (1.0, *side)]) for side in sides])
-    names = list(start.to_dict())
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        logits = x @ weights
-        log_p = np.minimum(-np.logaddexp(0, -logits).sum(axis=0), -1e-12)
-        value = fits * log_p + (1 - fits) * np.log(-np.expm1(log_p))
-        slope = (fits - (1 - fits) / np.expm1(-log_p)) * np.exp(-np.logaddexp(0, logits))
-        return -value.mean(), -np.einsum("sn,snp->p", slope, x) / len(fits)
-
-    bounds = [(None, None)] + [(0, None if name in use else 0) for name in names[1:]]
-    first = [value if name in (names[0], *use) else 0.0 for name, value in start.to_dict().items()]
-    found = minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds)
-    return Confidence(**{name: round(float(value), 3) for name, value in zip(names, found.x)})
-
-
-def _detection(excerpts: pd.DataFrame, rows: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Detection of the feature of each line of ``rows``, whose verdicts are replaced by the ``expected``; ``[n]``."""
-    of_feature = excerpts[["hits", "active", "false"]].to_numpy(np.float64)[rows[:, 0]]
-    hits, active, false = of_feature.T
-    left_out = (excerpts["fits"].to_numpy()[rows] - expected).sum(axis=1)
-    return ((hits - left_out) / active + 1 - false) / 2
-
-
 def predict(confidence: Confidence, excerpts: pd.DataFrame, rows: np.ndarray) -> np.ndarray:
     """The probability that the label fits each excerpt, the verdicts of a line of ``rows`` being unknown.
 
@@ -148,7 +90,7 @@ def predict(confidence: Confidence, excerpts: pd.DataFrame, rows: np.ndarray) ->
     activation, clarity = (excerpts[name].to_numpy()[rows] for name in ("activation", "clarity"))
     expected = confidence.of_text(activation, clarity)
     for _ in range(PASSES):
-        expected = confidence.of_text(activation, clarity, _detection(excerpts, rows, expected)[:, None])
+        expected = confidence.of_text(activation, clarity, detection_without(excerpts, rows, expected)[:, None])
     return expected
 
 
@@ -184,7 +126,7 @@ def held_out_rows(rows: pd.DataFrame, start: Confidence, seed: int, use: Sequenc
     for part in range(FOLDS):
         own = rows[fold == part]
         found = fit_pairs(rows[fold != part], start, use)
-        out[fold == part] = found(own["query_activation"], own["document_activation"], *_known(own, use))
+        out[fold == part] = found(own["query_activation"], own["document_activation"], *known_of(own, use))
     return out
 
 

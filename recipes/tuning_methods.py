@@ -21,7 +21,7 @@ from pyterrier_xetrieval.core.sae import SparseAutoencoder
 from pyterrier_xetrieval.evaluation import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.collection import rank
 from pyterrier_xetrieval.query_tuning import QueryTuning
-from pyterrier_xetrieval.training.candidates import Candidates
+from pyterrier_xetrieval.training.judged_candidates import JudgedCandidates
 from pyterrier_xetrieval.training.link_path import Judged, link_path
 from pyterrier_xetrieval.training.tuner import FeatureTuner
 
@@ -222,9 +222,9 @@ def _fit_map(judged: Judged, penalty: float, adapter: bool) -> np.ndarray:
     return x.detach().numpy()
 
 
-def _data(trial: Trial, train: np.ndarray) -> tuple[Candidates, np.ndarray, pd.DataFrame]:
+def _data(trial: Trial, train: np.ndarray) -> tuple[JudgedCandidates, np.ndarray, pd.DataFrame]:
     frame, own = trial.topics(train), trial.collection
-    data = Candidates.of(
+    data = JudgedCandidates.of(
         own.qids[train].tolist(), own.queries[train], own.queries[train], frame, trial.qrels(train), trial.index
     )  # fmt: skip
     return data, _activations(trial.model, data.encoded), frame
@@ -237,7 +237,7 @@ def _activations(model: Xetrieval, q: np.ndarray) -> np.ndarray:
     return shown
 
 
-def _best(data: Candidates, maps: Callable, shown: np.ndarray, seed: int) -> float | None:
+def _best(data: JudgedCandidates, maps: Callable, shown: np.ndarray, seed: int) -> float | None:
     """The penalty of the largest gain over folds of the training queries, if any gains."""
     fold = np.random.default_rng(seed).permutation(len(data)) % FOLDS
     gains: dict[float, list[np.ndarray]] = {}

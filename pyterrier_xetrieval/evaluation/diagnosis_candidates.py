@@ -65,7 +65,7 @@ class Searched:
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class ExplainedCandidates:
     """``n`` pairs, query by query and best score first: the results, and the relevant documents that are not among them.
 
     Attributes:
@@ -127,7 +127,7 @@ def _matrix(entries: list[tuple[int, int, float]], shape: tuple[int, int], spars
 def gather(
     pipeline: pt.Transformer, topics: pd.DataFrame, qrels: pd.DataFrame, searched: Searched, excluded: pd.DataFrame | None,
     *, verbose: bool,
-) -> tuple[EmbeddedCollection, Candidates]:  # fmt: skip
+) -> tuple[EmbeddedCollection, ExplainedCandidates]:  # fmt: skip
     """Runs the pipeline and explains the relevant documents that it does not find.
 
     Raises:
@@ -200,7 +200,7 @@ def _numbers(e: Explanation) -> tuple:
 
 def _joined(
     pairs: list[tuple[int, int, bool]], parts: list[tuple], collection: EmbeddedCollection, renamed: np.ndarray, model: Xetrieval
-) -> Candidates:
+) -> ExplainedCandidates:
     from scipy import sparse  # late: it takes a second to import
 
     query, docs, retrieved = (np.array(column) for column in zip(*pairs))
@@ -217,6 +217,6 @@ def _joined(
         (codes.activations[row, slot], (row, codes.ids[row, slot])), shape=(len(collection.qids), model.sae.dict_size)
     )
     relevant = np.array([collection.judged[q].get(d, 0) > 0 for q, d in zip(query.tolist(), docs.tolist())], bool)
-    return Candidates(
+    return ExplainedCandidates(
         query[order], docs[order], relevant[order], retrieved[order], np.array(score)[order], np.array(rest).T[order], matrix, asked,
     )  # fmt: skip

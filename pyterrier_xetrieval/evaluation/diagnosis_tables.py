@@ -11,7 +11,7 @@ from ..core.checks import is_missing
 from ..explanation_tables import BIAS, OTHER, RESIDUAL
 from ..feature_names import reading
 from .collection import EmbeddedCollection
-from .diagnosis_candidates import Candidates, Searched
+from .diagnosis_candidates import ExplainedCandidates, Searched
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -34,7 +34,7 @@ class Errors:
         best: int64 ``[q]``, the pair of the relevant document of the best score, or -1.
     """
 
-    def __init__(self, candidates: Candidates, collection: EmbeddedCollection):
+    def __init__(self, candidates: ExplainedCandidates, collection: EmbeddedCollection):
         self.candidates, self.collection = candidates, collection
         wrong, right = candidates.compared()
         both = wrong - right
@@ -218,18 +218,18 @@ def add_words(table: pd.DataFrame, searched: Searched, errors: Errors) -> pd.Dat
     return table
 
 
-def _counts(candidates: Candidates, pairs: np.ndarray) -> sparse.csr_matrix:
+def _counts(candidates: ExplainedCandidates, pairs: np.ndarray) -> sparse.csr_matrix:
     """In how many of some pairs of each query a feature is shared, int64 sparse ``[q, D]``."""
     shared = candidates.contributions.copy()
     shared.data = np.ones_like(shared.data)
     return _sum(candidates, pairs, shared)
 
 
-def _matrix_of(candidates: Candidates, pairs: np.ndarray) -> sparse.csr_matrix:
+def _matrix_of(candidates: ExplainedCandidates, pairs: np.ndarray) -> sparse.csr_matrix:
     return _sum(candidates, pairs, candidates.contributions)
 
 
-def _sum(candidates: Candidates, pairs: np.ndarray, values: sparse.csr_matrix) -> sparse.csr_matrix:
+def _sum(candidates: ExplainedCandidates, pairs: np.ndarray, values: sparse.csr_matrix) -> sparse.csr_matrix:
     from scipy import sparse  # late: it takes a second to import
 
     rows, n = np.flatnonzero(pairs), len(pairs)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .diagnosis_candidates import Candidates
+from .diagnosis_candidates import ExplainedCandidates
 
 _FIRST, _MOST = 1_000, 100_000  # draws for all features; at most, for those that may be distractors
 _COMMON = (
@@ -36,7 +36,7 @@ class Lifts:
     temperature: float
 
 
-def find_distractors(candidates: Candidates, rows: np.ndarray, *, min_queries: int, seed: int) -> Lifts:
+def find_distractors(candidates: ExplainedCandidates, rows: np.ndarray, *, min_queries: int, seed: int) -> Lifts:
     """Which features lift wrong results over relevant documents more than chance would have it.
 
     Chance: in each query as many results as are relevant are drawn from the query's results to be the relevant ones, a result

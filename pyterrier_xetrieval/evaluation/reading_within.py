@@ -17,7 +17,7 @@ _NEAR = 8 * CHOICES  # how far down a page, or among the nearest queries, five d
 
 
 @dataclass(frozen=True)
-class Candidates:
+class CandidatePairs:
     """A pair that is explained, and the five among which a reader is to find it.
 
     Attributes:
@@ -30,7 +30,7 @@ class Candidates:
     pairs: Sequence[ReadingPair]
 
 
-def page_candidates(collections: Sequence[EmbeddedCollection], n: int, *, seed: int = 0) -> list[Candidates]:
+def page_candidates(collections: Sequence[EmbeddedCollection], n: int, *, seed: int = 0) -> list[CandidatePairs]:
     """The five best documents of one query; which of them is explained is drawn, so that the best is no better guess.
 
     Args:
@@ -53,7 +53,7 @@ def page_candidates(collections: Sequence[EmbeddedCollection], n: int, *, seed: 
     return _candidates(PAGE, page, collections, n, seed)
 
 
-def query_candidates(collections: Sequence[EmbeddedCollection], n: int, *, seed: int = 0) -> list[Candidates]:
+def query_candidates(collections: Sequence[EmbeddedCollection], n: int, *, seed: int = 0) -> list[CandidatePairs]:
     """A query and its best document, and the four queries nearest to it whose best documents are others, with these.
 
     Arguments and errors as of :func:`page_candidates`.
@@ -72,20 +72,20 @@ def query_candidates(collections: Sequence[EmbeddedCollection], n: int, *, seed:
 def _candidates(
     among: str, near: Callable[[EmbeddedCollection, int], list[ReadingPair]], collections: Sequence[EmbeddedCollection],
     n: int, seed: int,
-) -> list[Candidates]:  # fmt: skip
+) -> list[CandidatePairs]:  # fmt: skip
     """``near`` lists pairs by a query's row, nearest first; of a page any is explained, of queries the first."""
     for collection in collections:
         texts_of(collection)  # what lacks them is noticed before anything is ranked
     rng, out = np.random.default_rng([seed, len(among)]), []
     for collection, count in zip(collections, even_counts(n, len(collections), rng)):
-        own: list[Candidates] = []
+        own: list[CandidatePairs] = []
         for query in rng.permutation(len(collection.qids)).tolist():
             if len(own) == count:
                 break
             pairs = _different(near(collection, query), same_query=among == PAGE)
             if len(pairs) == CHOICES:
                 place = int(rng.integers(CHOICES)) if among == PAGE else 0
-                own.append(Candidates(among, pairs[place], [pairs[i] for i in rng.permutation(CHOICES)]))
+                own.append(CandidatePairs(among, pairs[place], [pairs[i] for i in rng.permutation(CHOICES)]))
         if len(own) < count:
             raise ValueError(
                 f"reading_within expects {count} queries of {collection.name!r} with {CHOICES} different pairs, found {len(own)}"
@@ -105,7 +105,7 @@ def _different(pairs: Sequence[ReadingPair], *, same_query: bool) -> list[Readin
 
 
 def choices_within(
-    candidates: Sequence[Candidates], explained: Mapping[str, Sequence[ExplainedPair]], *, min_confidence: float = 0.0,
+    candidates: Sequence[CandidatePairs], explained: Mapping[str, Sequence[ExplainedPair]], *, min_confidence: float = 0.0,
     most: int = 10,
 ) -> list[Choice]:  # fmt: skip
     """The sections of a sheet: each explained pair in every form, with as many rows as the first form shows of it.

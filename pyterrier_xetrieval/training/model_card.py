@@ -45,4 +45,8 @@ def model_card(model: Xetrieval) -> str:
             f"- confidence: nobody has judged these labels; it is counted as of labels that judges read, low, and features below "
             f"{model.min_confidence} are counted as weakly shared"
         )
+    elif judge := model.meta.get("judged"):
+        lines.append(
+            f"- confidence: fitted on what {judge} said of texts that it was shown with a label; it stands for no person"
+        )
     return "\n".join([*lines, "", "After Cai et al. (2026), arXiv:2605.29507. The losses are in `history.json`.", ""])

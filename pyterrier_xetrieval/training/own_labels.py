@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from ..core.codes import encode_view
 from ..core.confidence import Confidence
@@ -15,6 +16,7 @@ from ..core.sae import SparseAutoencoder
 from ..datasets.encoded_corpus import EncodedCorpus
 from ..labelling.evidence_words import MIN_TEXTS, evidence_labels
 from ..labelling.hypotheses import describe
+from ..labelling.judged_confidence import believed, fit, judged_excerpts
 from ..labelling.keywords import keyword_labels
 from ..labelling.passages import EvidencePassages
 from ..labelling.quality import detection_scores
@@ -65,6 +67,9 @@ def described(
 ) -> FeatureLabels:  # fmt: skip
     """The model's labels with a hypothesis for each feature that the language model could name, and its detection scores.
 
+    Their ``confidence`` is fitted on what the language model said of texts, if it tells texts of a feature from others
+    (:func:`~pyterrier_xetrieval.labelling.judged_confidence.believed`); else they have none.
+
     Asked are one question for each feature that a document activates, and 20 for each of up to 500 that enough do. The answers are
     kept in ``work``, as the command ``describe`` keeps them; the same call goes on with the rest.
     """
@@ -81,4 +86,6 @@ def described(
     found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
     known = labels.table["detection"] if "detection" in labels.table else np.nan
     own = labels.table["method"].str.startswith("hypothesis")
-    return FeatureLabels(labels.table.assign(detection=np.where(own, found, known)), labels.dict_size)
+    table = labels.table.assign(detection=np.where(own, found, known))
+    excerpts = judged_excerpts(pd.read_json(work / "detection.jsonl", lines=True), made)
+    return FeatureLabels(table, labels.dict_size, fit(excerpts) if believed(excerpts) else None)

@@ -17,7 +17,7 @@ from ..query_tuning import QueryTuning
 from ..stages.base import Stage
 from ..stages.calibrate import QueryCalibration
 from ..stages.columns import VectorColumns
-from .candidates import Candidates
+from .judged_candidates import JudgedCandidates
 from .link_path import Judged, Solution, link_path
 
 if TYPE_CHECKING:
@@ -126,16 +126,18 @@ class FeatureTuner(Stage, pt.Estimator):
     def _identity(self) -> tuple:  # an experiment shares equal prefixes, and what was learned makes two of them
         return *super()._identity(), self.tuning
 
-    def _judged(self, frame: pd.DataFrame, qrels: pd.DataFrame, calibration: QueryCalibration | None) -> Candidates:
+    def _judged(self, frame: pd.DataFrame, qrels: pd.DataFrame, calibration: QueryCalibration | None) -> JudgedCandidates:
         self.check(frame, ["qid", "query_vec"])
         pt.validate.columns(qrels, includes=["qid", "docno", "label"])
         own = frame.drop_duplicates("qid")
         queries, rows = VectorColumns(own, dim=self.model.dim, stage=self, model=self.model).queries()
         encoded = queries[rows]
         mapped = encoded if calibration is None else encoded @ calibration.matrix
-        return Candidates.of(own["qid"].tolist(), encoded, mapped, frame if "docno" in frame.columns else None, qrels, self.index)
+        return JudgedCandidates.of(
+            own["qid"].tolist(), encoded, mapped, frame if "docno" in frame.columns else None, qrels, self.index
+        )
 
-    def _activations(self, data: Candidates) -> np.ndarray:
+    def _activations(self, data: JudgedCandidates) -> np.ndarray:
         """Float32 ``[n, 1 + D]``: what each query shows; the first column is what every query shows."""
         codes = encode_view(self.model.sae, data.encoded, refit=False, batch_size=512)
         shown = np.zeros((len(data), 1 + self.model.sae.dict_size), np.float32)
@@ -143,18 +145,18 @@ class FeatureTuner(Stage, pt.Estimator):
         shown[:, 0] = ALWAYS_ACTIVATION
         return shown
 
-    def _shown(self, data: Candidates) -> tuple[np.ndarray, np.ndarray]:
+    def _shown(self, data: JudgedCandidates) -> tuple[np.ndarray, np.ndarray]:
         """The columns of features that enough queries show, and which they are."""
         shown = self._activations(data)
         sources = np.flatnonzero((shown > 0).sum(axis=0) >= _SHOWN_BY)
         return shown[:, sources], sources
 
-    def _path(self, data: Candidates, shown: np.ndarray, rows: np.ndarray) -> list[Solution]:
+    def _path(self, data: JudgedCandidates, shown: np.ndarray, rows: np.ndarray) -> list[Solution]:
         docs, target = data.listed(rows, _LISTED)
         judged = Judged(*map(torch.from_numpy, (data.mapped[rows], shown[rows], data.vectors(docs), target)))
         return link_path(judged, self.model.sae.w_dec.detach().cpu(), max_links=self.max_links)
 
-    def _penalty(self, data: Candidates, shown: np.ndarray, splits: list) -> tuple[pd.DataFrame, float | None]:
+    def _penalty(self, data: JudgedCandidates, shown: np.ndarray, splits: list) -> tuple[pd.DataFrame, float | None]:
         """What each penalty gains on queries that it was not learned from, and the one that gains most, of those that surely gain."""
         directions = self.model.sae.w_dec.detach().cpu().numpy()
         gains: dict[float, list[np.ndarray]] = {}
@@ -180,7 +182,7 @@ class FeatureTuner(Stage, pt.Estimator):
         return table, None if best is None else float(table["penalty"][best])
 
     def _table(
-        self, data: Candidates, shown: np.ndarray, sources: np.ndarray, rows: np.ndarray, solution: Solution | None
+        self, data: JudgedCandidates, shown: np.ndarray, sources: np.ndarray, rows: np.ndarray, solution: Solution | None
     ) -> pd.DataFrame:
         """The links, strongest first, with how many queries each helps and hurts."""
         if solution is None:
@@ -201,7 +203,7 @@ class FeatureTuner(Stage, pt.Estimator):
         return table.reset_index(drop=True)
 
 
-def _mean_gain(data: Candidates) -> float:
+def _mean_gain(data: JudgedCandidates) -> float:
     """Of calibrated queries over those that the encoder gave."""
     rows = np.arange(len(data))
     return float((data.ndcg(data.mapped, rows) - data.ndcg(data.encoded, rows)).mean()) if len(data) else 0.0

@@ -200,6 +200,8 @@ def train_model(
         model = Xetrieval.from_parts(internalizers=modules, sae=sae, labels=labels, **parts)
         if llm is not None:
             labels = described(model, encoded, encoder, llm, work / f"hypotheses-{name}", seed=seed, verbose=verbose)
+            if labels.confidence is not None:
+                known |= {"confidence": labels.confidence.to_dict(), "min_confidence": FLOOR, "judged": as_model(llm).name}
             model = Xetrieval.from_parts(internalizers=modules, sae=sae, labels=labels, **parts)
         return _written(model, path, {"internalizers": trained["history"], "sae": history})
 

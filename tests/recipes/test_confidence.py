@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pyterrier_xetrieval.core.confidence import Confidence
+from pyterrier_xetrieval.labelling import judged_confidence
 from recipes import confidence as recipe
 from recipes.calibration import calibration_error
 from recipes.confidence import fit, fit_pairs, held_out, held_out_rows, pairs_of, predict, read_excerpts
@@ -54,7 +55,7 @@ def test_verdicts_left_out_of_detection_give_the_parameters_that_fresh_verdicts_
     detection = ((frame["hits"] / frame["active"] + 1) / 2).to_numpy()
     known = (frame["activation"], frame["clarity"], detection)
     found = fit(frame)
-    monkeypatch.setattr(recipe, "_detection", lambda excerpts, rows, expected: detection)
+    monkeypatch.setattr(judged_confidence, "detection_without", lambda excerpts, rows, expected: detection)
     best, leaking = fit(frame.assign(fits=fresh)), fit(frame)  # verdicts that detection was not made of, and those that it was
     assert calibration_error(found.of_text(*known), fresh) < 0.02
     assert list(found.to_dict().values()) == pytest.approx(list(best.to_dict().values()), rel=0.1, abs=0.1)
@@ -103,7 +104,7 @@ def test_what_is_predicted_was_not_fitted_on(excerpts, monkeypatch):
     assert [own & other for own, other in zip(seen[::2], fitted)] == [set()] * recipe.FOLDS
     rows, refitted = rows_of(80, PLANTED), []
     monkeypatch.setattr(recipe, "fit_pairs", lambda part, start, use: refitted.append(set(part["pair"])) or PLANTED)
-    held_out_rows(rows, recipe.START, 0)
+    held_out_rows(rows, judged_confidence.START, 0)
     assert [len(pairs) for pairs in refitted] == [8] * recipe.FOLDS and set.intersection(*refitted) == set()
 
 
@@ -121,16 +122,16 @@ def test_pairs_are_of_one_feature_and_folds_keep_groups_whole(excerpts):
 
 def test_pairs_give_back_planted_parameters():
     truth = Confidence(intercept=-1.0, activation=2.0, clarity=1.0, detection=3.0, contribution=20.0, support=1.0)
-    found = fit_pairs(rows_of(20_000, truth), recipe.START, recipe.BY_ROW[-1])
+    found = fit_pairs(rows_of(20_000, truth), judged_confidence.START, recipe.BY_ROW[-1])
     for name, value in truth.to_dict().items():
         assert found.to_dict()[name] == pytest.approx(value, abs=0.15 * abs(value) + 0.2), name
-    plain = fit_pairs(rows_of(500, truth), recipe.START)
+    plain = fit_pairs(rows_of(500, truth), judged_confidence.START)
     assert plain.contribution == plain.support == 0  # not asked for
 
 
 def test_no_weight_falls_below_zero():
     rows = rows_of(2000, PLANTED).assign(contribution=lambda frame: (frame["verdict"] < 2) * 0.1)
-    found = fit_pairs(rows, recipe.START, recipe.BY_ROW[-1])
+    found = fit_pairs(rows, judged_confidence.START, recipe.BY_ROW[-1])
     assert found.contribution == 0 and found.activation > 1
 
 
@@ -138,7 +139,7 @@ def test_no_weight_falls_below_zero():
 def test_few_rows_are_enough_whether_or_not_texts_hang_together(together):
     truth = Confidence(intercept=-1.0, activation=2.0, clarity=1.0, detection=3.0, contribution=20.0, support=1.0)
     few, many = rows_of(800, truth, together=together), rows_of(8000, truth, seed=1, together=together)
-    found = fit_pairs(few, recipe.START, recipe.BY_ROW[-1])
+    found = fit_pairs(few, judged_confidence.START, recipe.BY_ROW[-1])
     sides = (many["query_activation"], many["document_activation"])
     p = found(*sides, many["clarity"], many["detection"], many["contribution"], many["support"])
     assert calibration_error(p, many["verdict"] == 2) <= 0.05
@@ -146,10 +147,10 @@ def test_few_rows_are_enough_whether_or_not_texts_hang_together(together):
 
 def test_contributions_are_kept_where_they_help(capsys):
     helps = rows_of(3000, Confidence(-1.0, 2.0, 1.0, 3.0, contribution=30.0))
-    assert recipe.refit(helps, recipe.START, 0).contribution > 15
+    assert recipe.refit(helps, judged_confidence.START, 0).contribution > 15
     told = capsys.readouterr().out
     assert "rows; as fitted on texts: 3000" in told and "rows; activation, clarity, detection, contribution: 3000" in told
-    assert calibration_error(held_out_rows(helps, recipe.START, 0, recipe.BY_ROW[-1]), helps["verdict"] == 2) <= 0.05
+    assert calibration_error(held_out_rows(helps, judged_confidence.START, 0, recipe.BY_ROW[-1]), helps["verdict"] == 2) <= 0.05
 
 
 def write(folder, frame, *, compressed=True):

@@ -5,7 +5,7 @@ import torch
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import FeatureTuner
-from pyterrier_xetrieval.training.candidates import Candidates
+from pyterrier_xetrieval.training.judged_candidates import JudgedCandidates
 from pyterrier_xetrieval.training.link_path import Judged, link_path
 from tests.helpers.builders import identity_sae, make_model
 
@@ -69,7 +69,7 @@ def test_what_was_taken_out_of_the_results_of_a_first_stage_does_not_count(model
     results = index.retriever(num_results=100)(topics)
     kept = results[results["rank"] > 0]  # as a query's own document
     q = np.stack(topics["query_vec"])
-    found = Candidates.of(topics["qid"].tolist(), q, q, kept, qrels, index)
+    found = JudgedCandidates.of(topics["qid"].tolist(), q, q, kept, qrels, index)
     expected = []
     for qid, own in kept.groupby("qid", sort=False):
         place = int(np.flatnonzero(own["docno"] == f"t{qid[1]}-0")[0])
@@ -124,7 +124,7 @@ def test_ndcg_of_candidates_is_that_of_ir_measures(model, planted):
     index, topics, qrels = planted
     more = pd.concat([qrels, qrels.assign(docno=qrels["docno"].str[:-1] + "7", label=3)])
     q = np.stack(topics["query_vec"])
-    found = Candidates.of(topics["qid"].tolist(), q, q, None, more, index)
+    found = JudgedCandidates.of(topics["qid"].tolist(), q, q, None, more, index)
     run = index.retriever(num_results=100)(topics).rename(columns={"qid": "query_id", "docno": "doc_id"})
     told = more.rename(columns={"qid": "query_id", "docno": "doc_id", "label": "relevance"})
     expected = {m.query_id: m.value for m in ir_measures.iter_calc([ir_measures.nDCG @ 10], told, run)}

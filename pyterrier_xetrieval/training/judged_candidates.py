@@ -26,7 +26,7 @@ _QUERIES, _BLOCK, _DOCUMENTS = 64, 1024, 16_384  # at once: bounds the vectors i
 
 
 @dataclass(frozen=True, eq=False)
-class Candidates:
+class JudgedCandidates:
     """``n`` queries and, for each, up to ``c`` documents of a corpus.
 
     Attributes:
@@ -58,7 +58,7 @@ class Candidates:
     def of(
         cls, qids: Sequence[str], encoded: np.ndarray, mapped: np.ndarray, results: pd.DataFrame | None, qrels: pd.DataFrame,
         index: XetrievalIndex | FlexIndex,
-    ) -> Candidates:  # fmt: skip
+    ) -> JudgedCandidates:  # fmt: skip
         """The queries that have a relevant document in the index, each with candidates and its relevant documents.
 
         Args:
@@ -95,7 +95,7 @@ class Candidates:
             pool[i, : len(rows)], gain[i, : len(rows)] = rows, own
         return replace(whole, pool=pool, gain=gain, ideal=ideal)._ordered()._with_hidden(given=results is not None)
 
-    def with_more(self, other: Candidates) -> Candidates:
+    def with_more(self, other: JudgedCandidates) -> JudgedCandidates:
         """These queries, then those of another set of the same corpus."""
         width = max(self.pool.shape[1], other.pool.shape[1])
 
@@ -170,7 +170,7 @@ class Candidates:
             best, rows = np.take_along_axis(best, top, axis=1), np.take_along_axis(rows, top, axis=1)
         return list(rows)
 
-    def _with_hidden(self, *, given: bool) -> Candidates:
+    def _with_hidden(self, *, given: bool) -> JudgedCandidates:
         place = np.full(len(self.corpus), -1)
         place[self.background] = np.arange(len(self.background))
         hidden, vectors = [], self.vectors(self.background) if given else np.empty(0)
@@ -182,7 +182,7 @@ class Candidates:
                 hidden[-1] = np.union1d(hidden[-1], np.flatnonzero(vectors @ self.mapped[i] > first[i]))
         return replace(self, hidden=hidden)
 
-    def _ordered(self) -> Candidates:
+    def _ordered(self) -> JudgedCandidates:
         order = np.argsort(-self.scores(self.mapped, np.arange(len(self))), axis=1, kind="stable")
         return replace(self, pool=np.take_along_axis(self.pool, order, 1), gain=np.take_along_axis(self.gain, order, 1))
 
