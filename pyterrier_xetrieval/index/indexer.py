@@ -132,7 +132,7 @@ class XetrievalIndexer(pt.Indexer):
         total = len(inp) if isinstance(inp, Sized) else None
         bar = pt.tqdm(documents_in(inp, stage="XetrievalIndexer"), total=total, desc="index", unit="d", disable=not self.verbose)
         for document in bar:
-            docno, text = docno_of(document), document.get(self.text_field)
+            docno, text = docno_of(document, where="XetrievalIndexer"), document.get(self.text_field)
             if reads and not check.keeps(text, f"document {docno!r}", field=self.text_field):
                 continue
             yield {**document, "docno": docno}
