@@ -220,5 +220,5 @@ def _harmful(src: Source, rng, case: Case, columns: list[str]) -> None:
         for i in rows:
             cells[i] = value
         case.bad[column] = what
-    kind = object if column in ("query", "text") else None  # which may have half characters
-    frame[column] = pd.Series(_objects(cells), index=frame.index, dtype=kind)
+    dtype = object if column in ("query", "text") else None  # which may have half characters
+    frame[column] = pd.Series(_objects(cells), index=frame.index, dtype=dtype)
