@@ -43,7 +43,7 @@ from tests.helpers.index import corpus
 
 FOLDER = Path(tempfile.mkdtemp(prefix="fuzz-bytes-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 ROW = b'{"_id": "d1", "title": "Tea", "text": "Boil \\ud83d\\ude00 water.", "n": [1.5, null, true]}\n'
-CONFIDENCE = b'{"detection": 0.7, "slope": 1.0}'
+CONFIDENCE = b'{"intercept": -2, "activation": 3.1, "clarity": 1, "detection": 4.4, "contribution": 0, "support": 0}'
 TABLE = b"feature\tlabel\tmethod\tclarity\tmax_activation\n3\ta b\ttest\t2\t0.5\n7\t\xc3\xa9, x\tkeywords\t\t1e3\n"
 TOKEN = re.compile(rb'"(?:[^"\\\n]|\\.)*"|[-+.\w]+|[][{}]')
 TOKENS = [b"", b"null", b"true", b"-1", b"0", b"0.5", b"1e999", b"NaN", b"1e400", b"9007199254740993", b"9" * 30, b'""', b'"x"', b'"\\ud800"',
@@ -91,8 +91,8 @@ def qrels(path: Path) -> None:
 
 
 def hypotheses(path: Path) -> None:
-    labels = FeatureLabels.read_hypotheses(path, 8)
-    assert all(labels.name(j) is None or labels.name(j).strip() for j in range(8))
+    found, told = FeatureLabels.read_hypotheses(path, 8), path.read_text(encoding="utf-8").split("\n")
+    assert [found.name(j) or "" for j in range(8)] == ([line.strip() for line in told] + [""] * 8)[:8], "another label"
 
 
 def labels(path: Path) -> None:
@@ -112,7 +112,8 @@ def explanation(path: Path) -> None:
 
 
 def confidence(path: Path) -> None:
-    Confidence.from_dict(parsed(path.read_bytes(), path))
+    found = Confidence.from_dict(parsed(path.read_bytes(), path))
+    assert 0 <= found(1.0, 0.5, 2, 0.9, 0.1, 1) <= 1 and Confidence.from_dict(found.to_dict()) == found
 
 
 def folder_of(kind: str) -> Path:

@@ -9,6 +9,7 @@ import torch
 
 from pyterrier_xetrieval import Explanation, FeatureLabels, Normalizer, SAEExplainer, Xetrieval, beir_folder, read_sae, write_sae
 from pyterrier_xetrieval.checkpoints import read_state_dict
+from pyterrier_xetrieval.core.confidence import Confidence
 from pyterrier_xetrieval.core.edits import intervene
 from pyterrier_xetrieval.core.views import unit_rows
 from pyterrier_xetrieval.datasets.qrels_file import read_qrels
@@ -19,6 +20,7 @@ from tests.helpers.builders import identity_sae, make_model, random_sae
 from tests.helpers.index import corpus, topics
 
 MODEL = make_model()
+PARAMETERS = dict.fromkeys(("intercept", "activation", "clarity", "detection", "contribution", "support"), 1.0)
 BRACKETS = b"[" * 100_000
 STAGES = {
     "internalizer": MODEL.internalizer(), "scorer": MODEL.scorer(), "fold": MODEL.fold(), "explainer": MODEL.explainer(),
@@ -246,3 +248,9 @@ def test_a_damaged_configuration_of_an_encoder_is_named(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match="config.json is damaged"):
         load_encoder({"name": str(tmp_path), "dim": 8})
+
+
+@pytest.mark.parametrize("facts", [1.5, None, "x", list(PARAMETERS), {**PARAMETERS, 1: 2}, {**PARAMETERS, "clarity": 10**400}])
+def test_parameters_of_a_confidence_are_an_object_of_numbers(facts):
+    with pytest.raises(ValueError, match="^Confidence expects"):
+        Confidence.from_dict(facts)
