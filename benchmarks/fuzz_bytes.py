@@ -113,7 +113,7 @@ def explanation(path: Path) -> None:
 
 def confidence(path: Path) -> None:
     found = Confidence.from_dict(parsed(path.read_bytes(), path))
-    assert 0 <= found(1.0, 0.5, 2, 0.9, 0.1, 1) <= 1 and Confidence.from_dict(found.to_dict()) == found
+    assert 0 <= found(1.0, 0.5, 2, 0.9, 0.1, 1) <= 1 and Confidence.from_dict(found.to_dict()).to_dict() == found.to_dict()
 
 
 def folder_of(kind: str) -> Path:

@@ -254,3 +254,18 @@ def test_a_damaged_configuration_of_an_encoder_is_named(tmp_path, text):
 def test_parameters_of_a_confidence_are_an_object_of_numbers(facts):
     with pytest.raises(ValueError, match="^Confidence expects"):
         Confidence.from_dict(facts)
+
+
+def test_whole_numbers_beyond_any_float_are_no_numbers(tmp_path, index):
+    with pytest.raises(ValueError, match="FeatureIntervention expects alpha"):
+        MODEL.intervention("scale", features=[1], alpha=10**400)
+    with pytest.raises(ValueError, match="FeatureRetriever expects finite numbers as weights"):
+        index.feature_retriever(features={1: 10**400})
+    with pytest.raises(ValueError, match="SAEExplainer expects threshold"):
+        MODEL.explainer(threshold=10**400)
+    MODEL.save(tmp_path / "model")
+    facts = json.loads((tmp_path / "model" / "pt_meta.json").read_text())
+    facts["weights"] = dict.fromkeys(facts["weights"], 10**400)
+    (tmp_path / "model" / "pt_meta.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="pt_meta.json is damaged: expected weights to be a finite number for each aspect"):
+        Xetrieval(tmp_path / "model")
