@@ -71,7 +71,7 @@ def is_finite(value: object) -> bool:
 
 def threshold_of(value: object, *, stage: str) -> float:
     """τ of Eq. 4, if it is a number from 0 up; else a ValueError that names the stage."""
-    if not isinstance(value, (int, float, np.number)) or not value >= 0 or _LARGEST < value < float("inf"):
+    if not isinstance(value, (int, float, np.number)) or not value >= 0 or (isinstance(value, int) and value > _LARGEST):
         raise ValueError(f"{stage} expects threshold >= 0 (activations are never negative), found {found_value(value)}")
     return float(value)
 
