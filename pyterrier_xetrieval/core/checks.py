@@ -65,8 +65,9 @@ def is_finite(value: object) -> bool:
     >>> [is_finite(value) for value in (1, 0.5, float("nan"), 10**400, "1")]
     [True, True, False, False, False]
     """
-    value = value.item() if isinstance(value, np.generic) else value  # numpy would round the limit to the value's type
-    return isinstance(value, (int, float, np.longdouble)) and bool(abs(value) <= _LARGEST)
+    if isinstance(value, (np.integer, np.floating)):  # numpy would round the limit to the value's type
+        value = float(value)
+    return isinstance(value, (int, float)) and abs(value) <= _LARGEST
 
 
 def threshold_of(value: object, *, stage: str) -> float:
