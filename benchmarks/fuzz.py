@@ -41,12 +41,24 @@ def main() -> int:
         print(f"{name:44} {tally.cases:6} {tally.valid / max(tally.cases, 1):6.0%} {failures:8} {ms:6.1f}", flush=True)
         for what, count in tally.defects.most_common(5):
             print(f"    {count} × {what} (first {tally.first[what]})", flush=True)
-        rows.append({"entry": name, "cases": tally.cases, "valid": tally.valid, "refused": tally.refused, "failures": failures})
+        for what, count in tally.unbuilt.most_common(5):
+            print(f"    {count} × not built, by a fault of the harness: {what} (first {tally.first[what]})", flush=True)
+        unbuilt = sum(tally.unbuilt.values())
+        rows.append(
+            {
+                "entry": name,
+                "cases": tally.cases,
+                "valid": tally.valid,
+                "refused": tally.refused,
+                "failures": failures,
+                "unbuilt": unbuilt,
+            }
+        )
         if options.out:
             options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    cases, valid, failures = (sum(row[key] for row in rows) for key in ("cases", "valid", "failures"))
+    cases, valid, failures, unbuilt = (sum(row[key] for row in rows) for key in ("cases", "valid", "failures", "unbuilt"))
     print(f"{'all ' + str(len(rows)):44} {cases:6} {valid / max(cases, 1):6.0%} {failures:8}")
-    return 1 if failures else 0
+    return 1 if failures or unbuilt else 0
 
 
 if __name__ == "__main__":

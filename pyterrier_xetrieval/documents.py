@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from numbers import Number
 from typing import Any, Literal
 
 import numpy as np
@@ -26,15 +27,36 @@ def plain_text(value: object) -> str:
     return str(int(value) if isinstance(value, (float, np.floating)) and value.is_integer() else value)
 
 
-def docno_of(document: Mapping[str, Any]) -> str | None:
-    """The ``docno`` of a document, or its ``_id``, as text; None if both are missing.
+def id_text(value: object, name: str, *, where: object) -> str:
+    """An id as text; what is neither a text nor a number is none, as its ``str`` is no name that anybody gave.
 
-    >>> docno_of({"_id": 7}), docno_of({"docno": None})
+    Args:
+        name: what the id is called; where: who asks, or the place in a file; both named in the error.
+
+    Raises:
+        ValueError: bytes, a list, a date, …
+
+    >>> id_text(b"d7", "docno", where="Teacher")
+    Traceback (most recent call last):
+    ValueError: Teacher expects a text or a number as docno, found bytes b'd7'; write it as a text
+    """
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Number):
+        found = f"{type(value).__name__} {repr(value)[:60]}"
+        raise ValueError(f"{where} expects a text or a number as {name}, found {found}; write it as a text")
+    return plain_text(value)
+
+
+def docno_of(document: Mapping[str, Any], *, where: object) -> str | None:
+    """The ``docno`` of a document, or its ``_id``, as text; None if both are missing, ValueError for what is no id.
+
+    >>> docno_of({"_id": 7}, where="demo"), docno_of({"docno": None}, where="demo")
     ('7', None)
     """
     for name in ("docno", "_id"):
         if not is_missing(document.get(name)):
-            return plain_text(document[name])
+            return id_text(document[name], name, where=where)
     return None
 
 
@@ -145,11 +167,11 @@ def checked_missing(missing: Missing, *, stage: object) -> Missing:
 
 
 def as_texts(docnos: Sequence[object], *, stage: object) -> list[str]:
-    """Docnos as an index knows them, whatever a frame has them as; ValueError for a missing one, naming ``stage``."""
+    """Docnos as an index knows them, texts or numbers; ValueError for a missing one and for what is no id, naming ``stage``."""
     for row, docno in enumerate(docnos):
         if not isinstance(docno, str) and is_missing(docno):
             raise ValueError(f"{stage!r} found a missing docno in row {row}")
-    return [docno if isinstance(docno, str) else plain_text(docno) for docno in docnos]
+    return [docno if isinstance(docno, str) else id_text(docno, "docno", where=stage) for docno in docnos]
 
 
 def query_texts(frame: pd.DataFrame, *, stage: object) -> list[str]:
@@ -176,13 +198,16 @@ def document_name(frame: pd.DataFrame, row: int) -> str:
 
 
 def filled(qids: list, cells: list, column: str, *, stage: object) -> list:
-    """The cells of a column that belongs to the query, those that are missing filled from other rows of their query."""
+    """The cells of a column that belongs to the query, those that are missing filled from other rows of their query.
+
+    Rows without a qid are of no query that is known, and so not of the same one: nothing is filled from them or in them.
+    """
     known: dict = {}
     check_ids(qids, "qid", stage=stage)
     for row, (qid, cell) in enumerate(zip(qids, cells)):
-        if not is_missing(cell) and not _same(known.setdefault(qid, cell), cell):
+        if not is_missing(qid) and not is_missing(cell) and not _same(known.setdefault(qid, cell), cell):
             raise ValueError(f"{stage!r} found rows of query {qid!r} without {column}, and another one in row {row} than before")
-    return [known.get(qid, cell) if is_missing(cell) else cell for qid, cell in zip(qids, cells)]
+    return [known.get(qid, cell) if is_missing(cell) and not is_missing(qid) else cell for qid, cell in zip(qids, cells)]
 
 
 def check_ids(ids: Iterable[object], column: str, *, stage: object) -> None:

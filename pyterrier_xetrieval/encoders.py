@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .core.checks import found_value
+from .store.facts import check_facts, read_json
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
@@ -66,7 +66,9 @@ def _configured_prompts(name: str) -> dict[str, str]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    content: dict[str, Any] = read_json(path) if path.is_file() else {}
+    check_facts(content, {}, path)
+    return content
 
 
 def load_encoder(

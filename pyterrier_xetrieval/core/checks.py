@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from reprlib import Repr
 
@@ -9,6 +10,8 @@ import numpy as np
 
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
+
+_LARGEST = sys.float_info.max
 
 
 def short_repr(value: object) -> str:
@@ -56,9 +59,20 @@ def positive_ints(*, stage: str, **options: object) -> None:
         positive_int(value, name, stage=stage)
 
 
+def is_finite(value: object) -> bool:
+    """Whether it is a number that a float holds, and finite; whole numbers of Python may be beyond any float.
+
+    >>> [is_finite(value) for value in (1, 0.5, float("nan"), 10**400, "1")]
+    [True, True, False, False, False]
+    """
+    if isinstance(value, (np.integer, np.floating)):  # numpy would round the limit to the value's type
+        value = float(value)
+    return isinstance(value, (int, float)) and abs(value) <= _LARGEST
+
+
 def threshold_of(value: object, *, stage: str) -> float:
     """τ of Eq. 4, if it is a number from 0 up; else a ValueError that names the stage."""
-    if not isinstance(value, (int, float, np.number)) or not value >= 0:
+    if not isinstance(value, (int, float, np.number)) or not value >= 0 or (isinstance(value, int) and value > _LARGEST):
         raise ValueError(f"{stage} expects threshold >= 0 (activations are never negative), found {found_value(value)}")
     return float(value)
 

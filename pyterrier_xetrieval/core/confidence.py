@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
@@ -55,7 +56,7 @@ class Confidence:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            number = isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
             if not number or (name != "intercept" and value < 0):
                 bound = "a finite number" if name == "intercept" else "a finite number from 0 up"
                 raise ValueError(f"Confidence expects {name} to be {bound}, found {found_value(value)}; fit the parameters again")
@@ -117,8 +118,9 @@ class Confidence:
             ValueError: parameters that are missing or unknown, or that the class does not take.
         """
         names = [field.name for field in fields(cls)]
-        if set(parameters) != set(names):
-            raise ValueError(f"Confidence expects the parameters {names}, found {sorted(parameters)}; fit them again")
+        if not isinstance(parameters, Mapping) or set(parameters) != set(names):
+            found = list(parameters) if isinstance(parameters, Mapping) else type(parameters).__name__
+            raise ValueError(f"Confidence expects the parameters {names}, found {found}; fit them again")
         return cls(**parameters)
 
 

@@ -41,7 +41,7 @@ class BeirFolder(Collection):
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the queries in file order: columns ``qid`` and ``query`` (both strings)."""
         self._no_variant(variant)
-        return pd.DataFrame([(docno_of(row), row["text"]) for _, row in self._queries()], columns=["qid", "query"], dtype=str)
+        return pd.DataFrame([(qid, row["text"]) for _, qid, row in self._queries()], columns=["qid", "query"], dtype=str)
 
     def get_qrels(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the judgements: columns ``qid``, ``docno`` (strings) and ``label`` (int); above 0 is relevant.
@@ -54,20 +54,21 @@ class BeirFolder(Collection):
     def get_excluded(self) -> pd.DataFrame:
         """Documents not to be retrieved for a query (``qid``, ``docno``): ``excluded_ids``, its own id if asked for."""
         pairs: list[tuple[str, str]] = []
-        for where, row in self._queries():
-            qid, ids = str(docno_of(row)), _excluded(row)
+        for where, qid, row in self._queries():
+            ids = _excluded(row)
             if not isinstance(ids, list) or any(is_missing(docno) or isinstance(docno, (list, dict)) for docno in ids):
                 raise ValueError(f"{where} expects excluded_ids to be a list of document ids, found {str(ids)[:80]}")
             pairs += [(qid, plain_text(docno)) for docno in ids if docno not in NO_IDS]
             pairs += [(qid, qid)] if self.exclude_own_id else []
         return excluded_frame(pairs)
 
-    def _queries(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def _queries(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         for where, row in records(self._file("queries.jsonl", "queries.jsonl.gz")):
-            if docno_of(row) is None:
+            qid = docno_of(row, where=where)
+            if qid is None:
                 raise ValueError(f"{where} expects _id and text, found {str(row)[:80]}")
-            TextCheck("error", stage=repr(self)).keeps(row.get("text"), f"query {docno_of(row)!r}, {where}")
-            yield where, row
+            TextCheck("error", stage=repr(self)).keeps(row.get("text"), f"query {qid!r}, {where}")
+            yield where, qid, row
 
     def _file(self, *names: str) -> Path:
         for name in names:
@@ -94,7 +95,7 @@ def json_documents(path: Path, check: TextCheck) -> Iterator[dict[str, str]]:
         ValueError: a line that is no such object; it is named.
     """
     for where, row in records(path):
-        docno, text = docno_of(row), text_of(row)
+        docno, text = docno_of(row, where=where), text_of(row)
         if docno is None:
             raise ValueError(f"{where} expects docno (or _id) and text, found {str(row)[:80]}")
         if check.keeps(row.get("text"), f"document {docno!r}, {where}"):

@@ -113,7 +113,7 @@ class Documents:
         with nullcontext() if known else new_folder(folder) as new:
             with open(new / "documents.jsonl" if new else os.devnull, "wb") as file:
                 for document in documents_in(corpus, stage=stage):
-                    docno, text = docno_of(document), document.get("text")
+                    docno, text = docno_of(document, where=stage), document.get("text")
                     if docno is None or "text" not in document:
                         raise ValueError(f"{stage} expects documents with docno and text, found {str(document)[:80]}")
                     if not check.keeps(text, f"document {docno!r}"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,8 @@ def read_qrels(path: Path) -> pd.DataFrame:
     - such lines without a header;
     - TREC's four columns, ``q1 0 d1 2``, without a header; the second is a whole number or ``Q0``, and is not used.
 
-    Columns are separated by tabs, or by spaces where the first line has no tab. Labels are whole numbers (``1.0`` too).
+    Columns are separated by tabs, or by spaces where the first line has no tab. Labels are whole numbers (``1.0`` too), and no id is
+    empty.
 
     Args:
         path: a text file in UTF-8.
@@ -76,10 +78,12 @@ def _judged(cells: list[str], size: int, where: str) -> tuple[str, str, int]:
         raise ValueError(f"{where} expects {size} columns like the first line, found {len(cells)}: {cells}")
     if size not in (3, 4) or (size == 4 and not (cells[1] == "Q0" or cells[1].isdecimal())):
         raise ValueError(f"{where} expects the header {HEADER}, judgements 'q1 d1 2', or TREC's 'q1 0 d1 2', found {cells}")
+    if not cells[0] or not cells[-2]:
+        raise ValueError(f"{where} expects the ids of a query and a document, found none in {cells}")
     try:
-        label = float(cells[-1])
-        whole = label.is_integer() and abs(label) < 2**63
-    except ValueError:
+        label = Decimal(cells[-1])  # a float holds no whole number beyond 2**53 exactly
+        whole = "_" not in cells[-1] and label.is_finite() and abs(label) < 2**63 and label == label.to_integral_value()
+    except ArithmeticError:  # no number, or one beyond any decimal
         whole = False
     if not whole:
         raise ValueError(f"{where} expects a whole number as the label, found {cells[-1]!r}; a header would be {HEADER}")

@@ -102,7 +102,7 @@ def _cells(column: pyarrow.Array) -> list[Any]:
     return column.to_pylist()
 
 
-def documents_of(corpus: Corpus) -> Iterator[Document]:
+def documents_of(corpus: Corpus, *, stage: str) -> Iterator[Document]:
     """Documents of whatever a corpus is given as, Parquet apart: see :func:`cut`."""
     if isinstance(corpus, (str, Path)):
         found = iter(CorpusFile(corpus))
@@ -118,7 +118,7 @@ def documents_of(corpus: Corpus) -> Iterator[Document]:
         if isinstance(document, tuple) and hasattr(document, "default_text"):  # as ir_datasets has them
             document = {"docno": document.doc_id, "text": document.default_text()}
         numbered = isinstance(document, dict) and not isinstance(document.get("docno", ""), str)
-        yield {**document, "docno": docno_of(document)} if numbered else document
+        yield {**document, "docno": docno_of(document, where=stage)} if numbered else document
 
 
 def cut(corpus: Corpus, size: int, folder: Path, *, stage: str, renew: Callable[[Part], bool] = lambda part: False) -> list[Part]:
@@ -181,7 +181,7 @@ def _copied(corpus: Corpus, size: int, folder: Path, stage: str, renew: Callable
 
     folder.mkdir(parents=True, exist_ok=True)
     parts: list[Part] = []
-    documents = documents_of(corpus)
+    documents = documents_of(corpus, stage=stage)
     while batch := list(islice(documents, size)):
         number, start = len(parts), len(parts) * size
         file = folder / f"{number:06d}.parquet"

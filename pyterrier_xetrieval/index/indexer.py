@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import closing
@@ -22,6 +21,7 @@ from ..encoders import same_direction
 from ..model import Xetrieval
 from ..stages.base import Stage
 from ..stages.columns import VectorColumns
+from ..store.facts import check_facts, is_count, read_json
 from ..store.surrogates import repaired
 from ..token_vectors import TokenEncoder
 from .artifact import XetrievalIndex
@@ -132,7 +132,7 @@ class XetrievalIndexer(pt.Indexer):
         total = len(inp) if isinstance(inp, Sized) else None
         bar = pt.tqdm(documents_in(inp, stage="XetrievalIndexer"), total=total, desc="index", unit="d", disable=not self.verbose)
         for document in bar:
-            docno, text = docno_of(document), document.get(self.text_field)
+            docno, text = docno_of(document, where="XetrievalIndexer"), document.get(self.text_field)
             if reads and not check.keeps(text, f"document {docno!r}", field=self.text_field):
                 continue
             yield {**document, "docno": docno}
@@ -165,7 +165,8 @@ class XetrievalIndexer(pt.Indexer):
         """Shards of the finished index that is to be added to; None where every finished shard belongs to this run."""
         if not (self.path / META).exists():
             return None
-        meta = json.loads((self.path / META).read_text(encoding="utf-8"))
+        meta = read_json(self.path / META)
+        check_facts(meta, {"shards": ("a whole number", is_count)}, self.path / META)
         if not self.adds:
             raise FileExistsError(
                 f"{self.path} is a finished index of {meta.get('documents')} documents; add to it with "
@@ -177,7 +178,7 @@ class XetrievalIndexer(pt.Indexer):
         """The finished index that is added to, without its deleted documents; an empty one if there is none."""
         if base is None:
             return Layout(self.path, 0)
-        return Layout(self.path, base, read_deleted(self.path, json.loads((self.path / META).read_text(encoding="utf-8"))))
+        return Layout(self.path, base, read_deleted(self.path, read_json(self.path / META)))
 
     def _replaced(self, seen: SeenDocnos, old: Layout) -> np.ndarray:
         """The rows of the documents that came again, int64 ``[k]``."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 
-from ..core.checks import positive_int
+from ..core.checks import is_finite, positive_int
 from ..core.codes import encode_view
 from ..documents import each_once
 from ..labels import FeatureNames, feature_ids
@@ -169,7 +169,7 @@ def _weighted(features: Features, names: FeatureNames) -> dict[int, float]:
     weights = list(features.values())
     if not features:
         raise ValueError("FeatureRetriever expects a feature at least, found none")
-    if not all(isinstance(weight, (int, float, np.number)) and np.isfinite(weight) for weight in weights):
+    if not all(is_finite(weight) for weight in weights):
         raise ValueError(f"FeatureRetriever expects finite numbers as weights, found {weights[:6]}")
     chosen = [(feature_ids([feature], names, stage="FeatureRetriever"), weight) for feature, weight in features.items()]
     return {j: float(weight) for ids, weight in chosen for j in ids.tolist()}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..model import Xetrieval
+from ..store.facts import read_json
 from ..store.files import remove_unfinished, replacing, write_json
 from ..store.locks import locked
 from .deletion import read_deleted, record_deleted
@@ -195,7 +196,7 @@ class ShardWriter:
         """
         self.commit()
         folders = [self.path / VECTORS, self.path / FOLDED]
-        before = json.loads((self.path / META).read_text(encoding="utf-8")) if (self.path / META).exists() else {}
+        before = read_json(self.path / META) if (self.path / META).exists() else {}
         if before.get("shards") != self.shards:
             own = {Path(name).name for name in self._types} | {LOOKUP, META}
             for derived in (f for folder in folders for f in folder.iterdir() if f.name not in own):

@@ -245,7 +245,7 @@ def _sampled(corpus: Iterable[dict | str] | pd.DataFrame, size: int, rng: np.ran
     for n, document in enumerate(documents):
         text = document if isinstance(document, str) else text_of(document)
         if text is None:
-            raise no_text("relabel", f"document {docno_of(document) or n!r}", document.get("text"))
+            raise no_text("relabel", f"document {docno_of(document, where='relabel') or n!r}", document.get("text"))
         if n < size:
             kept.append(text)
         elif (place := int(rng.integers(n + 1))) < size:

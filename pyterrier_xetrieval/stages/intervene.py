@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from ..core.checks import check_model, found_type, found_value, positive_int
+from ..core.checks import check_model, found_type, found_value, is_finite, positive_int
 from ..core.edits import CENTRES, intervene
 from ..explanation import Explanation
 from ..labels import feature_ids
@@ -81,7 +81,7 @@ class FeatureIntervention(RowWiseStage):
             raise ValueError(
                 f"FeatureIntervention expects features with an alpha each in modes 'scale' and 'add', and no other alpha, found {other}"
             )
-        if mode in _STRENGTHS and not each and not _is_number(alpha):
+        if mode in _STRENGTHS and not each and not is_finite(alpha):
             raise ValueError(
                 f"FeatureIntervention expects alpha, {_STRENGTHS[mode]}, to be a finite number, found {found_value(alpha)}"
             )
@@ -134,7 +134,7 @@ class FeatureIntervention(RowWiseStage):
         """Each feature's own alpha, ascending ids."""
         alphas: dict[int, float] = {}
         for feature, alpha in features.items():
-            if not _is_number(alpha):
+            if not is_finite(alpha):
                 raise ValueError(
                     f"FeatureIntervention expects a finite number as alpha of feature {feature!r}, found {found_value(alpha)}"
                 )
@@ -194,7 +194,3 @@ class FeatureIntervention(RowWiseStage):
                     f"{self!r} expects labels with the max_activation of feature {j}, found none; give it to the labels"
                 )
         return maxima
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float, np.number)) and bool(np.isfinite(value))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from reprlib import repr as short_repr
@@ -18,8 +18,8 @@ def is_count(value: object) -> bool:
 
 
 def is_finite(value: object) -> bool:
-    """Whether it is a finite number."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number that a float holds, and finite."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def is_aspects(value: object) -> bool:
@@ -84,7 +84,9 @@ def parsed(text: bytes, file: Path) -> Any:
 
 
 def json_of(text: str | bytes) -> Any:
-    """JSON from anybody; ValueError for other text, and for lists in lists beyond what Python parses.
+    """JSON from anybody; ValueError for other text, bytes that are no UTF-8, and lists in lists beyond what Python parses.
+
+    Python's own reader takes bytes of UTF-16 too, and halves of characters, which no text in UTF-8 has.
 
     >>> json_of('{"a": [1]}')
     {'a': [1]}
@@ -93,7 +95,7 @@ def json_of(text: str | bytes) -> Any:
     ValueError: expected JSON, found lists in lists deeper than Python reads
     """
     try:
-        return json.loads(text)
+        return json.loads(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
     except RecursionError:
         raise ValueError("expected JSON, found lists in lists deeper than Python reads") from None
 

@@ -80,7 +80,7 @@ class Teacher(Options):
         """What is sent of a {text, title?} document; ValueError if its text is no string."""
         text = text_of(document)
         if text is None:
-            raise no_text("Teacher", f"document {docno_of(document)!r}", document.get("text"))
+            raise no_text("Teacher", f"document {docno_of(document, where='Teacher')!r}", document.get("text"))
         return text[: self.max_chars]
 
     def key(self, document: Mapping[str, Any]) -> str:
@@ -143,7 +143,7 @@ class Teacher(Options):
     def _questions(self, documents: Iterable[Mapping[str, Any]] | pd.DataFrame, aspects: Sequence[str]) -> Iterator[Question]:
         facts = {aspect: self._facts(aspect) for aspect in aspects}
         for document in documents_in(documents, stage="Teacher"):
-            docno = docno_of(document)
+            docno = docno_of(document, where="Teacher")
             if docno is None:
                 raise ValueError(f"Teacher expects documents with docno and text, found one with {sorted(document)}")
             text = self.text_of(document)

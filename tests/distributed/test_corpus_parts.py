@@ -31,7 +31,7 @@ def test_corpora_are_cut_alike(tmp_path):
         assert [docno for part in parts for docno in part.docnos()] == frame.docno.to_list()
     assert (tmp_path / "1" / "000002.parquet").exists() and not (tmp_path / "0").exists()  # Parquet stays where it is
     assert [row["docno"] for row in parquet_rows(tmp_path / "parquet" / "b.parquet", 5, 9)] == ["d8", "d9", "d10", "d11"]
-    assert len(list(documents_of(frame))) == 25
+    assert len(list(documents_of(frame, stage="s"))) == 25
     before = digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test"))
     frame[3:22].assign(text="another").to_parquet(tmp_path / "parquet" / "b.parquet")
     assert digest_of(cut(tmp_path / "parquet", 10, tmp_path, stage="test")) != before

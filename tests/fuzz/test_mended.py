@@ -9,14 +9,18 @@ import torch
 
 from pyterrier_xetrieval import Explanation, FeatureLabels, Normalizer, SAEExplainer, Xetrieval, beir_folder, read_sae, write_sae
 from pyterrier_xetrieval.checkpoints import read_state_dict
+from pyterrier_xetrieval.core.confidence import Confidence
 from pyterrier_xetrieval.core.edits import intervene
 from pyterrier_xetrieval.core.views import unit_rows
 from pyterrier_xetrieval.datasets.qrels_file import read_qrels
+from pyterrier_xetrieval.encoders import load_encoder
+from pyterrier_xetrieval.store.facts import read_json
 from pyterrier_xetrieval.store.jsonl import json_lines, records
 from tests.helpers.builders import identity_sae, make_model, random_sae
 from tests.helpers.index import corpus, topics
 
 MODEL = make_model()
+PARAMETERS = dict.fromkeys(("intercept", "activation", "clarity", "detection", "contribution", "support"), 1.0)
 BRACKETS = b"[" * 100_000
 STAGES = {
     "internalizer": MODEL.internalizer(), "scorer": MODEL.scorer(), "fold": MODEL.fold(), "explainer": MODEL.explainer(),
@@ -152,9 +156,35 @@ def test_other_bytes_than_text_are_named(tmp_path):
     for read in (lambda p: read_qrels(p), lambda p: FeatureLabels.read_hypotheses(p, 8)):
         with pytest.raises(ValueError, match=f"{tmp_path / 'x'} expects text in UTF-8"):
             read(tmp_path / "x")
-    (tmp_path / "x").write_text("q1 0 d1 99999999999999999999999\n")
-    with pytest.raises(ValueError, match="line 1 of .* expects a whole number as the label"):
+    for label in ("99999999999999999999999", "1e999999999", "inf", "sNaN", "1_0", "0.5", "x"):
+        (tmp_path / "x").write_text(f"q1 0 d1 {label}\n")
+        with pytest.raises(ValueError, match="line 1 of .* expects a whole number as the label"):
+            read_qrels(tmp_path / "x")
+
+
+def test_labels_beyond_what_a_float_holds(tmp_path):
+    told = {"9007199254740993": 2**53 + 1, "9223372036854775807": 2**63 - 1, "-2.0": -2, "1e2": 100}
+    (tmp_path / "x").write_text("".join(f"q1 0 d1 {label}\n" for label in told))
+    assert read_qrels(tmp_path / "x").label.tolist() == list(told.values())
+
+
+@pytest.mark.parametrize("line", ["q1\t\t2", "\td1\t2", "q1\t0\t \t2"])
+def test_a_judgement_names_query_and_document(tmp_path, line):
+    (tmp_path / "x").write_text(f"{line}\n")
+    with pytest.raises(ValueError, match="line 1 of .* expects the ids of a query and a document, found none in"):
         read_qrels(tmp_path / "x")
+
+
+def test_halves_of_characters_are_no_utf8(tmp_path):
+    """Python's reader of JSON takes them among bytes, and UTF-16."""
+    for data in (b'{"a": "\xed\xa0\x80"}', '{"a": "x"}'.encode("utf-16"), '{"a": "x"}'.encode("utf-32-be")):
+        (tmp_path / "x").write_bytes(data)
+        with pytest.raises(ValueError, match="line 1 of .* is no JSON"):
+            list(records(tmp_path / "x"))
+        with pytest.raises(ValueError, match="x is damaged"):
+            read_json(tmp_path / "x")
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbf{}")
+    assert read_json(tmp_path / "x") == {}
 
 
 @pytest.mark.parametrize("ids", ["d1", {"a": 1}, [None], [["d1"]], 7])
@@ -202,3 +232,40 @@ def test_explanations_of_other_vectors_have_no_words():
     frame = (model.shared_encoder.query_encoder() >> model.shared_encoder.doc_encoder())(frame)
     with pytest.raises(ValueError, match="FeatureEvidence.* expects explanations of the frame's vectors"):
         model.evidence()(frame.assign(explanation=pd.Series([other], dtype=object)))
+
+
+@pytest.mark.parametrize("facts", [b"{", b"[]", b"{}", b'{"shards": "x"}', b'{"shards": 1, "a": "\xed\xa0\x80"}'])
+def test_facts_that_an_indexer_finds_are_checked(tmp_path, facts):
+    index = MODEL.indexer(tmp_path / "index").index(corpus(6))
+    (tmp_path / "index" / "pt_meta.json").write_bytes(facts)
+    for indexer in (MODEL.indexer(tmp_path / "index"), index.indexer()):
+        with pytest.raises(ValueError, match="pt_meta.json is damaged"):
+            indexer.index(corpus(1))
+
+
+@pytest.mark.parametrize("text", ["{", "[]"])
+def test_a_damaged_configuration_of_an_encoder_is_named(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="config.json is damaged"):
+        load_encoder({"name": str(tmp_path), "dim": 8})
+
+
+@pytest.mark.parametrize("facts", [1.5, None, "x", list(PARAMETERS), {**PARAMETERS, 1: 2}, {**PARAMETERS, "clarity": 10**400}])
+def test_parameters_of_a_confidence_are_an_object_of_numbers(facts):
+    with pytest.raises(ValueError, match="^Confidence expects"):
+        Confidence.from_dict(facts)
+
+
+def test_whole_numbers_beyond_any_float_are_no_numbers(tmp_path, index):
+    with pytest.raises(ValueError, match="FeatureIntervention expects alpha"):
+        MODEL.intervention("scale", features=[1], alpha=10**400)
+    with pytest.raises(ValueError, match="FeatureRetriever expects finite numbers as weights"):
+        index.feature_retriever(features={1: 10**400})
+    with pytest.raises(ValueError, match="SAEExplainer expects threshold"):
+        MODEL.explainer(threshold=10**400)
+    MODEL.save(tmp_path / "model")
+    facts = json.loads((tmp_path / "model" / "pt_meta.json").read_text())
+    facts["weights"] = dict.fromkeys(facts["weights"], 10**400)
+    (tmp_path / "model" / "pt_meta.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="pt_meta.json is damaged: expected weights to be a finite number for each aspect"):
+        Xetrieval(tmp_path / "model")

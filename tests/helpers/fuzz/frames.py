@@ -180,7 +180,7 @@ def _harmful(src: Source, rng, case: Case, columns: list[str]) -> None:
             del case.bad[column]  # the frame says which views there are
         return
     if kind == "twice":
-        other = pd.DataFrame({column: frame[column].iloc[::-1].to_numpy()}, index=frame.index)
+        other = frame[column].iloc[::-1].set_axis(frame.index)  # of its own type: strings of pandas hold no half characters
         case.frame, case.bad[column] = pd.concat([frame, other], axis=1), "twice"
         return
     if not n:
@@ -207,7 +207,11 @@ def _harmful(src: Source, rng, case: Case, columns: list[str]) -> None:
         what = src.pick(["missing", "a list", "a dict"])
         cells[row] = {"missing": src.pick(list(GAPS.values())), "a list": [1], "a dict": {}}[what]
         case.odd.add(column)
-        if what != "missing" and column == "qid":
+        if column == "qid" and what == "missing":
+            others = [i for i in range(n) if i not in case.gaps and i != row]
+            if any(i == row or case.qids[i] not in [case.qids[j] for j in others] for i in case.gaps):
+                case.bad["query_vec"] = "a gap that no row of its query fills"
+        elif column == "qid":
             case.bad[column] = what
     else:
         what = src.pick(["missing", "a number", "bytes", "a list"])
@@ -216,4 +220,5 @@ def _harmful(src: Source, rng, case: Case, columns: list[str]) -> None:
         for i in rows:
             cells[i] = value
         case.bad[column] = what
-    frame[column] = pd.Series(_objects(cells), index=frame.index)
+    dtype = object if column in ("query", "text") else None  # which may have half characters
+    frame[column] = pd.Series(_objects(cells), index=frame.index, dtype=dtype)

@@ -12,14 +12,14 @@ from tests.helpers.fuzz.world import ASPECTS, WORLD
 
 COUNTS = {"fine": [1, 2, 512, np.int64(7)], "wrong": [0, -1, 1.5, "4", None, True, float("nan"), [1]]}
 SHARES = {"fine": [0.0, 0.3, 1.0, np.float32(0.25), 1, None], "wrong": [-0.1, 1.1, float("nan"), "x", [0.5]]}
-LEVELS = {"fine": [0.0, 0.2, 3, np.float32(0.5)], "wrong": [-1e-9, float("nan"), "x", None, [1]]}
+LEVELS = {"fine": [0.0, 0.2, 3, np.float32(0.5)], "wrong": [10**400, -1e-9, float("nan"), "x", None, [1]]}
 MODES = {"fine": ["erase", "keep_only"], "wrong": ["remove", None, 1, ["erase"]]}
 TARGETS = {"fine": ["doc", "query", "both"], "wrong": ["documents", None, 3]}
 FEATURES = {
     "fine": [[1], (2, 3), np.array([4]), "shared", range(3)],
     "wrong": [[48], "zzzz", [1.5], None, 3, [[1], [2, 3]], [-1]],
 }
-ALPHAS = {"fine": [0.5, 0, -1, np.float32(2)], "wrong": [None, "x", float("nan"), float("inf"), [1]]}
+ALPHAS = {"fine": [0.5, 0, -1, np.float32(2)], "wrong": [10**400, None, "x", float("nan"), float("inf"), [1]]}
 FACTORIES = {
     "internalizer": {"batch_size": COUNTS}, "fold": {"batch_size": COUNTS}, "reconstructor": {"batch_size": COUNTS},
     "explainer": {"threshold": LEVELS, "min_confidence": SHARES, "top": COUNTS, "batch_size": COUNTS},

@@ -26,7 +26,7 @@ from tests.helpers.fuzz.outcomes import SECRET, Source, judged
 from tests.helpers.fuzz.world import WORLD
 
 IDS = ["d1", "7", 7, 7.0, 7.5, "", " ", "é", "a\tb", True, "<b>"]
-NO_IDS = [None, float("nan")]
+NO_IDS = [None, float("nan"), ["d1"], {"a": 1}, []]
 NO_TEXTS = [None, float("nan"), 42, ["tea"], {"a": 1}, True, 1.5]
 NO_LINES = [
     b"{",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from functools import cached_property
@@ -25,6 +26,7 @@ class World:
 
     def __init__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        atexit.register(shutil.rmtree, self.folder, ignore_errors=True)
 
     @cached_property
     def model(self) -> Xetrieval:
