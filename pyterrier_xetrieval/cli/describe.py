@@ -9,9 +9,10 @@ import click
 
 from .errors import Command
 from .llm import language_model
-from .params import EXISTING, FOLDER, SEED, Features, Model, NewPath, open_model
+from .params import EXISTING, FOLDER, MISSING, SEED, Features, Model, NewPath, open_model
 
 if TYPE_CHECKING:
+    from ..documents import Missing
     from ..llm.endpoints import LanguageModel
 
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 @click.option("--features", type=Features(), help="Only these, e.g. 17,20-29.  [default: all that some document activates]")
 @click.option("--score", is_flag=True, help="Also measure the labels: do they tell which texts activate a feature?")
 @click.option("--work", type=FOLDER, help="Folder of the corpus' vectors; that of `train` will do.  [default: OUT.work]")
+@MISSING
 @SEED
 def describe(
     artifact: str,
@@ -35,6 +37,7 @@ def describe(
     features: list[int] | None,
     score: bool,
     work: Path | None,
+    missing: Missing,
     seed: int,
 ) -> None:
     """Let a language model name the features of a model.
@@ -84,7 +87,7 @@ def describe(
     from ..token_vectors import TokenEncoder
 
     model, encoder = open_model(artifact, device)
-    encoded = encode_corpus(CorpusFile(corpus), encoder, work or f"{out}.work", stage="describe", verbose=True)
+    encoded = encode_corpus(CorpusFile(corpus, missing=missing), encoder, work or f"{out}.work", stage="describe", verbose=True)
     samples = feature_samples(model, encoded.index.np_vecs(), docnos=encoded.docnos, seed=seed, verbose=True)
     reader = TokenEncoder(encoder)
     evidence = EvidencePassages(model, reader) if reader.exact else None

@@ -21,6 +21,10 @@ EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 POSITIVE = click.IntRange(min=1)
+MISSING = click.option(
+    "--missing", type=click.Choice(["error", "drop"]), default="error", show_default=True,
+    help="A document without a text: refuse it, or leave it out and say how many were.",
+)  # fmt: skip
 SEED = click.option("--seed", default=0, type=click.IntRange(min=0), show_default=True, help="Of all random choices.")
 
 

@@ -11,9 +11,10 @@ import click
 
 from .errors import Command
 from .llm import language_model
-from .params import EXISTING, EXISTING_FILE, POSITIVE, NewPath
+from .params import EXISTING, EXISTING_FILE, MISSING, POSITIVE, NewPath
 
 if TYPE_CHECKING:
+    from ..documents import Missing
     from ..llm.endpoints import LanguageModel
 
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--price-in", type=click.FloatRange(min=0), help="Price of a million input tokens, to be told the cost.")
 @click.option("--price-out", type=click.FloatRange(min=0), help="Price of a million output tokens.")
 @click.option("--limit", type=POSITIVE, help="Only the first so many documents.")
+@MISSING
 def teach(
     corpus: Path,
     out: Path,
@@ -38,6 +40,7 @@ def teach(
     price_in: float | None,
     price_out: float | None,
     limit: int | None,
+    missing: Missing,
 ) -> None:
     """Let a language model write one text per document and aspect.
 
@@ -75,7 +78,7 @@ def teach(
     price = None if price_in is None or price_out is None else (price_in, price_out)
     if price is None and (price_in, price_out) != (None, None):
         raise click.UsageError("--price-in and --price-out go together")
-    documents = CorpusFile(corpus, limit)
+    documents = CorpusFile(corpus, limit, missing=missing)
     if not len(documents):  # reads it all: a bad line is found before anybody is asked
         raise click.UsageError(f"{corpus} holds no documents")
     prompts = _prompts(file) if file else PROMPTS

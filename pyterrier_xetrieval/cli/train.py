@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .errors import Command
-from .params import DEVICE, EXISTING, EXISTING_FILE, FOLDER, POSITIVE, SEED, NewPath
+from .params import DEVICE, EXISTING, EXISTING_FILE, FOLDER, MISSING, POSITIVE, SEED, NewPath
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 VARIANTS = ("topk", "batch_topk", "matryoshka", "relu", "p_anneal", "jumprelu", "gated", "gated_anneal")
@@ -36,6 +36,7 @@ VARIANTS = ("topk", "batch_topk", "matryoshka", "relu", "p_anneal", "jumprelu", 
 @click.option("--aspect", "aspects", multiple=True, help="Only this aspect of TEXTS; may be repeated.")
 @click.option("--random", is_flag=True, help="Baseline: the dictionary stays untrained.")
 @click.option("--work", type=FOLDER, help="Folder of intermediate results.  [default: OUT.work]")
+@MISSING
 @DEVICE
 @SEED
 def train(paths: tuple[str, ...], encoder: str, variant: str, aspects: tuple[str, ...], random: bool, **options: Any) -> None:

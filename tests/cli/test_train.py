@@ -168,3 +168,13 @@ def test_evaluate_a_folder(made, folder, tmp_path):
     assert [record["value"] for record in records] == pytest.approx(list(table["value"]))
     assert "is not one of 'retrieval'" in one_line(run(*arguments[:3], "--what", "all", "--cache", tmp_path / "cache"))
     assert os.listdir(tmp_path / "cache")
+
+
+def test_documents_without_a_text_can_be_left_out(tmp_path):
+    texts = {"a": None, "b": "tea", "c": "the sea", "d": "a river", "e": "coffee"}
+    corpus = write(tmp_path / "corpus.jsonl", *({"docno": docno, "text": text} for docno, text in texts.items()))
+    options = ("--steps", 1, "--dict-size", 4, "--k", 1)
+    assert "no text in document 'a'" in one_line(run("train", corpus, tmp_path / "m", *options))
+    done = run("train", corpus, tmp_path / "m", "--missing", "drop", *options)
+    assert done.exit_code == 0 and "dropped 1 of 5 documents without a text" in done.stderr
+    assert Xetrieval(tmp_path / "m").meta["training"]["corpus"]["documents"] == 4
