@@ -8,8 +8,9 @@ export HF_HUB_OFFLINE := 1
 demo: $(VENV)/.demo
 	$(BIN)/pyterrier-xetrieval demo
 
+# a process for each core, four at most (a gigabyte each); a file stays in one, for what its tests share
 test: $(VENV)/.dev
-	PT_TEST_TRANSFORMER_REPORTS=0 $(BIN)/python -m pytest --cov
+	OMP_NUM_THREADS=1 PT_TEST_TRANSFORMER_REPORTS=0 $(BIN)/python -m pytest --cov -n auto --maxprocesses 4 --dist loadfile
 
 # pyterrier_rag has an environment of its own; without torchvision, which it requires, does not use, and which may not fit torch
 test-rag: .venv-rag/.ready
