@@ -123,7 +123,7 @@ class LiveLookup:
 
     def __init__(self, lookup: Lookup, layout: Layout):
         self.lookup, self.layout = lookup, layout
-        self.fwd, self.inv = _Forward(self), _Inverse(self)
+        self.fwd, self.inv = _Forward(lookup, layout), _Inverse(lookup, layout)
 
     def __len__(self) -> int:
         return len(self.layout)
@@ -137,21 +137,21 @@ class LiveLookup:
 
 
 class _Forward:
-    def __init__(self, live: LiveLookup):
-        self.live = live
+    def __init__(self, lookup: Lookup, layout: Layout):
+        self.lookup, self.layout = lookup, layout
 
     def __getitem__(self, docids: np.ndarray) -> np.ndarray:
-        rows = self.live.layout.deleted.rows_of(np.asarray(docids, np.int64))
-        return self.live.lookup.fwd[rows]
+        rows = self.layout.deleted.rows_of(np.asarray(docids, np.int64))
+        return self.lookup.fwd[rows]
 
 
 class _Inverse:
-    def __init__(self, live: LiveLookup):
-        self.live = live
+    def __init__(self, lookup: Lookup, layout: Layout):
+        self.lookup, self.layout = lookup, layout
 
     def __getitem__(self, docnos: np.ndarray) -> np.ndarray:
         """The documents, int64 ``[n]``; -1 for one that is not there, and for one of which another row was found."""
-        return self.live.layout.deleted.docids_of(np.asarray(self.live.lookup.inv[docnos], np.int64))
+        return self.layout.deleted.docids_of(np.asarray(self.lookup.inv[docnos], np.int64))
 
 
 def located(layout: Layout, lookup: Lookup | LiveLookup, docnos: Sequence[str], guess: np.ndarray | None) -> np.ndarray:

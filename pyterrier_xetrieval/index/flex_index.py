@@ -42,6 +42,10 @@ class StoredFlexIndex(FlexIndex):
         RuntimeError: a version of pyterrier_dr that reads a FlexIndex in another way.
     """
 
+    # PyTerrier gives an indexer that is also a transformer this method as an attribute: a circle, which keeps the lookups of an index
+    # that is opened again and again in memory until Python looks for circles
+    transform_iter = pt.Transformer.transform_iter
+
     def __init__(self, layout: Layout, folder: str):
         if [*inspect.signature(FlexIndex.payload).parameters] != ["self", "return_dvecs", "return_docnos"]:
             raise RuntimeError(

@@ -1,8 +1,10 @@
 """Deleting, replacing and compacting: what is left is the index of the documents that are left, and nothing else is seen."""
 
+import gc
 import os
 import pickle
 import signal
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -286,3 +288,18 @@ def test_evidence_of_what_is_left(tmp_path):
     assert answer.documents == len(documents) - 1 and answer.rank == 0
     with pytest.raises(ValueError, match=first):
         index.model.why_not("the smallest items", first, index)
+
+
+@pytest.mark.filterwarnings("ignore:.*encoder does not give")
+def test_an_index_that_nobody_holds_is_gone_at_once(pair):
+    """Who reads beside a writer opens the index again and again; a circle would keep each one's lookups until Python looks for it."""
+    for index in pair:
+        opened = XetrievalIndex(index.path)
+        (opened.retriever(num_results=2) >> opened.vec_loader() >> opened.explainer())(topics())
+        parts = [weakref.ref(part) for part in (opened, opened.vectors, opened.layout, opened.vectors.docnos())]
+        gc.disable()
+        try:
+            del opened
+            assert [part() for part in parts] == [None] * 4
+        finally:
+            gc.enable()
