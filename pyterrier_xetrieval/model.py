@@ -304,7 +304,7 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
 
     @property
     def vector_facts(self) -> VectorFacts | None:
-        """What is known of the encoder's vectors, by which those of other encoders are recognised; None where nobody measured it."""
+        """What is known of the encoder's vectors, which tells other encoders' from them; None where nobody measured it."""
         return self._part("vector_facts", self._read_vector_facts)
 
     def _read_vector_facts(self) -> VectorFacts | None:
@@ -357,7 +357,7 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
 
     @property
     def shared_readers(self) -> dict[str, TokenEncoder]:
-        """What reads the words of queries and of documents with this encoder; made once, because making it examines the encoder."""
+        """What reads the words of queries and of documents with this encoder; made once, as making it examines the encoder."""
         return self._part("readers", lambda: readers_of(self.shared_encoder))
 
     def _part(self, name: str, read: Callable[[], Any]) -> Any:

@@ -62,8 +62,8 @@ class ModelTools:
     def explain(self, query: str, text: str | None = None, *, texts: Sequence[str] | None = None) -> Any:
         """Explains the score of a text, or of several texts, for a query, from strings alone, without an index and a frame.
 
-        The encoder is loaded once and kept. The score is that of all views of the model (Eq. 11); ``model.with_views(())`` explains
-        ``⟨q,z⟩``.
+        The encoder is loaded once and kept. The score is that of all views of the model (Eq. 11); ``model.with_views(())``
+        explains ``⟨q,z⟩``.
 
         Args:
             query: the query's text.

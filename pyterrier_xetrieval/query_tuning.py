@@ -37,9 +37,9 @@ class QueryTuning(pt.Artifact):
 
     Attributes:
         links: one row for each link: the ids ``source`` (Int64; missing for a link of every query) and ``target`` (int64), with
-            ``source_label`` and ``target_label``; ``weight``, above 0 to look for the target and below 0 to avoid it. Learned links
-            also say of how many queries they were learned: ``queries`` show the source, and ``helped`` and ``hurt`` have a better
-            or a worse nDCG@10 with the link than without it.
+            ``source_label`` and ``target_label``; ``weight``, above 0 to look for the target and below 0 to avoid it.
+            Learned links also say of how many queries they were learned: ``queries`` show the source, and ``helped`` and
+            ``hurt`` have a better or a worse nDCG@10 with the link than without it.
         dictionary: str, which dictionary's features these are.
         corpus: the statistics that the queries are calibrated with; None without calibration.
         strength: of the calibration, 0 to 0.5; None for the one that follows from the corpus's topicality.

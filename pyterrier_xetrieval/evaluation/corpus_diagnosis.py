@@ -32,9 +32,10 @@ class CorpusDiagnosis:
         near_duplicates: pairs whose codes agree: ``docno``, ``other``, ``agreement`` (the cosine of the codes), closest first.
         facts: ``documents``, ``mean_length`` (of the mean vector), ``topicality`` (0 to 1: how far the mean lies from the
             dictionary's bias, see :meth:`.CorpusStatistics.topicality`), ``effective_rank`` and ``dimensions`` (of the vectors),
-            ``first_share`` (the share of the variance in the first ten directions), ``bias_part`` and ``unexplained_part`` (of the
-            mean vector), ``looked_at`` (documents among which near-duplicates were looked for), ``in_duplicates`` (how many of
-            these are in a pair), ``strength`` (of the calibration that follows from the topicality; 0 for none).
+            ``first_share`` (the share of the variance in the first ten directions), ``bias_part`` and ``unexplained_part``
+            (of the mean vector), ``looked_at`` (documents among which near-duplicates were looked for), ``in_duplicates``
+            (how many of these are in a pair), ``strength`` (of the calibration that follows from the topicality; 0 for
+            none).
     """
 
     shared: pd.DataFrame

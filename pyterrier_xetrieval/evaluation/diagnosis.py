@@ -32,12 +32,12 @@ class Diagnosis:
 
     Attributes:
         queries: one row for each judged query with results, worst first: ``qid``, ``query``, ``ndcg`` (nDCG@10, 0 to 1),
-            ``relevant`` documents and how many of them were ``retrieved``, ``rank`` (of the best one among all documents, from 0),
-            ``wrong`` and ``best`` (docnos of the first wrong result and of the best relevant document), ``gap`` (by how much the
-            wrong results of the first page score more than the relevant documents below them, on average) and what it is made
-            of, ``features``, ``other``, ``bias`` and ``residual``, which add up to it; ``reason`` (Int64) and ``reasons``
-            (labels: the features that make most of the gap), ``lacks`` (labels of features of the query that no relevant
-            document shows).
+            ``relevant`` documents and how many of them were ``retrieved``, ``rank`` (of the best one among all documents,
+            from 0), ``wrong`` and ``best`` (docnos of the first wrong result and of the best relevant document), ``gap`` (by
+            how much the wrong results of the first page score more than the relevant documents below them, on average) and
+            what it is made of, ``features``, ``other``, ``bias`` and ``residual``, which add up to it; ``reason`` (Int64)
+            and ``reasons`` (labels: the features that make most of the gap), ``lacks`` (labels of features of the query that
+            no relevant document shows).
         distractors: one row for each distractor feature, first the one by which all its queries together lose most: ``feature``,
             ``label``, ``words``, ``lift`` (by how much it lifts a wrong result over a relevant document of about the same score),
             ``queries`` (how many have results with it), ``p``, ``p_holm``; then the columns below.
@@ -45,9 +45,9 @@ class Diagnosis:
             ``words``, ``asked`` (queries that have it), ``blind`` (in how many of these no relevant document has it),
             ``on_page`` and ``missing`` (in the blind queries, the share of the first page's wrong results that have it, and their
             mean contribution); then the columns below.
-        groups: failing queries with a common reason: ``feature``, ``label``, ``words``, ``queries`` (how many), ``qids``, ``kind``
-            (``"distractor"``, ``"blind spot"``, or ``"weaker"`` in the relevant documents), ``lift`` and ``gap`` (their means);
-            then the columns below.
+        groups: failing queries with a common reason: ``feature``, ``label``, ``words``, ``queries`` (how many), ``qids``,
+            ``kind`` (``"distractor"``, ``"blind spot"``, or ``"weaker"`` in the relevant documents), ``lift`` and ``gap``
+            (their means); then the columns below.
         together: the values below, over all queries, for turning down together the distractors that are found on the other half
             of the queries; ``features`` is how many these are (the mean of the two halves).
         facts: about all queries: ``queries``, ``left_out`` (topics without a relevant document in the index, or without
@@ -55,12 +55,13 @@ class Diagnosis:
             1), ``in_groups`` (queries), ``retrieved`` (share of the relevant documents), and the shares of all gaps together that
             are ``by_features``, ``by_other`` and ``unexplained``.
 
-    The columns that say what turning a feature down gives: ``alpha`` is the factor of the feature's activation in the query. It is
-    chosen on one half of the queries and measured on the other half, and the other way round; the column has the mean of the two.
-    Over the queries that have the feature, ``ndcg`` is nDCG@10 as it is, ``ndcg_held_out`` with the feature turned down, ``gain``
-    the difference, and ``gain_low`` and ``gain_high`` its 95 % interval. ``examples`` are up to three queries, each with a wrong
-    result and a relevant document below it, the feature's contributions to both, and its words. Which features are listed was
-    chosen on all queries, so that the best of many gains is a little too good; ``together`` is not.
+    The columns that say what turning a feature down gives: ``alpha`` is the factor of the feature's activation in the query.
+    It is chosen on one half of the queries and measured on the other half, and the other way round; the column has the mean
+    of the two. Over the queries that have the feature, ``ndcg`` is nDCG@10 as it is, ``ndcg_held_out`` with the feature
+    turned down, ``gain`` the difference, and ``gain_low`` and ``gain_high`` its 95 % interval. ``examples`` are up to three
+    queries, each with a wrong result and a relevant document below it, the feature's contributions to both, and its words.
+    Which features are listed was chosen on all queries, so that the best of many gains is a little too good; ``together`` is
+    not.
     """
 
     queries: pd.DataFrame
@@ -114,8 +115,8 @@ def diagnose(
     compared with the relevant documents below them; relevant documents that were not retrieved are explained through the index.
 
     Args:
-        pipeline: gives ``qid``, ``docno``, ``query_vec`` and ``explanation`` for the topics, ranked by the explained score. Let it
-            return a hundred results or more: distractors are found among them.
+        pipeline: gives ``qid``, ``docno``, ``query_vec`` and ``explanation`` for the topics, ranked by the explained score.
+            Let it return a hundred results or more: distractors are found among them.
         topics: ``qid`` and ``query``, and what else the pipeline needs.
         qrels: ``qid``, ``docno``, ``label``; above 0 is relevant.
         index: the index that the pipeline searches; with edited queries it is searched exactly, by its vectors.

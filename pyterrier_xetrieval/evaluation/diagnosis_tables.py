@@ -28,8 +28,8 @@ class Errors:
     Attributes:
         candidates: the pairs; collection: queries and documents.
         wrong, right: sparse ``[q, D]``, mean contributions to the wrong results and to the relevant documents below them.
-        lifts: sparse ``[q, D]``, their difference; rest: float64 ``[q, 3]``, that of the other parts; gap: float64 ``[q]``, of the
-            scores. ``gap = Σ lifts + Σ rest``.
+        lifts: sparse ``[q, D]``, their difference; rest: float64 ``[q, 3]``, that of the other parts; gap: float64 ``[q]``,
+            of the scores. ``gap = Σ lifts + Σ rest``.
         shown: sparse ``[q, D]``, in how many of its relevant documents a query's feature is.
         best: int64 ``[q]``, the pair of the relevant document of the best score, or -1.
     """

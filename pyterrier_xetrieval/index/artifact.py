@@ -123,7 +123,7 @@ class XetrievalIndex(pt.Artifact):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was chosen when the index was made: aspects, weights, refit, dtype, shard size, whether it keeps texts and words."""
+        """What was chosen when the index was made: aspects, weights, refit, dtype, shard size, texts, evidence."""
         return self.layout.settings
 
     @property

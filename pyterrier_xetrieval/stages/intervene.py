@@ -162,7 +162,7 @@ class FeatureIntervention(RowWiseStage):
         return tuple(np.unique(ids).tolist())
 
     def _edited(self, frame: VectorColumns, names: list[str], sets: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
-        """The edited columns of these names, all edited together, so that a page reads the dictionary once and not once a column."""
+        """The edited columns of these names, edited together, so that a page reads the dictionary once and not once a column."""
         # one edit for each distinct (vector, feature set): a listed set costs one row per document, not per result
         vectors, own_sets, places = [], [], {}
         for column in names:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ..model import Xetrieval
 
 _SHOWN_BY = 3  # queries at least that show a feature which a link starts from
-_SURE = 1.5  # standard errors that a gain must have: what looks like one by chance is mostly smaller
-_LISTED = 40  # candidates of a query in the loss; the choice of the penalty looks at all of its candidates
+_SURE = 1.5  # a gain must be so many standard errors: one that is chance is mostly smaller
+_LISTED = 40  # candidates of a query in the loss, to save time; the penalty is chosen on all of its candidates
 
 
 class FeatureTuner(Stage, pt.Estimator):
@@ -52,9 +52,9 @@ class FeatureTuner(Stage, pt.Estimator):
         tuning: what was learned, a :class:`~pyterrier_xetrieval.QueryTuning`; None before ``fit``.
         calibration_gain: what calibration alone gains on the queries to learn from, in nDCG@10 (0 to 1). If it is not above 0,
             the tuning does not calibrate. None before ``fit``.
-        penalties: one row for each penalty tried: ``penalty``, ``links`` (their mean number over folds), ``gain`` (in nDCG@10 over
-            calibration alone, on queries that were left out), ``error`` (its standard error), ``chosen`` (bool; all False if no
-            link was learned). None before ``fit``.
+        penalties: one row for each penalty tried: ``penalty``, ``links`` (their mean number over folds), ``gain`` (in
+            nDCG@10 over calibration alone, on queries that were left out), ``error`` (its standard error), ``chosen`` (bool;
+            all False if no link was learned). None before ``fit``.
 
     Raises:
         ValueError: a ``max_links`` that is no positive number; fewer than 2 folds; (in ``transform``) before ``fit``.
@@ -161,7 +161,7 @@ class FeatureTuner(Stage, pt.Estimator):
         return link_path(judged, self.model.sae.w_dec.detach().cpu(), max_links=self.max_links)
 
     def _penalty(self, data: JudgedCandidates, shown: np.ndarray, splits: list) -> tuple[pd.DataFrame, float | None]:
-        """What each penalty gains on queries that it was not learned from, and the one that gains most of those that surely gain."""
+        """What each penalty gains on queries that were left out, and the one that gains most of those that surely gain."""
         directions = self.model.sae.w_dec.detach().cpu().numpy()
         gains: dict[float, list[np.ndarray]] = {}
         links: dict[float, list[int]] = {}
