@@ -154,7 +154,7 @@ def pooling_of(encoder: Any) -> str:
 
 
 def probe_vectors(encoder: Any) -> dict[str, list[list[float]]]:
-    """The vectors of :data:`PROBES` as queries and as documents, as far as the encoder encodes them: by these it is known again."""
+    """The vectors of :data:`PROBES` as queries and as documents, as far as the encoder encodes them: it is recognised by them."""
     found = {side: _probed(encoder, side) for side in _SIDES}
     return {side: vectors.round(7).tolist() for side, vectors in found.items() if vectors is not None}
 

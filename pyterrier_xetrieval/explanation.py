@@ -32,9 +32,9 @@ class Explanation:
     contributes ``Σ_v w_v c_v,j ⟨q, w_j⟩``; together with the other features of the document, the bias of the
     dictionary and what the dictionary does not explain, the parts add up to the score of all views used (Eq. 11).
 
-    Two are equal if they are of the same pair and all numbers are. Arrays are read-only: they are shared with those of
-    the other results. Stages make them: the column ``explanation``. Printed, an explanation is one line; in a notebook it is
-    a card.
+    Stages make explanations, in the column ``explanation``; the arguments below are for them. Two explanations are equal if
+    they are of the same pair and all numbers are equal. Arrays are read-only, because the results of a frame share memory.
+    Printed, an explanation is one line; in a notebook it is a card.
 
     Args:
         qid, docno: the pair.
@@ -44,7 +44,7 @@ class Explanation:
         top: how many features the printed forms and the notebook's card spell out (the card ten at most).
         min_confidence: the confidence from which on a feature is shown; the others are counted as weakly shared. It changes
             no number. Where nobody measured the confidence of the labels, every feature is shown.
-        evidence: the words that carry the features, if somebody looked.
+        evidence: the words that carry the features; None where no stage looked for them.
         ranking: where the document stands in the frame, if the frame ranks by another score than the one explained.
         baseline: the mean document's scores, split as ``parts`` are.
 
@@ -57,8 +57,9 @@ class Explanation:
         other, bias, residual: float, the rest of the score: features of the document that the query does not share,
             ``Σ_v w_v ⟨q, b⟩``, and ``Σ_v w_v ⟨q, e_v⟩`` of the reconstruction errors ``e_v``.
 
-    Where the dictionary's bias is long, as with E5, it is nearly all of every score, and says nothing about one document. The
-    sentence, the card and the order of rows are then those of :attr:`above_mean`: what the score has above the mean document's.
+    Where the dictionary's bias is long, as with E5, its part is nearly all of every score, and says nothing about one document.
+    The sentence, the card and the order of rows are then those of :attr:`above_mean`: what the score has above that of the mean
+    document.
 
     Example::
 
@@ -107,10 +108,10 @@ class Explanation:
 
     @property
     def baseline(self) -> float | None:
-        """The score of the mean document for this query, of the index or of the training; None where the bias is short.
+        """The score of the mean document for this query; None where the bias is short (Xetrieval.has_long_bias).
 
-        ``baseline_documents`` says how many documents it is the mean of; with 0 it is the bias alone, the score of a document
-        without any feature.
+        It is the mean of the index's documents, or of those that the model was trained on. ``baseline_documents`` says of how
+        many; with 0 it is the bias alone, the score of a document without any feature.
         """
         return None if self._baseline is None else float(self._baseline.score[self._row])
 
@@ -122,8 +123,8 @@ class Explanation:
     def above_mean(self) -> Explanation | None:
         """The same pair measured against the mean document: every part less that of the mean document, as an explanation.
 
-        Its ``score`` is ``score - baseline``, its ``bias`` 0 (one for all documents of a query), and its parts add up as any
-        explanation's do. None where there is no baseline. Features keep their order and their confidence.
+        Its ``score`` is ``score - baseline``, its ``bias`` is 0 (all documents of a query have the same), and its parts add up as
+        those of any explanation do. None where there is no baseline. Features keep their order and their confidence.
 
         Example::
 
@@ -182,7 +183,7 @@ class Explanation:
 
     @property
     def before(self) -> Explanation | None:
-        """The same pair by the query vector that the encoder gave, where a stage has changed it since; None elsewhere.
+        """The explanation with the query vector that the encoder gave; None if no stage has changed the query vector.
 
         It lists the same features in the same order. ``score - before.score`` is what calibration or links did to the score.
         """
@@ -195,7 +196,7 @@ class Explanation:
 
     @property
     def changes(self) -> np.ndarray:
-        """What a stage's change of the query vector did to each contribution, float32 ``[s]``; zeros where none changed it."""
+        """What changes of the query vector did to each contribution, float32 ``[s]``; zeros if no stage changed it."""
         if self._parts.before is None:
             return np.zeros(len(self), np.float32)
         return self.contributions - self._parts.before.contribution[self._parts.listed(self._row)]
@@ -205,7 +206,7 @@ class Explanation:
         """The probability that each shared feature's label fits query and document, float64 ``[s]``; NaN if unknown.
 
         It depends on how strong the feature is in both texts (in the document's own vector, not in views of it), on how
-        well the label stood its tests, and on whether the words that carry the feature say what the label says.
+        well the label did in its tests, and on whether the words that carry the feature say what the label says.
         """
         if self._confidence is None:
             words = None if self.evidence is None else [sum(self.words(i).values(), []) for i in range(len(self))]
@@ -226,8 +227,9 @@ class Explanation:
     def rows(self) -> list[ShownFeature]:
         """The shared features to read: those whose confidence is at least ``min_confidence``, what matters most first.
 
-        They are in order of contribution (where there is a baseline: above the mean document's) times confidence: a large part of the score whose label is doubtful stands behind
-        one of like size that is sure. Where nobody measured the confidence of the labels: all, largest contribution first.
+        They are in order of contribution times confidence: of two features with about the same contribution, the one whose
+        label is surer comes first. Where there is a baseline, the contribution counts as far as it is above the mean document's.
+        Where nobody measured the confidence of the labels, all features are here, largest contribution first.
         """
         shown = np.flatnonzero(~(self.confidence < self.min_confidence))
         matters = self.contributions if self._baseline is None else self.contributions - self._baseline_contributions
@@ -241,7 +243,10 @@ class Explanation:
 
     @property
     def shown(self) -> pd.DataFrame:
-        """:attr:`rows` as a table: ``feature``, ``label``, ``confidence``, ``contribution``, ``query_words``, ``document_words``."""
+        """:attr:`rows` as a table.
+
+        Columns are ``feature``, ``label``, ``confidence``, ``contribution``, ``query_words`` and ``document_words``.
+        """
         return pd.DataFrame(self.rows, columns=list(ShownFeature._fields))
 
     @property
@@ -284,16 +289,16 @@ class Explanation:
         return 1 - self.residual / self.score if self.score else float("nan")
 
     def compare(self, other: Explanation, *, across_queries: bool = False) -> pd.DataFrame:
-        """Why this document scores higher than the other one (or the same one after an edit), part by part.
+        """Why this document scores higher than another one, or than itself after an edit, part by part.
 
         Args:
             other: of the same query, by the same dictionary.
             across_queries: compare explanations of two queries all the same.
 
         Returns:
-            ``feature`` (Int64), ``label``, ``left`` and ``right`` (the contributions here and there, 0 where the feature
-            is not shared) and ``difference``, largest in size first; then the other features, the bias and what the
-            dictionary does not explain. ``difference`` adds up to ``self.score - other.score``.
+            ``feature`` (Int64), ``label``, ``left`` and ``right`` (the contributions to this score and to the other one, 0
+            where the feature is not shared) and ``difference`` (left − right), largest in size first; then the other features,
+            the bias and what the dictionary does not explain. ``difference`` adds up to ``self.score - other.score``.
 
         Raises:
             ValueError: no explanation by the same dictionary, or of another query.
@@ -357,14 +362,13 @@ class Explanation:
         """
         return record(self)
 
-    toDict = to_dict  # pandas' to_json asks for it by this name; of an object without it, it writes all that hangs on it
+    toDict = to_dict  # pandas' to_json calls it by this name; of an object without it, it would write every attribute
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Explanation:
         """What :meth:`to_dict` was called on: equal, and with the same words, sentence and card.
 
-        The one thing that is not kept is each word's part of every number (``evidence.table``); a pickle keeps it, rounded to
-        float32.
+        Only each word's part of every number (``evidence.table``) is not kept; a pickle keeps it, rounded to float32.
 
         Raises:
             ValueError: something else, or values that do not fit together.
@@ -412,7 +416,7 @@ class Explanation:
     def lines(self) -> list[tuple[str, float]]:
         """What :meth:`to_text` prints: the parts of the score, each with its name; together they are the score.
 
-        A feature's id follows its label, which tells those of one label apart.
+        A feature's id follows its label, because two features may have the same label.
         """
         return explanation_text.lines(self)
 
@@ -444,7 +448,7 @@ class Explanation:
 
             e.to_html("why.html")
         """
-        from .viz.cards import page_html  # late, as below
+        from .viz.cards import page_html  # late, as in _repr_html_
 
         return _text_or_file(page_html(self), path)
 

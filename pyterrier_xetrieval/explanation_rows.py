@@ -9,7 +9,8 @@ class ShownFeature(NamedTuple):
     """One row of an explanation, as a reader sees it.
 
     Attributes:
-        feature: its id; label: what it is called; of a label with two readings, the one that the words support.
+        feature: its id.
+        label: what it is called; of a label with two readings, the one that the words support.
         confidence: the probability that the label fits query and document; NaN where nobody measured it.
         contribution: the feature's part of the score.
         query_words, document_words: the phrases that carry it, strongest first; empty without evidence.
@@ -44,7 +45,8 @@ class OtherRanking(NamedTuple):
 
     Attributes:
         score: the document's score in the frame.
-        place: where the explained score would put it among the frame's results of the query, from 0; of: how many there are.
+        place: int from 0, at which the explained score would put it among the frame's results of the query.
+        of: how many results of the query the frame has.
     """
 
     score: float

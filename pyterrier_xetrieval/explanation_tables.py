@@ -41,14 +41,18 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
         results: a frame with an ``explanation`` column.
 
     Returns:
-        Columns ``qid``, ``docno``, ``part``, ``feature`` (Int64), ``label``, ``views`` (comma-separated),
-        ``query_activation``, ``document_activation`` (the largest over the views), ``contribution``, ``above_mean`` (the
-        contribution less the mean document's; NaN where the bias is short and there is no baseline), ``change`` (what a stage's
-        change of the query vector, such as calibration, did to the contribution; 0 where there was none), ``share`` (of the score; of
-        what it has above the mean document's where there is a baseline). ``part`` is ``"shared feature"``, or, in the last three rows of each pair, ``"other features"``, ``"bias"``
-        and ``"not explained by the dictionary"``, so that ``contribution`` adds up to the score of the pair, and
-        ``above_mean`` to ``score - baseline``. These three
-        have neither ``feature`` nor ``label``, so that grouping by one of them counts features alone.
+        One row for each part, with the columns ``qid``, ``docno``, ``part``, ``feature`` (Int64), ``label``, ``views`` (in which
+        the feature is active, comma-separated), ``query_activation``, ``document_activation`` (the largest over the views) and:
+
+        - ``contribution``, which adds up to the score of the pair;
+        - ``above_mean``, the contribution less the mean document's, which adds up to ``score - baseline``; NaN where the bias is
+          short and there is no baseline;
+        - ``change``, what a change of the query vector, such as calibration, did to the contribution; 0 where there was none;
+        - ``share``, the part's share of the score; where there is a baseline, its share of ``score - baseline``.
+
+        ``part`` is ``"shared feature"`` or, in the last three rows of each pair, ``"other features"``, ``"bias"`` and ``"not
+        explained by the dictionary"``. These three have neither ``feature`` nor ``label``, so that grouping by one of the two
+        counts features alone.
 
     Raises:
         ValueError: a row whose ``explanation`` is none.

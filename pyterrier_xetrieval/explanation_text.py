@@ -87,7 +87,10 @@ def full_text(e: Explanation) -> str:
 
 
 def change_sentence(e: Explanation) -> str | None:
-    """``The changed query has a score of 0.451, the encoder's 0.430: *beer and brewing* -0.031, …``; None if nothing changed it."""
+    """What a change of the query did to the score; None if nothing changed the query.
+
+    ``The changed query has a score of 0.451, the encoder's 0.430: *beer and brewing* -0.031, …``
+    """
     if (before := e.before) is None:
         return None
     told = f"The changed query has a score of {e.score:.3f}, the encoder's {before.score:.3f}"

@@ -28,14 +28,15 @@ class FeatureLabels(FeatureNames):
         table: a frame with ``feature`` (int, each once), ``label`` (str) and ``method`` (str: how the label was made);
             ``max_activation``, ``clarity`` and ``detection`` are read as :class:`FeatureFacts`; further columns are kept.
         dict_size: ``D``; features without a row have no label.
-        confidence: as in :class:`FeatureNames`.
+        confidence: the probability that a label fits two texts; None if nobody has measured it.
 
     Raises:
         ValueError: missing columns, a feature twice or outside ``0 … D-1``.
 
     Example::
 
-        labels.find("sort")     # the rows whose label contains the string; labels[17] as in FeatureNames
+        labels.find("sort")     # the rows whose label contains the word
+        labels[17]              # the label of feature 17; "feature 17" if it has none
     """
 
     def __init__(self, table: pd.DataFrame, dict_size: int, confidence: Confidence | None = None):
@@ -71,7 +72,10 @@ class FeatureLabels(FeatureNames):
             words: whole words: ``"sort"`` finds ``"how to sort"`` and not ``"assorted"``.
             encoder: encodes the words and, once, all labels; the nearest labels come first, with a column ``similarity``
                 (cosine).
-            num_results: how many there are at most by meaning.
+            num_results: how many rows at most, when the search is by meaning.
+
+        Returns:
+            Rows of :attr:`table`, in its order, or the nearest first when the search is by meaning; none where no label fits.
 
         Example::
 
@@ -113,8 +117,15 @@ class FeatureLabels(FeatureNames):
     def read_hypotheses(cls, path: str | os.PathLike[str], dict_size: int, *, method: str = "hypotheses file") -> FeatureLabels:
         """Reads the released program's format: plain text, line ``i`` is the hypothesis of feature ``i``.
 
-        Fewer lines than features leave the rest without a label; more lines than features are an error, because the
-        file then belongs to another dictionary.
+        Fewer lines than features leave the rest without a label.
+
+        Args:
+            path: the file.
+            dict_size: ``D``, how many features the dictionary has.
+            method: what the column ``method`` of the table says.
+
+        Raises:
+            ValueError: more lines than features: the file then belongs to another dictionary.
         """
         lines = text_of_file(Path(path)).removesuffix("\n").split("\n")  # no other character ends a line
         if len(lines) > dict_size:

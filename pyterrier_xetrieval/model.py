@@ -97,11 +97,16 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
             encoder: description of the encoder, ``{"name": …, "dim": …}`` and what else is worth knowing.
             weights: ``w_t`` of the views: one number for all, one for each, or a mapping; None for 1 each (Eq. 11).
             facts: training data, seeds and figures; kept in the metadata.
-            means: of each view, ``"original"`` and the aspects, the mean over the training documents; what scores are measured
-                against where the dictionary's bias is long (:meth:`mean_document`).
+            means: the mean training document in each view (``"original"`` and the aspects). Where the dictionary's bias is long,
+                scores are measured against it (:meth:`mean_document`).
 
         Raises:
-            ValueError: parts of different dimensions, or an aspect name that is no identifier.
+            ValueError: parts of different dimensions, labels of another number of features, an encoder without its ``dim``, or an
+                aspect name that is no identifier.
+
+        Example::
+
+            model = Xetrieval.from_parts(internalizers={}, sae=sae, encoder={"name": "my-e5", "dim": sae.dim})
         """
         if not isinstance(encoder, Mapping) or "dim" not in encoder:
             raise ValueError(f"Xetrieval expects encoder to be a description with its dim, found {found_value(encoder)}")
@@ -155,7 +160,7 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
             pt.GridSearch(dense >> model.internalizer() >> scorer, {scorer: {"model": [
                 model.with_views(weights=w) for w in (0.1, 0.2, 0.5)]}}, topics, qrels, "ndcg_cut_10")
 
-        The keys of such a grid are stages; two equal ones are one key.
+        The keys of such a grid are stages, and two equal stages are one key.
         """
         chosen = self.aspects if aspects is None else distinct_aspects(aspects, stage="Xetrieval.with_views")
         if set(chosen) - set(self.aspects):
@@ -169,15 +174,15 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
         return model
 
     def with_check(self, check: Literal["warn", "error", "off"]) -> Xetrieval:
-        """The same model, whose stages do something else about vectors that its encoder does not give; this one stays as it is.
+        """The same model with another reaction to vectors that its encoder does not give; this one stays as it is.
 
-        Vectors of another encoder, and vectors that were not normalised, have scores and features like any others, and nothing
-        that is said of them means anything. The stages that read features look at the vectors once, as they come in: at the mean
-        length, and at the share that the dictionary leaves unexplained (:class:`~.core.vector_facts.VectorFacts`).
+        Vectors of another encoder, and vectors that were not normalised, have scores and features like any others, but their
+        explanations mean nothing. The stages that read features check the vectors once, as they come in: their mean length, and
+        the share that the dictionary leaves unexplained (:class:`~.core.vector_facts.VectorFacts`).
 
         Args:
-            check: ``"warn"``, as a model does unless told otherwise; ``"error"`` to refuse such vectors with a ValueError;
-                ``"off"`` not to look.
+            check: ``"warn"``, the default of a model; ``"error"`` to refuse such vectors with a ValueError; ``"off"`` not to
+                check.
 
         Raises:
             ValueError: another word.
@@ -203,6 +208,7 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
 
         Raises:
             FileExistsError: something is at ``path`` already.
+            ValueError: another dtype.
         """
         if dtype not in ("float32", "float16"):
             raise ValueError(f"Xetrieval.save expects dtype 'float32' or 'float16', found {dtype!r}")
@@ -269,14 +275,14 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
         return self._part("has_long_bias", lambda: has_long_bias(self.sae, length))
 
     def mean_document(self, aspects: Sequence[str] | None = None) -> MeanDocument | None:
-        """What explanations measure scores against; None where the bias is short, and a score is read as it is.
+        """The document whose score explanations subtract from a score; None where the bias is short, and nothing is subtracted.
 
         Args:
             aspects: the views in use beside the original one; None for this model's.
 
         Returns:
-            The mean of the documents that the dictionary was trained on, all these views folded into one; where it is not known
-            the document without any feature, which is the bias alone.
+            The mean of the documents that the dictionary was trained on, with all these views folded into one. Where it is not
+            known: the document without any feature, which is the bias alone.
         """
         if not self.has_long_bias:
             return None
@@ -290,12 +296,15 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
 
     @property
     def min_confidence(self) -> float:
-        """The confidence from which on a feature is shown unless told otherwise; 0 where nobody measured it: all are shown."""
+        """The confidence from which on a feature is shown unless a stage says otherwise.
+
+        It is 0, so that all features are shown, where nobody measured the confidence of the labels.
+        """
         return self.meta.get("min_confidence", 0.0)
 
     @property
     def vector_facts(self) -> VectorFacts | None:
-        """What is known of the encoder's vectors, to tell others from them; None where nobody measured it."""
+        """What is known of the encoder's vectors, which tells other encoders' from them; None where nobody measured it."""
         return self._part("vector_facts", self._read_vector_facts)
 
     def _read_vector_facts(self) -> VectorFacts | None:
@@ -306,10 +315,11 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
         return None
 
     def encoder(self, path: str | os.PathLike[str] | None = None, **options: Any) -> BiEncoder:
-        """The pyterrier_dr encoder this model explains; ``options`` such as ``batch_size`` and ``device`` go to it.
+        """The pyterrier_dr encoder that this model explains.
 
         Args:
             path: its folder, if it is elsewhere than where the model was trained.
+            options: of the encoder, such as ``batch_size`` and ``device``.
 
         Raises:
             ValueError: a model that does not say what its encoder is; with ``check="error"`` another encoder than its own.
@@ -323,9 +333,10 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
         return self.checked_encoder(load_encoder(self.meta["encoder"], path=path, beside=beside, **options))
 
     def checked_encoder(self, encoder: Any) -> Any:
-        """The encoder, which gives two short texts the vectors that this model's own gives; else a warning or an error says so.
+        """Returns the encoder after a check that it is this model's own; a warning, or an error, says if it is not.
 
-        Costs the encoding of these texts, and nothing for a model that does not keep their vectors (the bundled one).
+        The encoder must give two short texts the vectors that the model keeps of them. This costs the encoding of these texts. A
+        model that does not keep their vectors, such as the bundled one, checks nothing.
 
         Raises:
             ValueError: another encoder, and a model with ``check="error"``.
@@ -346,7 +357,7 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
 
     @property
     def shared_readers(self) -> dict[str, TokenEncoder]:
-        """What reads the words of queries and of documents with this encoder: made once, for each looks at the encoder."""
+        """What reads the words of queries and of documents with this encoder; made once, as making it examines the encoder."""
         return self._part("readers", lambda: readers_of(self.shared_encoder))
 
     def _part(self, name: str, read: Callable[[], Any]) -> Any:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class ModelTools:
     """What :class:`~pyterrier_xetrieval.Xetrieval` offers beside its parts and its stages.
 
-    Most of it lies above the model's layer (an index holds a model, a tuner reads an index), and is imported when it is asked for.
+    Most of it lies above the model's layer (an index holds a model, a tuner reads an index), and is imported only when it is
+    used.
     """
 
     @property
@@ -42,7 +43,10 @@ class ModelTools:
             query: the text of the query; docno: the document.
             index: the collection, an :class:`~pyterrier_xetrieval.XetrievalIndex` or a pyterrier_dr ``FlexIndex`` of
                 vectors by this model's encoder.
-            num_results: how long the page is.
+            num_results: how many documents the page has.
+
+        Returns:
+            A :class:`~pyterrier_xetrieval.why_not.WhyNot`, which prints as a sentence.
 
         Raises:
             ValueError: a docno that the index does not hold.
@@ -56,13 +60,15 @@ class ModelTools:
         return why_not(self._model, query, docno, index, num_results=num_results)
 
     def explain(self, query: str, text: str | None = None, *, texts: Sequence[str] | None = None) -> Any:
-        """Explains why this text answers this query, or several texts: two strings, no index and no frame.
+        """Explains the score of a text, or of several texts, for a query, from strings alone, without an index and a frame.
 
-        The encoder is loaded once and kept. The views of the model that are in use take part in the score.
+        The encoder is loaded once and kept. The score is that of all views of the model (Eq. 11); ``model.with_views(())``
+        explains ``⟨q,z⟩``.
 
         Args:
-            query: what was asked.
-            text: the document; or texts: several of them.
+            query: the query's text.
+            text: the document's text.
+            texts: the texts of several documents, instead of ``text``.
 
         Returns:
             The :class:`~pyterrier_xetrieval.Explanation` of ``text`` with its evidence; or a list of those of ``texts``,
@@ -134,7 +140,10 @@ class ModelTools:
         return QueryCalibration(self._model, corpus_statistics(index), strength=strength)
 
     def tuned(self, tuning: QueryTuning) -> pt.Transformer:
-        """Changes every query as a tuner has learned it: its calibration, if it has one, then its links.
+        """A stage that changes ``query_vec`` as a tuner learned to: the tuning's calibration, if it has one, then its links.
+
+        Args:
+            tuning: what a tuner learned, or somebody wrote.
 
         Raises:
             ValueError: links between features of another dictionary, or a corpus of another dimension.
@@ -149,7 +158,7 @@ class ModelTools:
     def tuner(
         self, index: XetrievalIndex | FlexIndex, *, max_links: int = 200, calibrate: bool = True, folds: int = 3, seed: int = 0
     ) -> FeatureTuner:
-        """Learns from judged queries how to change them: :class:`~pyterrier_xetrieval.FeatureTuner`."""
+        """A stage that learns from judged queries how to change them: :class:`~pyterrier_xetrieval.FeatureTuner`."""
         from .training.tuner import FeatureTuner  # a tool above this layer, offered here
 
         return FeatureTuner(self._model, index, max_links=max_links, calibrate=calibrate, folds=folds, seed=seed)
@@ -161,12 +170,14 @@ class ModelTools:
         """The same model with features renamed for a corpus about which their labels say little.
 
         A feature without a label, or with one of a low detection score, is called by the words that carry it in the corpus,
-        if these tell held-out texts of the corpus better. Costs what encoding the sample costs.
+        if their own detection score on held-out texts of the corpus is at least ``min_detection`` and above the label's. Costs
+        what encoding the sample costs.
 
         Args:
             corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``; read once.
-            sample: how many of them are looked at; seed: of the draw.
-            min_detection: from which detection score on a label says enough and stays.
+            sample: how many of them are looked at.
+            min_detection: the detection score (0.5 to 1) from which on a label stays.
+            seed: of the draw of the sample.
             verbose: show a progress bar.
 
         Returns:

@@ -36,13 +36,13 @@ class QueryTuning(pt.Artifact):
         path: the artifact's folder.
 
     Attributes:
-        links: one row for each link: ``source`` (Int64; missing for a link that every query takes) and ``target``, features,
-            with their labels; ``weight``, above 0 to look for the target and below 0 to avoid it; and, of the queries
-            it was learned from, how many show the source (``queries``), and how many have a better or worse nDCG@10 with it than without it
-            (``helped``, ``hurt``).
-        dictionary: which dictionary's features these are.
-        corpus: the statistics that the queries are calibrated with; None without.
-        strength: of the calibration; None for the one that the statistics advise.
+        links: one row for each link: the ids ``source`` (Int64; missing for a link of every query) and ``target`` (int64), with
+            ``source_label`` and ``target_label``; ``weight``, above 0 to look for the target and below 0 to avoid it.
+            Learned links also say of how many queries they were learned: ``queries`` show the source, and ``helped`` and
+            ``hurt`` have a better or a worse nDCG@10 with the link than without it.
+        dictionary: str, which dictionary's features these are.
+        corpus: the statistics that the queries are calibrated with; None without calibration.
+        strength: of the calibration, 0 to 0.5; None for the one that follows from the corpus's topicality.
 
     Raises:
         FileNotFoundError: no artifact at ``path``.
@@ -76,9 +76,9 @@ class QueryTuning(pt.Artifact):
         """A tuning in memory; :meth:`save` puts it on disk.
 
         Args:
-            links: ``source``, ``target`` and ``weight``, and what else is known.
+            links: a frame with ``source``, ``target`` and ``weight``; ``queries``, ``helped`` and ``hurt`` are kept.
             names: of the dictionary's features: ``model.labels``.
-            corpus, strength: as in :class:`QueryTuning`.
+            corpus, strength: as the attributes of :class:`QueryTuning`.
 
         Raises:
             ValueError: features outside of the dictionary; weights that are no finite numbers.
@@ -129,7 +129,7 @@ class QueryTuning(pt.Artifact):
         return QueryTuning(path)
 
     def without(self, rows: Iterable[int]) -> QueryTuning:
-        """The same tuning without these rows of :attr:`links`, by their index."""
+        """The same tuning without these rows of :attr:`links`, named by their index; KeyError for a row that is not there."""
         return self._with(self.links.drop(index=list(rows)))
 
     def merged(self, other: QueryTuning) -> QueryTuning:

@@ -52,7 +52,8 @@ class SentenceEncoder(SBertBiEncoder):
         device: where the model computes; the GPU if there is one.
 
     Raises:
-        ValueError: prompts of other names, or numbers that are not above 0; a folder without ``modules.json`` and no ``normalize``; (when encoding) a document or a query without a text.
+        ValueError: prompts of other names, or numbers that are not above 0; a folder without ``modules.json`` and no
+            ``normalize``; (when encoding) a document or a query without a text.
 
     Example::
 

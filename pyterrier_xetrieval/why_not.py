@@ -30,8 +30,11 @@ class WhyNot:
 
     Attributes:
         query, docno: the query's text and the document.
-        rank: the document's place among all, from 0; documents: how many there are.
-        score: of the document; page_score: of the last result on the page; num_results: how long the page is.
+        rank: int from 0, the document's place among all; printed as place 1, 2, …
+        documents: how many documents there are.
+        score: of the document.
+        page_score: of the last result on the page.
+        num_results: how many results the page has.
         table: one row for each feature of the query that the page or the document shares, what is missing most first:
             ``feature`` (Int64), ``label``, ``query_words``, ``page`` (its mean contribution to the page's results),
             ``document`` (to this document) and ``missing`` (the difference). The last three rows are the other features,
@@ -50,7 +53,7 @@ class WhyNot:
 
     @property
     def gap(self) -> float:
-        """What the document's score is short of the last result's; not above 0 for a document on the page."""
+        """The score of the last result on the page less the document's; not above 0 for a document on the page."""
         return self.page_score - self.score
 
     def sentence(self) -> str:

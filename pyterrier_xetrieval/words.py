@@ -142,8 +142,8 @@ def phrases(text: str, words: np.ndarray, shares: np.ndarray | Sequence[float], 
     """The phrases to show for one feature, strongest first.
 
     Chosen are the words that carry at least a quarter of what the strongest one carries. Function words and symbols are left
-    out where a content word carries as much, punctuation always. Chosen words that are neighbours, or have but one function word or a
-    joining mark (as in ``os.path``) between them, make one phrase; equal phrases are one with several places.
+    out where a content word carries as much, punctuation always. Chosen words that are neighbours, or have but one function
+    word or a joining mark (as in ``os.path``) between them, make one phrase; equal phrases are one with several places.
 
     Args:
         words: int ``[w, 2]``, spans in the order of the text; shares: float ``[w]``, what they carry (of a feature that

@@ -26,7 +26,8 @@ def demo(query: str, top: int, report: Path, cache: Path | None) -> None:
     Encodes and indexes the docstrings of the running interpreter with the bundled model, retrieves, explains the
     top results of a query by shared features that add up to the score, erases those features (and, beside it, as
     many others) and shows what the score and the rank become, evaluates with pt.Experiment, and writes one HTML
-    page in which the results and the features behind them can be looked through. Nothing is downloaded; vectors are kept, so that a second run takes seconds.
+    page in which the results and the features behind them can be looked through. Nothing is downloaded; vectors are kept, so
+    that a second run takes seconds.
 
     \b
     Example:

@@ -41,7 +41,8 @@ def evaluate(
 ) -> None:
     """Ask of a model, on a collection, what the paper asks of its own.
 
-    Encodes the collection with the model's encoder, or takes its vectors from the cache, and prints one table, or a summary of one that is longer than a screen.
+    Encodes the collection with the model's encoder, or takes its vectors from the cache, and prints one table, or a summary
+    of one that is longer than a screen.
 
     \b
     MODEL    an artifact's folder, or "default" for the bundled model

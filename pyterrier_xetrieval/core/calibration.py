@@ -114,7 +114,8 @@ class CorpusStatistics:
 def calibration_strength(topicality: float) -> float:
     """The exponent for a corpus: 0 for general ones, :data:`STRENGTH` for those about one thing, a straight line between.
 
-    It asks for no judgements. Over collections that took no part in its choice, see ``docs/tuning.md`` and ``recipes/calibration_strength.py``.
+    It asks for no judgements. What it gains on collections that took no part in choosing its numbers is in ``docs/tuning.md``,
+    by ``recipes/calibration_strength.py``.
 
     Example::
 

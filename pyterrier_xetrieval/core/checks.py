@@ -97,7 +97,7 @@ def distinct_aspects(aspects: object, *, stage: str) -> tuple[str, ...]:
 
 
 def check_model(model: object, *, stage: str) -> None:
-    """ValueError, which names the stage, for something that is no :class:`~pyterrier_xetrieval.Xetrieval`; nothing of it is read."""
+    """ValueError, which names the stage, for what is no :class:`~pyterrier_xetrieval.Xetrieval`; none of its parts is read."""
     if not hasattr(type(model), "vector_facts"):
         raise ValueError(f"{stage} expects a model, an Xetrieval, found {type(model).__name__}")
 

@@ -22,8 +22,9 @@ class Confidence:
     """A logistic model of one text; a label fits a pair where it fits the query and the document (the product).
 
     ``P(fits a text) = sigmoid(intercept + activation · ln a + clarity · clarity + detection · detection + contribution ·
-    contribution + support · support)``, where ``a`` is the activation over the largest that is known of the feature. No weight is below 0,
-    so that more of anything never lowers a confidence, and a feature that is not active (``a`` = 0) has confidence 0.
+    contribution + support · support)``. The first factor of each product is a weight, an attribute of this name; the second is
+    what is known. ``a`` is the activation over the largest that is known of the feature. No weight is below 0, so that more of
+    anything never lowers a confidence, and a feature that is not active (``a`` = 0) has confidence 0.
 
     What is not known of a label is NaN, or the argument is left out, and the model is then conservative: an unknown
     clarity counts as :data:`UNKNOWN_CLARITY`, an unknown detection as :data:`UNKNOWN_DETECTION`, and where the largest

@@ -28,10 +28,11 @@ def scale(
     sae: SparseAutoencoder, x: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, alpha: float | torch.Tensor,
     reconstruct: bool = False,
 ) -> torch.Tensor:  # fmt: skip
-    """Activations of the selected features times ``alpha`` (one for all, or float ``[D]``), decoded (section 3.6.2), float32 ``[n, m]``.
+    """Multiplies the activations of the selected features by ``alpha`` and decodes (section 3.6.2); float32 ``[n, m]``.
 
-    The reconstruction error stays: ``x + decode(edited code) − decode(code)``; ``reconstruct=True`` is the plain
-    ``decode(edited code)`` of the paper, which also drops what the dictionary does not explain.
+    ``alpha`` is one number for all features, or float ``[D]``. The reconstruction error stays: ``x + decode(edited code) −
+    decode(code)``; ``reconstruct=True`` is the plain ``decode(edited code)`` of the paper, which also drops what the dictionary
+    does not explain.
     """
     codes = sae.encode(x)
     selected = (codes.ids.unsqueeze(2) == torch.where(mask, ids, -1).unsqueeze(1)).any(dim=2)
@@ -50,11 +51,11 @@ def intervene(
     """Edits row ``i`` of ``x`` by the features ``sets[i]``; float32 ``[n, m]`` in and out.
 
     Erase and keep-only restore a length that the row had; scaling does not. By default it is the distance from the bias
-    ``b`` of the dictionary, which every vector shares: ``b + (y − b) ‖x − b‖ / ‖y − b‖`` for the edited ``y``. With ``around="origin"``
-    it is the length of the vector, ``y ‖x‖ / ‖y‖``, which for unit vectors is the re-normalisation that the paper puts behind
-    Eq. 25 and 26. Both are one where ``b`` is 0, and near each other where it is short. Where it is long, as with encoders whose
-    vectors share a long mean, the second stretches the bias over what was taken out: every vector comes nearer to the
-    common mean, and scores rise although what they rest on is gone.
+    ``b`` of the dictionary, which every vector shares: ``b + (y − b) ‖x − b‖ / ‖y − b‖`` for the edited ``y``. With
+    ``around="origin"`` it is the length of the vector, ``y ‖x‖ / ‖y‖``, which for unit vectors is the re-normalisation that
+    the paper puts behind Eq. 25 and 26. Both are one where ``b`` is 0, and near each other where it is short. Where it is
+    long, as with encoders whose vectors share a long mean, the second stretches the bias over what was taken out: every
+    vector comes nearer to the common mean, and scores rise although what they rest on is gone.
 
     A row whose set is empty, or whose ``alpha`` is 1, comes back bit for bit; with ``reconstruct`` every row is
     decoded, so that one ranking never mixes vectors with and without their reconstruction error.

@@ -53,9 +53,9 @@ class MeanDocument:
 class Baseline:
     """The mean document's score for the query of each of ``n`` pairs, split as the pair's own score is.
 
-    ``score = Σ contribution + other + bias + residual`` holds for every pair, where the features listed are those of the pair, and
-    the bias is the pair's own: it is one for all documents of a query. Shapes: ``score``, ``other``, ``residual`` float64
-    ``[n]``; ``contribution`` float32 ``[t]``, in the order of the pairs' features.
+    ``score = Σ contribution + other + bias + residual`` holds for every pair, where the features listed are those of the
+    pair, and the bias is the pair's own, which is the same for all documents of a query. Shapes: ``score``, ``other``,
+    ``residual`` float64 ``[n]``; ``contribution`` float32 ``[t]``, in the order of the pairs' features.
     """
 
     score: np.ndarray

@@ -232,7 +232,7 @@ class SparseAutoencoder(nn.Module):
         return out
 
     def _correlation(self, ids: torch.Tensor, unit: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-        """``W_Sᵀ r`` of the listed features, times ``unit``: the gradient of a gather-and-sum is the gather-and-dot that it needs."""
+        """``W_Sᵀ r`` of the listed features, times ``unit``: the gradient of a gather-and-sum is this gather-and-dot."""
         directions = self.w_dec.detach()
         if directions.is_inference():  # read inside torch.inference_mode: no graph may hold it
             directions = directions.clone()

@@ -20,8 +20,8 @@ def read_qrels(path: Path) -> pd.DataFrame:
     - such lines without a header;
     - TREC's four columns, ``q1 0 d1 2``, without a header; the second is a whole number or ``Q0``, and is not used.
 
-    Columns are separated by tabs, or by spaces where the first line has no tab. Labels are whole numbers (``1.0`` too), and no id is
-    empty.
+    Columns are separated by tabs, or by spaces where the first line has no tab. Labels are whole numbers (``1.0`` too), and
+    no id is empty.
 
     Args:
         path: a text file in UTF-8.

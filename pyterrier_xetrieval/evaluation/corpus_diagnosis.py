@@ -30,10 +30,12 @@ class CorpusDiagnosis:
             and ``mean_part``, the share of the length of the mean vector that it accounts for: ``m_j ⟨w_j, μ⟩ / ⟨μ, μ⟩`` with
             ``m_j`` its mean coefficient over all documents. These shares, ``bias_part`` and ``unexplained_part`` add up to 1.
         near_duplicates: pairs whose codes agree: ``docno``, ``other``, ``agreement`` (the cosine of the codes), closest first.
-        facts: ``documents``, ``mean_length`` (of the mean vector), ``topicality`` (0 to 1: how far the mean lies from the dictionary's
-            bias, see :meth:`.CorpusStatistics.topicality`), ``effective_rank`` and ``dimensions``, ``first_share`` (of the variance, by
-            the first ten directions), ``bias_part`` and ``unexplained_part`` (of the mean vector), ``looked_at`` (documents among which near-duplicates were looked for), ``in_duplicates``
-            (of these, how many are in a pair), ``strength`` (of the calibration that the topicality advises; 0 for none).
+        facts: ``documents``, ``mean_length`` (of the mean vector), ``topicality`` (0 to 1: how far the mean lies from the
+            dictionary's bias, see :meth:`.CorpusStatistics.topicality`), ``effective_rank`` and ``dimensions`` (of the vectors),
+            ``first_share`` (the share of the variance in the first ten directions), ``bias_part`` and ``unexplained_part``
+            (of the mean vector), ``looked_at`` (documents among which near-duplicates were looked for), ``in_duplicates``
+            (how many of these are in a pair), ``strength`` (of the calibration that follows from the topicality; 0 for
+            none).
     """
 
     shared: pd.DataFrame

@@ -31,27 +31,37 @@ class Diagnosis:
     """What :func:`diagnose` found; printed, a page of text.
 
     Attributes:
-        queries: one row for each judged query with results, worst first: ``qid``, ``query``, ``ndcg`` (nDCG@10), ``relevant``
-            documents and how many of them were ``retrieved``, ``rank`` (of the best one among all documents, from 0), ``wrong``
-            and ``best`` (the first wrong result and the best relevant document), ``gap`` (by how much the wrong results of the
-            first page score more than the relevant documents below them, on average) and what it is made of, ``features``,
-            ``other``, ``bias`` and ``residual``, which add up to it; ``reason`` and ``reasons`` (the features that make it),
-            ``lacks`` (features of the query that no relevant document shows).
-        distractors: one row for each distractor feature, what all its queries lose by it first: ``feature``, ``label``,
-            ``words``, ``lift`` (by how much it lifts a result over a relevant document of like score), ``queries`` (with
-            results that have it), ``p``, ``p_holm``; then what turning it down in the queries gives.
-        blind_spots: ``feature``, ``label``, ``words``, ``asked``, ``blind``, ``on_page`` and ``missing``, see
-            :func:`.diagnosis_tables.blind_spots`; then what turning it down gives.
-        groups: failing queries with a common reason: ``feature``, ``label``, ``words``, ``queries`` (how many), ``qids``, ``kind``
-            (``"distractor"``, ``"blind spot"``, or ``"weaker"`` in the relevant documents), ``lift`` and ``gap`` (their means);
-            then what turning it down gives.
-        together: what turning down gives of all distractors that are found on the other half of the queries, over all queries.
+        queries: one row for each judged query with results, worst first: ``qid``, ``query``, ``ndcg`` (nDCG@10, 0 to 1),
+            ``relevant`` documents and how many of them were ``retrieved``, ``rank`` (of the best one among all documents,
+            from 0), ``wrong`` and ``best`` (docnos of the first wrong result and of the best relevant document), ``gap`` (by
+            how much the wrong results of the first page score more than the relevant documents below them, on average) and
+            what it is made of, ``features``, ``other``, ``bias`` and ``residual``, which add up to it; ``reason`` (Int64)
+            and ``reasons`` (labels: the features that make most of the gap), ``lacks`` (labels of features of the query that
+            no relevant document shows).
+        distractors: one row for each distractor feature, first the one by which all its queries together lose most: ``feature``,
+            ``label``, ``words``, ``lift`` (by how much it lifts a wrong result over a relevant document of about the same score),
+            ``queries`` (how many have results with it), ``p``, ``p_holm``; then the columns below.
+        blind_spots: one row for each blind spot, first the one by which its queries together lose most: ``feature``, ``label``,
+            ``words``, ``asked`` (queries that have it), ``blind`` (in how many of these no relevant document has it),
+            ``on_page`` and ``missing`` (in the blind queries, the share of the first page's wrong results that have it, and their
+            mean contribution); then the columns below.
+        groups: failing queries with a common reason: ``feature``, ``label``, ``words``, ``queries`` (how many), ``qids``,
+            ``kind`` (``"distractor"``, ``"blind spot"``, or ``"weaker"`` in the relevant documents), ``lift`` and ``gap``
+            (their means); then the columns below.
+        together: the values below, over all queries, for turning down together the distractors that are found on the other half
+            of the queries; ``features`` is how many these are (the mean of the two halves).
+        facts: about all queries: ``queries``, ``left_out`` (topics without a relevant document in the index, or without
+            results), ``failing`` (queries with a wrong result of the first page above a relevant document), ``ndcg`` (mean, 0 to
+            1), ``in_groups`` (queries), ``retrieved`` (share of the relevant documents), and the shares of all gaps together that
+            are ``by_features``, ``by_other`` and ``unexplained``.
 
-    What turning down gives: ``alpha`` (the factor of the feature's activation in the query, chosen on one half of the queries and
-    measured on the other half, and back: the mean of the two), and over the queries that have the feature ``ndcg`` as it is,
-    ``ndcg_held_out``, ``gain`` and its 95 % interval. ``examples`` are up to three queries, each with a wrong result and a
-    relevant document below it, the feature's contributions to both, and its words. Which features are listed was chosen on all queries,
-    so that the best of many gains is a little too good; ``together`` is not.
+    The columns that say what turning a feature down gives: ``alpha`` is the factor of the feature's activation in the query.
+    It is chosen on one half of the queries and measured on the other half, and the other way round; the column has the mean
+    of the two. Over the queries that have the feature, ``ndcg`` is nDCG@10 as it is, ``ndcg_held_out`` with the feature
+    turned down, ``gain`` the difference, and ``gain_low`` and ``gain_high`` its 95 % interval. ``examples`` are up to three
+    queries, each with a wrong result and a relevant document below it, the feature's contributions to both, and its words.
+    Which features are listed was chosen on all queries, so that the best of many gains is a little too good; ``together`` is
+    not.
     """
 
     queries: pd.DataFrame
@@ -67,8 +77,9 @@ class Diagnosis:
         """What lifts the wrong results of one query over its relevant documents, part by part.
 
         Returns:
-            ``feature``, ``label``, ``wrong`` and ``relevant`` (mean contributions) and ``lift``, largest first; then the other
-            features, the bias and what the dictionary does not explain. ``lift`` adds up to the query's ``gap``.
+            ``feature``, ``label``, ``wrong`` and ``relevant`` (mean contributions) and ``lift`` (wrong − relevant), largest
+            first; then the other features, the bias and what the dictionary does not explain. ``lift`` adds up to the query's
+            ``gap``.
 
         Raises:
             ValueError: a query that was not diagnosed.
@@ -100,23 +111,24 @@ def diagnose(
 ) -> Diagnosis:  # fmt: skip
     """Finds what a retriever gets wrong, by features: what lifts wrong results over relevant documents, and what these lack.
 
-    A result that nobody judged counts as wrong, as in nDCG. The documents on the first page, ten of them, are compared with the
-    relevant ones below them; relevant documents that were not retrieved are explained through the index.
+    A result that nobody judged counts as wrong, as in nDCG. The wrong ones among the first ten documents, the first page, are
+    compared with the relevant documents below them; relevant documents that were not retrieved are explained through the index.
 
     Args:
-        pipeline: gives ``qid``, ``docno``, ``query_vec`` and ``explanation`` for the topics, ranked by the explained score; a
-            hundred results or more show what a distractor is.
-        topics: ``qid`` and ``query``, and what else the pipeline needs. qrels: ``qid``, ``docno``, ``label``; above 0 is relevant.
-        index: that the pipeline searches; the retrieval with edited queries is an exact one over its vectors.
-        model: whose features, for a FlexIndex.
+        pipeline: gives ``qid``, ``docno``, ``query_vec`` and ``explanation`` for the topics, ranked by the explained score.
+            Let it return a hundred results or more: distractors are found among them.
+        topics: ``qid`` and ``query``, and what else the pipeline needs.
+        qrels: ``qid``, ``docno``, ``label``; above 0 is relevant.
+        index: the index that the pipeline searches; with edited queries it is searched exactly, by its vectors.
+        model: the model of the explanations; for a FlexIndex, which holds none.
         excluded: ``qid`` and ``docno`` of documents that must not be retrieved for a query; ``dataset.get_excluded()``.
-        min_queries: in how many queries a feature has to be for a finding; so many a group has at least.
+        min_queries: a finding needs a feature that is in at least so many queries, and a group at least so many queries.
         findings: how many of each kind at most.
-        seed: of the draws, the halves and the intervals.
+        seed: of the random draws, the halves and the intervals.
         verbose: show progress bars.
 
     Returns:
-        Tables of the findings, each with what turning the feature down would give on held-out queries.
+        A :class:`Diagnosis`: tables of the findings, each with what turning the feature down would give on held-out queries.
 
     Raises:
         ValueError: columns missing; no judged query with results; results of another index, by another model, or ranked by

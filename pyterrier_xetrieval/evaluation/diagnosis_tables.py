@@ -28,8 +28,8 @@ class Errors:
     Attributes:
         candidates: the pairs; collection: queries and documents.
         wrong, right: sparse ``[q, D]``, mean contributions to the wrong results and to the relevant documents below them.
-        lifts: sparse ``[q, D]``, their difference; rest: float64 ``[q, 3]``, that of the other parts; gap: float64 ``[q]``, of the
-            scores. ``gap = Σ lifts + Σ rest``.
+        lifts: sparse ``[q, D]``, their difference; rest: float64 ``[q, 3]``, that of the other parts; gap: float64 ``[q]``,
+            of the scores. ``gap = Σ lifts + Σ rest``.
         shown: sparse ``[q, D]``, in how many of its relevant documents a query's feature is.
         best: int64 ``[q]``, the pair of the relevant document of the best score, or -1.
     """
@@ -128,9 +128,10 @@ def blind_spots(errors: Errors, *, min_queries: int, most: int) -> pd.DataFrame:
 
     Returns:
         ``feature``, ``asked`` (queries that have it), ``blind`` (of these, in how many no relevant document shows it),
-        ``on_page`` (the share of the page's wrong results in these that show it), ``missing`` (their mean contribution); what
-        the blind queries lose by it together first. Left out are features that are blind in fewer than ``min_queries`` queries or in less than a quarter of
-        those that have them, and those that less than a fifth of the page's wrong results show.
+        ``on_page`` (in the blind queries, the share of the page's wrong results that show it), ``missing`` (their mean
+        contribution); first the feature by which the blind queries together lose most. Left out are features that are blind in
+        fewer than ``min_queries`` queries or in less than a quarter of those that have them, and those that less than a fifth of
+        the page's wrong results show.
     """
     candidates = errors.candidates
     pages = np.zeros(len(candidates.query), bool)

@@ -48,7 +48,8 @@ def find_distractors(candidates: ExplainedCandidates, rows: np.ndarray, *, min_q
     Args:
         candidates: the pairs.
         rows: int64, the queries to look at.
-        min_queries: that share a feature with results, for it to be tested; and one in twenty of those that have a relevant result.
+        min_queries: that share a feature with results, for it to be tested; and one in twenty of those that have a relevant
+            result.
         seed: of the draws.
     """
     own = np.isin(candidates.query, rows) & candidates.retrieved

@@ -18,7 +18,7 @@ _WORD = re.compile(r"[A-Za-z]+")
 
 
 def length_pairs(rows: pd.DataFrame, *, sentences: int = 6, placebo: bool = False, seed: int = 0) -> pd.DataFrame:
-    """Texts, and the same texts with sentences behind them that say nothing.
+    """Pairs of a text and the same text with sentences behind it that say nothing.
 
     Sentences have eight words each. An encoder that cuts texts does not read what stands behind its limit: of a text that is
     as long as that, both sides have the same vector.
@@ -26,7 +26,7 @@ def length_pairs(rows: pd.DataFrame, *, sentences: int = 6, placebo: bool = Fals
     Args:
         rows: ``query`` and ``text``, and what else is to be kept, such as ``qid`` and ``docno``.
         sentences: how many, 8 at most.
-        placebo: both texts get a padding of this length, with other sentences each.
+        placebo: both texts get so many sentences, each text different ones.
         seed: of the draw.
 
     Returns:
@@ -88,11 +88,11 @@ def spelling_pairs(rows: pd.DataFrame, *, placebo: bool = False, seed: int = 0) 
 
 
 def boilerplate_pairs(rows: pd.DataFrame, *, placebo: bool = False, seed: int = 0) -> pd.DataFrame:
-    """Texts, and the same texts between a page's header and footer, each drawn from six.
+    """Pairs of a text and the same text between a web page's header and footer, each drawn from six.
 
     Args:
         rows: as for :func:`length_pairs`.
-        placebo: both texts stand between a header and a footer, with other ones each.
+        placebo: both texts stand between a header and a footer, each text between different ones.
         seed: of the draw.
 
     Returns:

@@ -26,10 +26,10 @@ class Audit:
         pairs: a row for each pair: its columns, ``score_a``, ``score_b`` and ``difference`` (b − a).
         parts: what the mean difference is made of: ``part`` (``"shared feature"``, and in the last three rows ``"other
             features"``, ``"bias"`` and ``"not explained by the dictionary"``), ``feature`` (Int64), ``label``, ``a`` and ``b``
-            (mean contributions; 0 where the feature is not shared), ``value`` (b − a) with ``low`` and ``high``, ``p``,
-            ``p_holm`` (over the features; NaN for the three others and for features that differ in fewer than six queries),
-            ``pairs`` (in how many it differs) and ``words``. ``value`` adds up to the mean difference. Features are in order
-            of its size.
+            (mean contributions; 0 where the feature is not shared), ``value`` (b − a) with its 95% interval ``low`` and ``high``,
+            ``p``, ``p_holm`` (corrected over the features; NaN for the three others and for features that differ in fewer than
+            six queries), ``pairs`` (in how many it differs) and ``words``. ``value`` adds up to the mean difference. Features
+            are in order of its size.
     """
 
     pairs: pd.DataFrame
@@ -51,7 +51,7 @@ class Audit:
 
     @property
     def carriers(self) -> pd.DataFrame:
-        """The rows of :attr:`parts` that are features whose difference is none by chance (``p_holm`` below .05)."""
+        """The rows of :attr:`parts` that are features whose difference is more than chance (``p_holm`` below .05)."""
         return self.parts[self.parts["p_holm"] < SIGNIFICANT]
 
     def __str__(self) -> str:
@@ -83,18 +83,18 @@ def audit(pipeline: pt.Transformer, pairs: pd.DataFrame) -> Audit:
     """Compares the scores of texts that differ in one thing alone, and says which features carry the difference.
 
     A retriever that ranks a text higher for its length, its spelling or a page's footer has a preference that has nothing
-    to do with relevance. Both texts of a pair go through the pipeline, and their explanations are taken apart: the mean
-    difference of the score is the sum of those of all contributions, other features, bias and residual.
+    to do with relevance. Both texts of a pair go through the pipeline, and their explanations are compared part by part: the
+    mean difference of the score is the sum of the mean differences of all contributions, other features, bias and residual.
 
     Intervals and p values are of t-tests over queries, whose pairs are summed first. An audit is as good as its pairs: run
-    it on a placebo too (:func:`~pyterrier_xetrieval.evaluation.length_pairs` and the others make one), which has to come out
-    as nothing.
+    it on a placebo too, pairs whose texts are changed in the same manner (:func:`~pyterrier_xetrieval.evaluation.length_pairs`
+    and the others make them with ``placebo=True``). It should show no difference.
 
     Args:
         pipeline: explains rows of ``qid``, ``query``, ``docno`` and ``text`` (column ``explanation``). What is compared is the
             score that it explains. With ``model.evidence()`` at its end, features have words.
-        pairs: ``query``, ``text_a``, ``text_b``, and ``qid`` if pairs of one query are to be counted as one sample of it
-            (without it, equal queries are one).
+        pairs: ``query``, ``text_a``, ``text_b`` (str), and perhaps ``qid``. Pairs with one ``qid`` (without it, with one query)
+            count as one sample in the test.
 
     Returns:
         An :class:`~pyterrier_xetrieval.evaluation.Audit`.

@@ -123,7 +123,7 @@ class XetrievalIndex(pt.Artifact):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What was chosen when the index was made: aspects, weights, refit, dtype, shard size."""
+        """What was chosen when the index was made: aspects, weights, refit, dtype, shard size, texts, evidence."""
         return self.layout.settings
 
     @property
@@ -160,13 +160,13 @@ class XetrievalIndex(pt.Artifact):
         """Adds documents as new shards: ``index = (encoder >> index.indexer()).index(more)``.
 
         The index stays as it is until the addition is finished; an object that was loaded before goes on without it. Load
-        the index again before pyterrier_dr builds a search structure on ``vectors`` or ``folded``, which share a folder.
-        An index that keeps evidence needs ``encoder``.
+        the index again (:meth:`reopened`) before pyterrier_dr builds a search structure on ``vectors`` or ``folded``: such
+        structures are kept in a folder that all objects of the index share. An index that keeps evidence needs ``encoder``.
 
         Args:
             encoder, resume, batch_size, verbose: as in :class:`XetrievalIndexer`.
-            replace: a document whose docno the index holds already takes the place of that one, all of them in one step as
-                the addition is finished; otherwise it is an error.
+            replace: a document takes the place of the one with the same docno, if the index holds one; all of them in one step
+                when the addition is finished. Without it such a document is an error.
         """
         from .indexer import XetrievalIndexer  # late: it makes indexes, and so imports this module
 
@@ -181,7 +181,7 @@ class XetrievalIndex(pt.Artifact):
     def delete(self, docnos: Iterable[str]) -> XetrievalIndex:
         """Deletes documents, all of them or none, and returns the index without them.
 
-        Nothing that the returned index makes returns or counts them. An object that was loaded before goes on with them.
+        The stages of the returned index neither return nor count them. An object that was loaded before goes on with them.
         Their bytes stay on the disk until :meth:`compact`. The number of a document (``docid``) is its place among those
         that are left. Their docnos may be added again.
 
@@ -248,22 +248,39 @@ class XetrievalIndex(pt.Artifact):
         return FeatureRetriever(self, features, num_results=num_results)
 
     def documents_of(self, feature: int, *, num_results: int | None = None) -> pd.DataFrame:
-        """The documents in which a feature is active, strongest first: ``docno``, ``activation`` (largest over the views)."""
+        """The documents in which a feature is active, strongest first: ``docno``, ``activation`` (largest over the views).
+
+        Args:
+            feature: its id.
+            num_results: how many documents at most; None for all.
+
+        Raises:
+            ValueError: a feature that the dictionary does not have.
+        """
         return documents_of(self, feature, num_results=num_results)
 
     def features_of(self, docno: str) -> pd.DataFrame:
-        """The features of a document, strongest first: ``feature``, ``label``, ``views``, ``activation``."""
+        """The features of a document, strongest first: ``feature``, ``label``, ``views``, ``activation``.
+
+        ``views`` are those in which the feature is active, comma-separated; ``activation`` is the largest over them.
+
+        Raises:
+            ValueError: a docno that the index does not hold.
+        """
         return features_of(self, docno)
 
     def feature_statistics(self) -> pd.DataFrame:
-        """One row per feature: ``feature``, ``label``, ``documents`` (in how many it is active in some view), and
-        ``mean_activation`` and ``max_activation`` over these documents (largest over the views of each)."""
+        """How often and how strongly the index's documents have each feature, one row per feature.
+
+        Columns are ``feature``, ``label``, ``documents`` (in how many it is active in some view), and ``mean_activation`` and
+        ``max_activation`` over these documents (of each the largest over its views).
+        """
         return feature_statistics(self)
 
     def mean_document(self) -> MeanDocument | None:
-        """The mean of the index's documents, of at most 4,096 that lie evenly among them; None for a model that needs none.
+        """The mean of the index's documents, of at most 4,096 of them at equal distances; None for a model that needs none.
 
-        Its explainer measures scores against it where the dictionary's bias is long
+        The index's explainer measures scores against it where the dictionary's bias is long
         (:meth:`~pyterrier_xetrieval.Xetrieval.mean_document`).
         """
         if not self.model.has_long_bias:

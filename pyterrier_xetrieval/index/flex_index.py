@@ -84,9 +84,10 @@ class StoredFlexIndex(FlexIndex):
 class ConvertedFlexIndex(StoredFlexIndex):
     """A FlexIndex over vectors that are no float32 file: every stage that reads them gets float32, a block at a time.
 
-    These are float16 vectors, and those of an index with deleted documents (:class:`LiveFlexIndex`). Backends that build a structure of their own (faiss, voyager, flatnav) hold it in float32, as they do over a
-    FlexIndex; ``torch_retriever(fp16=True)`` keeps the vectors as they are stored. Two backends need the file itself to
-    be float32: ``kannolo_hnsw_retriever`` and ``scann_retriever`` raise a ValueError.
+    These are float16 vectors, and those of an index with deleted documents (:class:`LiveFlexIndex`). Backends that build a
+    structure of their own (faiss, voyager, flatnav) hold it in float32, as they do over a FlexIndex;
+    ``torch_retriever(fp16=True)`` keeps the vectors as they are stored. Two backends need the file itself to be float32:
+    ``kannolo_hnsw_retriever`` and ``scann_retriever`` raise a ValueError.
     """
 
     def __init__(self, layout: Layout, folder: str):

@@ -43,9 +43,9 @@ class XetrievalIndexer(pt.Indexer):
         model: an :class:`~pyterrier_xetrieval.Xetrieval`. Its aspects and weights are those of the folded vectors, for
             good; ``model.with_views(…)`` is one with others.
         path: the index's folder.
-        encoder: adds ``doc_vec``, and then sees only documents that no finished shard holds, and one of those that do, to
-            be known again; None where the pipeline did that already (``encoder >> indexer`` encodes finished documents
-            again when a run is resumed).
+        encoder: adds ``doc_vec``. When a run is resumed, it encodes only documents that no finished shard holds, and one of
+            the others, to check that it is the same encoder. None where the pipeline has added ``doc_vec`` already
+            (``encoder >> indexer`` encodes finished documents again when a run is resumed).
         refit: store coefficients refitted by least squares, as :class:`~pyterrier_xetrieval.SAEExplainer` uses them.
         dtype: of the stored vectors, original and folded; ``"float16"`` takes half the bytes. Vectors are rounded before
             anything is computed from them, so that codes, scores and explanations are those of the stored vectors.
@@ -61,9 +61,10 @@ class XetrievalIndexer(pt.Indexer):
         verbose: show a progress bar.
 
     Raises:
-        ValueError: a document without ``docno``, ``doc_vec`` or a text that is to be kept, a docno twice or of more than 4,096 bytes, vectors of
-            another dimension, NaN or infinite; no documents; a corpus that does not begin with the documents of the
-            finished shards, or not with their vectors; evidence without an encoder, or of one that is no sum over tokens.
+        ValueError: a document without ``docno``, ``doc_vec`` or a text that is to be kept, a docno twice or of more than 4,096
+            bytes, vectors of another dimension, NaN or infinite; no documents; a corpus that does not begin with the documents
+            of the finished shards, or not with their vectors; evidence without an encoder, or with one that does not average
+            its token vectors.
         FileExistsError: a finished index or something else at ``path``, or another writer.
 
     Example::

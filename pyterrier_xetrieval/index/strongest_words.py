@@ -83,7 +83,7 @@ def document_table(text: str, kept: PackedEvidence, places: np.ndarray, contribu
 
 
 def _with_joints(text: str, spans: np.ndarray) -> np.ndarray:
-    """The words, int32 ``[w, 2]`` in the text's order, and between two of them the one word or mark that may hold them together."""
+    """The words, int32 ``[w, 2]`` in the text's order, and between two of them the one word or mark that may join them."""
     out: list[list[int]] = []
     for start, stop in spans.tolist():
         if out:

@@ -1,4 +1,4 @@
-"""Questions about features: what a language model is asked of them is kept in a JSON-lines file, in the order of the questions."""
+"""Questions to a language model about features; they are kept in a JSON-lines file, in the order in which they were asked."""
 
 from __future__ import annotations
 

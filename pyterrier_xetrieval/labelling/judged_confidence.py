@@ -22,13 +22,13 @@ def judged_excerpts(verdicts: pd.DataFrame, labels: FeatureLabels) -> pd.DataFra
     """The texts that switch their feature on, with the judge's verdict, as :func:`fit` reads them.
 
     Args:
-        verdicts: what :func:`~pyterrier_xetrieval.labelling.quality.detection_scores` leaves in its file: ``feature``, ``active``,
-            ``activation``, ``verdict`` (None for an answer that was none, which counts as wrong).
+        verdicts: what :func:`~pyterrier_xetrieval.labelling.quality.detection_scores` leaves in its file: ``feature``,
+            ``active``, ``activation``, ``verdict`` (None for an answer that was none, which counts as wrong).
         labels: of these features, with ``max_activation``.
 
     Returns:
-        columns feature, activation (over the maximum), clarity (NaN where unknown), fits (0 or 1), and of the feature's texts hits,
-        active (how many fit, of how many) and false (share of the other texts that the label was found to fit).
+        columns feature, activation (over the maximum), clarity (NaN where unknown), fits (0 or 1), and of the feature's
+        texts hits, active (how many fit, of how many) and false (share of the other texts that the label was found to fit).
     """
     table = labels.table.drop_duplicates("feature").set_index("feature")
     own = verdicts[verdicts["feature"].isin(table.index)]

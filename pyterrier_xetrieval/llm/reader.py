@@ -24,9 +24,9 @@ class CitingReader(Stage):
     """Answers each query from its context, and says which passages the answer cites.
 
     Needs ``qid``, ``query``, ``qcontext`` and ``qpassages``, as :class:`~pyterrier_xetrieval.ContextBuilder` makes them; keeps
-    all columns and adds ``qanswer`` (text) and ``qcitations``, a list of each
-    :class:`~pyterrier_xetrieval.stages.context.CitedPassage` that the answer cites, as ``[2]`` or ``[1, 3]``, in its order. Numbers that no passage has are left out. A citation says what the
-    language model wrote, not what it used.
+    all columns and adds ``qanswer`` (text) and ``qcitations``, the list of each
+    :class:`~pyterrier_xetrieval.stages.context.CitedPassage` that the answer cites, as ``[2]`` or ``[1, 3]``, in the answer's
+    order. Numbers that no passage has are left out. A citation says what the language model wrote, not what it used.
 
     Args:
         reader: a transformer from ``qid``, ``query`` and ``qcontext`` to ``qanswer``, such as a ``Reader`` of pyterrier_rag; or

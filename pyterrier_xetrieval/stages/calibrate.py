@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 class QueryCalibration(Stage):
     """Turns down, in every query, what the documents of a corpus have in common: soft whitening, ``q' = Σ^(−p) q``.
 
-    A corpus about one thing spends its scores on what all its documents share. No judgements are needed: the strength ``p``
-    follows from how much the corpus's mean document differs from the mean of all sorts of texts, and is 0, so that every vector
-    stays as it is bit by bit, for general corpora. The index stays as it is too. Needs ``query_vec``; the vector before the change goes to
+    In a corpus about one thing, much of every score comes from what all its documents share. No judgements are needed: the
+    strength ``p`` follows from how much the corpus's mean document differs from the mean of all sorts of texts. For general
+    corpora it is 0, and every vector stays as it is, bit for bit. The index is never changed. It does not gain on every corpus:
+    ``docs/tuning.md`` in the repository has gains and losses.
+
+    Needs ``qid`` and ``query_vec``, float32 ``[m]``; changes ``query_vec``. The vector before the change goes to
     ``query_vec_0``, so that explanations can say what the change did (:attr:`Explanation.changes`).
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         corpus: the :class:`~pyterrier_xetrieval.core.calibration.CorpusStatistics` of the documents' vectors;
             ``model.calibrated(index)`` reads an index for them.
-        strength: ``p``, from 0 (no change) to 0.5 (whitening); None for the one that the corpus's statistics advise.
+        strength: ``p``, from 0 (no change) to 0.5 (whitening); None for the one that follows from the corpus's topicality.
 
     Raises:
         ValueError: statistics of another dimension; a strength outside of 0 to 0.5.
@@ -53,12 +56,12 @@ class QueryCalibration(Stage):
 
     @property
     def exponent(self) -> float:
-        """``p``: the strength given, or the one that the statistics advise."""
+        """``p``: the strength given, or the one that follows from :attr:`topicality`."""
         return calibration_strength(self.topicality) if self.strength is None else self.strength
 
     @property
     def matrix(self) -> np.ndarray:
-        """The map of queries, symmetric float32 ``[m, m]``; scaled so that a feature in the middle keeps its contribution."""
+        """The map of queries, symmetric float32 ``[m, m]``, scaled so that the median of the features' gains is 1."""
         if self._map is None:
             whitening = self.corpus.whitening(self.exponent)
             directions = self.model.sae.w_dec.detach().cpu().numpy()
@@ -77,9 +80,9 @@ class QueryCalibration(Stage):
     def features(self) -> pd.DataFrame:
         """How much each feature is turned down or up: ``feature``, ``label``, ``gain``, ``share``; what matters most first.
 
-        ``gain`` is ``⟨w_j, A w_j⟩``, so many times as much the feature contributes when it meets itself; it is 1 for a feature in
-        the middle. ``share`` is the part of the corpus's variance along the feature's direction; rows are ordered by
-        ``share · |gain − 1|``. Empty where nothing is changed.
+        ``gain`` is ``⟨w_j, A w_j⟩ / ⟨w_j, w_j⟩``: the contribution of a feature that both texts have becomes so many times as
+        large. Half of all features have a gain above 1. ``share`` is the part of the corpus's variance along the feature's
+        direction; rows are ordered by ``share · |gain − 1|``. Empty where nothing is changed.
 
         Example::
 

@@ -23,9 +23,9 @@ class CitedPassage:
     """A passage of a context, as a citation leads to it.
 
     Attributes:
-        number: what it is cited by, ``[1]`` for 1.
-        docno: whose text it is.
-        words: phrases of the text that made it come up, of the largest contribution first; empty without evidence.
+        number: int from 1, by which it is cited: ``[1]``.
+        docno: the document whose text it is.
+        words: phrases of the text that made it come up, those of the largest contribution first; empty without evidence.
         explanation: the features, and all parts of the score.
     """
 
@@ -55,9 +55,9 @@ class ContextBuilder(Stage):
     words and features. ``qcontext`` is what readers of pyterrier_rag read, whose own ``Concatenator`` keeps no other
     columns; :class:`~pyterrier_xetrieval.CitingReader` puts a reader behind this stage and keeps them.
 
-    Passages are in order of ``rank``, or of ``score`` if there is no rank, or as they come. The words are the strongest
-    phrase of each shared feature that counts for the document, largest contribution first, without those that are part of
-    one before them or have it as a part.
+    Passages are in order of ``rank``; if there is no rank, of ``score``; if there is neither, as they come. The words are the
+    strongest phrase of each shared feature whose contribution is above 0, largest contribution first. A phrase is left out if
+    it is part of one before it, or contains one.
 
     Args:
         num_results: how many passages of each query; None for all.

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 class FeatureEvidence(RowWiseStage):
     """Adds to each explanation the words of query and document that carry its features.
 
-    Needs ``query``, the text of the documents, ``query_vec``, ``doc_vec`` and ``explanation``; gives the same explanations
-    with their :attr:`~pyterrier_xetrieval.Explanation.evidence`. Each distinct query and document is read once, in one
-    forward pass of the encoder (a page of ten costs what encoding ten texts costs).
+    Needs ``qid``, ``docno``, ``query``, the text of the documents, ``query_vec``, ``doc_vec`` and ``explanation``; gives the same
+    explanations with their ``evidence`` (:class:`~pyterrier_xetrieval.word_evidence.WordEvidence`). Each distinct query and
+    document is read once, in one forward pass of the encoder (a page of ten costs what encoding ten texts costs).
 
     For an encoder that averages its token vectors (MiniLM, E5, GTE, mpnet), the vector is a sum over tokens, and so is
     everything that is read off it by a dot product: the words' parts add up exactly to activations, contributions and
@@ -41,14 +41,15 @@ class FeatureEvidence(RowWiseStage):
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         encoder: the encoder of the vectors; None for the model's own.
-        text_field: the column with the documents' text; None for the encoder's own field.
-        refit: as in the explainer before.
+        text_field: the column with the documents' text; None for that of ``encoder``, or ``"text"`` without one.
+        refit: as in the explainer before (:class:`~pyterrier_xetrieval.SAEExplainer`).
         missing: what becomes of a result whose document's text is missing (None, NaN) or no string: ``"error"``, or
             ``"drop"``, which leaves the row out and warns how many were left out. The ranks of the others stay.
         batch_size: texts read at once.
 
     Raises:
-        ValueError: an explanation that is missing, or that another dictionary made; a query or a document without a text.
+        ValueError: an explanation that is missing, that another dictionary made, or that is of other vectors than the row has; a
+            query or a document without a text.
 
     Example::
 

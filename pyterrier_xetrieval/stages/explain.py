@@ -26,19 +26,20 @@ class SAEExplainer(RowWiseStage):
 
     Needs ``qid``, ``docno``, ``query_vec`` and ``doc_vec``; uses the views ``doc_vec_<aspect>`` of the model that the
     frame has. Adds the column ``explanation`` (:class:`~pyterrier_xetrieval.Explanation`). What is explained is the score
-    of these views (Eq. 11), without any the ``⟨q,z⟩`` of a plain dense retriever. The frame's own ``score`` is not read:
-    it is the one explained where the retriever ranks by dot product, or where ``model.scorer()`` stands before.
+    of these views (Eq. 11); if the frame has none, it is the ``⟨q,z⟩`` of a plain dense retriever. The frame's own ``score`` is
+    the score explained where the retriever ranks by dot product, or where ``model.scorer()`` stands before. Where it is
+    another one, explanations say so (``Explanation.ranking``).
 
     A frame whose query vectors were changed by :class:`~pyterrier_xetrieval.QueryCalibration` or
     :class:`~pyterrier_xetrieval.FeatureLinks` holds the encoder's in ``query_vec_0``. The features of a query are then those of
-    the encoder's vector (and those that links added), the scores those of the changed one, and ``Explanation.changes`` says
-    what the change did to each contribution.
+    the encoder's vector (and those that links added), its scores are those of the changed vector, and ``Explanation.changes``
+    says what the change did to each contribution.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         threshold: τ, a feature is active when its activation is above it (Eq. 4).
-        min_confidence: the probability that its label fits both texts from which on a feature is shown; None for the
-            model's own. It decides what a reader sees and changes no number.
+        min_confidence: from 0 to 1; a feature is shown if its confidence, the probability that its label fits both texts, is
+            at least this. None for the model's own. It decides what a reader sees and changes no number.
         top: how many features the printed form of an explanation spells out; the object holds all.
         refit: write each view as the least-squares combination of its active features' directions instead of the
             encoder's own activations. Which features are active does not change; the part of the score that the

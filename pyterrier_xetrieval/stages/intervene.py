@@ -30,33 +30,43 @@ class FeatureIntervention(RowWiseStage):
 
     ``query_vec`` and / or ``doc_vec`` in, the edited ones out; score again (or retrieve again) to see the effect.
     An intervention that selects nothing, or scales by 1, returns every vector bit for bit (unless ``reconstruct``).
-    To explain the edited documents use ``model.explainer()``: an index's explainer speaks of the vectors that it stores.
+    To explain the edited documents use ``model.explainer()``: an index's explainer explains the vectors that the index stores.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`. The views of its aspects that a frame has are edited along with
             ``doc_vec``; with ``model.with_views(aspects=())`` the original embedding alone is, as in the paper.
-        mode: ``"erase"`` (Eq. 25) and ``"keep_only"`` (Eq. 26): ridge projection on the decoder directions,
-            λ = 1e-6, and back to the length that ``around`` names. ``"scale"``: activations times ``alpha`` (section 3.6.2), which changes
-            nothing where a feature is not active. ``"add"``: ``alpha`` times the feature's largest known activation more of
-            its direction, whether it is active or not.
-        features: feature ids or words of labels, the same for all rows (also a Series over an index named ``feature``, or a
-            frame with such a column, as ``labels.find`` gives); or ``"shared"``, the shared features of each row's own ``explanation``;
-            or a function from a row (a dict of its columns) to feature ids; or, with ``"scale"`` and ``"add"``, a mapping from
-            features to an ``alpha`` of their own.
+        mode: what is done to the features:
+
+            - ``"erase"`` (Eq. 25) and ``"keep_only"`` (Eq. 26): ridge projection on the decoder directions, λ = 1e-6; then the
+              vector is scaled back to its length, measured as ``around`` says.
+            - ``"scale"``: activations times ``alpha`` (section 3.6.2), which changes nothing where a feature is not active.
+            - ``"add"``: adds ``alpha`` times the feature's largest known activation times its direction, whether the feature is
+              active or not.
+        features: which features, one of:
+
+            - feature ids or words of labels, the same for all rows (also a Series over an index named ``feature``, or a frame
+              with such a column, as ``labels.find`` gives);
+            - ``"shared"``, the shared features of each row's own ``explanation``;
+            - a function from a row (a dict of its columns) to feature ids;
+            - with ``"scale"`` and ``"add"``, a mapping from features to an ``alpha`` of their own.
         alpha: the factor of ``"scale"``; the strength of ``"add"``, in units of a feature's largest known activation. None
             if ``features`` says it.
-        target: ``"doc"``, ``"query"`` or ``"both"``.
+        target: which vectors are edited: ``"doc"``, ``"query"`` or ``"both"``.
         reconstruct: with ``"scale"``, decode the (edited) code of every row and drop the reconstruction error, as the
             paper does.
-        around: from where the length is taken that ``"erase"`` and ``"keep_only"`` restore: ``"bias"``, the dictionary's, which
-            all vectors share and no edit stretches; or ``"origin"``, the paper's re-normalisation to the norm that the vector had.
-            They hardly differ where the bias is short. Where it is long, the paper's brings every edited vector nearer to
-            the common mean, so that erasing what a score rests on may raise it (:func:`~.core.edits.intervene`).
+        around: the point from which ``"erase"`` and ``"keep_only"`` measure the length that they restore. ``"bias"`` is the
+            dictionary's bias, which all vectors share and no edit then stretches. ``"origin"`` is the paper's
+            re-normalisation, to the norm that the vector had. They hardly differ where the bias is short. Where it is long, the
+            paper's brings every edited vector nearer to the common mean, so that erasing what a score rests on may raise it
+            (:func:`~.core.edits.intervene`).
         batch_size: vectors edited at once.
 
     Raises:
-        ValueError: an unknown mode, target or ``around``; an option given without use, or ``alpha`` missing; features outside the
-            dictionary.
+        ValueError: an unknown mode, target or ``around``; an option that the mode does not use, or ``alpha`` missing; features
+            outside the dictionary; with ``"add"``, a feature whose largest activation is not known.
+
+    Warns:
+        where ``"scale"`` changed nothing because its features are active in none of the vectors.
 
     Example::
 
@@ -152,7 +162,7 @@ class FeatureIntervention(RowWiseStage):
         return tuple(np.unique(ids).tolist())
 
     def _edited(self, frame: VectorColumns, names: list[str], sets: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
-        """The edited columns of these names. All are edited together: a page then reads the dictionary once and not once a column."""
+        """The edited columns of these names, edited together, so that a page reads the dictionary once and not once a column."""
         # one edit for each distinct (vector, feature set): a listed set costs one row per document, not per result
         vectors, own_sets, places = [], [], {}
         for column in names:

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 class FeatureLinks(Stage):
     """For queries that show one feature, adds another, or takes it away: ``q' = q + Σ_ij M_ij a_i(q) w_j``.
 
-    Needs ``query_vec``. Which features a query shows is read off the vector that the encoder gave (``query_vec_0``, where a stage before has
-    changed it). What is added goes to ``query_added`` beside the new vector, so that explanations list these features too. The
-    index stays as it is.
+    ``a_i(q)`` is the activation of feature i in the query, ``w_j`` the direction of feature j, and ``M_ij`` the weight of
+    the link from i to j. Needs ``qid`` and ``query_vec``, float32 ``[m]``; changes ``query_vec``. Which features a query
+    shows is read off the vector that the encoder gave (``query_vec_0``, where a stage before has changed it). What is added
+    goes to the column ``query_added``, so that explanations list these features too. The index stays as it is.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.

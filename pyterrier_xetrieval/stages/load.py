@@ -25,16 +25,16 @@ _BATCH = 1 << 16  # docnos read at once
 
 
 class VectorLoader(RowWiseStage):
-    """Adds ``doc_vec`` from a FlexIndex by ``docno``.
+    """Adds ``doc_vec``, float ``[m]``, from a FlexIndex by ``docno``.
 
-    Unlike ``index.vec_loader()`` it looks documents up by ``docno`` alone (a ``docid`` column belongs to whichever
-    retriever wrote it), finds zero-padded docnos, refuses documents that the index does not hold, and accepts an empty
-    frame.
+    Unlike pyterrier_dr's ``FlexIndex.vec_loader()`` it looks documents up by ``docno`` alone (a ``docid`` column belongs to
+    whichever retriever wrote it), finds zero-padded docnos, refuses documents that the index does not hold, and accepts an
+    empty frame.
 
-    An index that compares by cosine, ``FlexIndex(path, sim_fn="cos")``, gives vectors of length 1, and so becomes the
-    ``query_vec`` of a frame that has one: their dot product, which the stages of this package score by and explain, then is
-    the index's score. The folder does not say the similarity, only the object does: open the index with the ``sim_fn`` that
-    its retriever has.
+    From an index that compares by cosine, ``FlexIndex(path, sim_fn="cos")``, vectors come with length 1, and a ``query_vec``
+    that the frame has is scaled to length 1 too. The dot product of both, which the stages of this package score by and
+    explain, is then the index's score. The similarity is kept by the object and not by the folder: open the index with the
+    ``sim_fn`` that its retriever has.
 
     Args:
         index: a :class:`pyterrier_dr.FlexIndex`; its ``sim_fn`` is followed.

@@ -31,18 +31,18 @@ class CoTReasoner(RowWiseStage):
 
     ``text`` (and ``title``, if there is one) in; ``doc_vec_<aspect>`` out for each aspect, the columns of
     :class:`~pyterrier_xetrieval.ReasoningInternalizer`, so that both fit before the same scorer. Documents that occur
-    in many rows are asked about once; a document is what is sent of it, whatever its docno.
+    in many rows are asked about once. Two rows with the same text and title are one document, whatever their docnos.
 
     Args:
         teacher: a :class:`~pyterrier_xetrieval.training.teacher.Teacher`.
         encoder: the pyterrier_dr encoder of the documents, for the texts.
         aspects: which views to add (default: all that the teacher has prompts for).
-        cache: file in which texts are kept and looked up, as :meth:`Teacher.write` makes it, so that one call of that
-            over the corpus prepares this stage. None keeps them as long as this object lives.
-        missing: what becomes of a text that the model failed to give, or of a document without a text (None, NaN), of which
-            there is nothing to say: ``"error"``, or ``"zero"`` for a zero vector, a view that adds nothing to the score.
+        cache: file in which the texts are kept and looked up. :meth:`Teacher.write` makes such a file, so that one call of it
+            over the corpus prepares this stage. None keeps the texts as long as this object lives.
+        missing: what becomes of a view for which there is no text, because the language model failed to give one or the document
+            has no text of its own (None, NaN): ``"error"``, or ``"zero"`` for a vector of zeros, which adds nothing to the score.
         verbose: show a progress bar for the texts to write.
-        batch_size: documents per chunk when indexing.
+        batch_size: documents that an index hands to this stage at once.
 
     Raises:
         ValueError: an aspect without a prompt; a batch size that is no positive whole number; texts that are missing; a

@@ -96,7 +96,7 @@ class FoldViews(RowWiseStage):
 
     Args:
         model: as in :class:`MultiViewScorer`.
-        batch_size: documents per chunk when indexing.
+        batch_size: documents that an index hands to this stage at once.
 
     Raises:
         ValueError: vectors of different dimensions, NaN or infinite.

@@ -123,8 +123,9 @@ def train_sae(
         dead_share, firing_rates, seconds}``. Losses, ``train_l0`` (mean number of active features) and ``firing_rates``
         (minimum, quartiles and maximum over the features of the share of rows that activate them) are of the rows since
         the last entry, by the training's rule; ``fve`` and ``l0`` of the held-out rows, by the inference rule;
-        ``dead_share`` of the last ``dead_after`` rows. The last entry has ``train_fve``, the ``fve`` of up to 5,000 rows that were
-        trained on, and ``never_active``: the share of features that no row activates, of up to 20,000 spread over the data. A warning says if either share is above a tenth.
+        ``dead_share`` of the last ``dead_after`` rows. The last entry has ``train_fve``, the ``fve`` of up to 5,000 rows
+        that were trained on, and ``never_active``: the share of features that no row activates, of up to 20,000 spread over
+        the data. A warning says if either share is above a tenth.
 
     Raises:
         ValueError: an unknown variant, a k or sparsity that does not fit it, vectors that do not fit together or are

@@ -59,8 +59,8 @@ def link_path(
 ) -> list[Solution]:  # fmt: skip
     """Links for falling penalties, until there are more than ``max_links`` of them.
 
-    Accelerated proximal gradient steps (Beck and Teboulle 2009) with backtracking and restarts, over the links whose gradients are
-    steepest at the start.
+    Accelerated proximal gradient steps (Beck and Teboulle 2009) with backtracking and restarts, over the links whose
+    gradients are steepest at the start.
 
     Args:
         judged: the queries; directions: float32 ``[D, m]``, the decoder's rows.

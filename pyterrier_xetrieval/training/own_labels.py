@@ -1,4 +1,4 @@
-"""The labels of a model that is being made: words at once, hypotheses where there is a language model, and how far to trust them."""
+"""The labels of a model that is being made: words, or hypotheses of a language model if there is one; how far to trust them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ UNJUDGED, FLOOR = Confidence(intercept=-2.282, activation=0.96, clarity=0.434, d
 def word_labels(
     sae: SparseAutoencoder, encoded: EncodedCorpus, encoder: BiEncoder, path: Path, seed: int, verbose: bool
 ) -> FeatureLabels:
-    """Labels by the words that carry features, or keywords where an encoder is no sum over tokens; from ``path`` if they are there."""
+    """Labels by the words that carry features, or keywords for an encoder that is no sum over tokens; from ``path`` if there."""
     if not path.is_file():
         vectors = encoded.index.np_vecs()
         rows = np.random.default_rng([seed, 3]).permutation(len(vectors))
@@ -70,8 +70,8 @@ def described(
     Their ``confidence`` is fitted on what the language model said of texts, if it tells texts of a feature from others
     (:func:`~pyterrier_xetrieval.labelling.judged_confidence.believed`); else they have none.
 
-    Asked are one question for each feature that a document activates, and 20 for each of up to 500 that enough do. The answers are
-    kept in ``work``, as the command ``describe`` keeps them; the same call goes on with the rest.
+    Asked are one question for each feature that a document activates, and 20 for each of up to 500 that enough do. The
+    answers are kept in ``work``, as the command ``describe`` keeps them; the same call goes on with the rest.
     """
     samples = feature_samples(model, encoded.index.np_vecs(), docnos=encoded.docnos, seed=seed, verbose=verbose)
     reader = TokenEncoder(encoder)

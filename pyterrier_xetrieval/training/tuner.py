@@ -27,34 +27,37 @@ if TYPE_CHECKING:
     from ..model import Xetrieval
 
 _SHOWN_BY = 3  # queries at least that show a feature which a link starts from
-_SURE = 1.5  # standard errors that a gain must have: what looks like one by chance is mostly smaller
-_LISTED = 40  # candidates of a query in the loss; the choice of the penalty looks at all of its candidates
+_SURE = 1.5  # a gain must be so many standard errors: one that is chance is mostly smaller
+_LISTED = 40  # candidates of a query in the loss, to save time; the penalty is chosen on all of its candidates
 
 
 class FeatureTuner(Stage, pt.Estimator):
-    """Improves a dense retriever by judged queries, on the side of the query alone: calibration, then sparse links between features.
+    """Learns from judged queries how to change queries: calibration, then sparse links between features.
 
-    ``fit`` learns links "for queries that show feature A, look for feature B, or avoid it" (:class:`FeatureLinks`) by a listwise loss over
-    candidates with an L1 penalty. Cross-validation over the queries chooses the penalty; if no penalty gains more than chance over
-    calibration alone, nothing is learned. ``transform`` changes ``query_vec``; the index and its documents stay as they
-    are, and a query costs one sparse code more.
+    ``fit`` learns links "for queries that show feature A, look for feature B, or avoid it" (:class:`FeatureLinks`) by a listwise
+    loss over candidates with an L1 penalty. Cross-validation over the queries chooses the penalty. If with no penalty the mean
+    gain over calibration alone is more than 1.5 standard errors, no link is learned. ``transform`` changes ``query_vec``; the
+    index and its documents stay as they are, and each query is encoded by the dictionary once more.
 
     Args:
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
-        index: the corpus, as in ``model.calibrated``; also where the vectors of candidates and relevant documents are looked up.
+        index: the corpus, an :class:`~pyterrier_xetrieval.XetrievalIndex` or a pyterrier_dr ``FlexIndex``; also where the vectors
+            of candidates and relevant documents are looked up.
         max_links: the most links that may be learned.
         calibrate: calibrate by the corpus first, if that gains on the queries to learn from.
-        folds: of the cross-validation that chooses the penalty; seed: of its draw.
+        folds: of the cross-validation that chooses the penalty.
+        seed: of the draw of the folds.
 
     Attributes:
         tuning: what was learned, a :class:`~pyterrier_xetrieval.QueryTuning`; None before ``fit``.
-        calibration_gain: what calibration alone gains on the queries to learn from, in nDCG@10; it is left out where this is
-            not above 0. None before ``fit``.
-        penalties: one row for each penalty tried: ``penalty``, ``links`` (mean over folds), ``gain`` (in nDCG@10 over calibration
-            alone, on queries that were left out), ``error`` (its standard error), ``chosen``; None before ``fit``.
+        calibration_gain: what calibration alone gains on the queries to learn from, in nDCG@10 (0 to 1). If it is not above 0,
+            the tuning does not calibrate. None before ``fit``.
+        penalties: one row for each penalty tried: ``penalty``, ``links`` (their mean number over folds), ``gain`` (in
+            nDCG@10 over calibration alone, on queries that were left out), ``error`` (its standard error), ``chosen`` (bool;
+            all False if no link was learned). None before ``fit``.
 
     Raises:
-        ValueError: options that are no positive numbers.
+        ValueError: a ``max_links`` that is no positive number; fewer than 2 folds; (in ``transform``) before ``fit``.
 
     Example::
 
@@ -81,13 +84,14 @@ class FeatureTuner(Stage, pt.Estimator):
         self, topics_or_res: pd.DataFrame, qrels: pd.DataFrame, topics_or_res_va: pd.DataFrame | None = None,
         qrels_va: pd.DataFrame | None = None,
     ) -> FeatureTuner:  # fmt: skip
-        """Learns links.
+        """Learns whether to calibrate, and links; returns the tuner itself, with its attributes set.
 
         Args:
-            topics_or_res: ``qid`` and ``query_vec``; with ``docno``, the results of a first stage, which then are the candidates
-                (a query's own document can be taken out of them beforehand). Without it the index is searched.
-            qrels: ``qid``, ``docno``, ``label``.
-            topics_or_res_va, qrels_va: queries that choose the penalty instead of cross-validation.
+            topics_or_res: ``qid`` and ``query_vec`` (float32 ``[m]``). Without ``docno``, the index is searched for candidates.
+                With it, the rows are the results of a first stage, and the candidates (a document that must not be found, such
+                as the query itself, can be taken out of them beforehand).
+            qrels: ``qid``, ``docno``, ``label`` (above 0 is relevant).
+            topics_or_res_va, qrels_va: other queries, alike, that choose the penalty instead of cross-validation.
 
         Raises:
             ValueError: fewer than ten queries with a relevant document in the index; a candidate that is not in the index.
@@ -157,7 +161,7 @@ class FeatureTuner(Stage, pt.Estimator):
         return link_path(judged, self.model.sae.w_dec.detach().cpu(), max_links=self.max_links)
 
     def _penalty(self, data: JudgedCandidates, shown: np.ndarray, splits: list) -> tuple[pd.DataFrame, float | None]:
-        """What each penalty gains on queries that it was not learned from, and the one that gains most, of those that surely gain."""
+        """What each penalty gains on queries that were left out, and the one that gains most of those that surely gain."""
         directions = self.model.sae.w_dec.detach().cpu().numpy()
         gains: dict[float, list[np.ndarray]] = {}
         links: dict[float, list[int]] = {}

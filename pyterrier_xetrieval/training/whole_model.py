@@ -91,7 +91,8 @@ def train_model(
     Args:
         corpus: iterable of {docno, text}, a data frame with these columns, a function that returns one of them, or a path
             (JSON lines, also ``.gz``, or a BEIR-style folder). Read once in every call.
-        texts: the teacher's file, JSON lines {_id, aspect, text}; None for a "raw SAE": no internalizers, the original view alone.
+        texts: the teacher's file, JSON lines {_id, aspect, text}; None for a "raw SAE": no internalizers, the original view
+            alone.
         encoder: a pyterrier_dr bi-encoder, or its Hub name or folder.
         path: the artifact's folder, which does not exist yet.
         dict_size, variant, k, sparsity, steps: of :func:`.dictionary.train_sae`; ``variant="random"`` is the untrained
@@ -103,8 +104,9 @@ def train_model(
             documents needs for features of more than its own documents.
         query_prefix, document_prefix: what is put before texts, for an encoder by name or folder whose files do not say it.
         normalize: whether vectors are scaled to length 1, for such an encoder.
-        llm: a language model that says what each feature stands for, and is then asked whether its words tell texts of the feature
-            from others; None for words by evidence alone, which :func:`~pyterrier_xetrieval.labelling.describe` may replace later.
+        llm: a language model that says what each feature stands for, and is then asked whether its words tell texts of the
+            feature from others; None for words by evidence alone, which :func:`~pyterrier_xetrieval.labelling.describe` may
+            replace later.
         missing: what becomes of a document of the corpus whose text is missing (None, NaN) or no string: ``"error"``, or
             ``"drop"``, which leaves it out and warns how many were left out.
         work: folder of the intermediate results, ``PATH.work`` by default; while it is there, the same call returns the

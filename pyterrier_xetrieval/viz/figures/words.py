@@ -23,9 +23,9 @@ def plot_words(explanation: Explanation, side: str = "document", *, ax: Axes | N
 
     A word that occurs several times is one bar, with the sum. With exact evidence further bars hold all other words, the
     punctuation, and what no word carries (special tokens, prompt, constants, and what only the stored vector has), so that
-    all bars add up to the score. Leave-out evidence adds up to nothing: a bar is what the score loses without the word. Where an index kept the
-    strongest words alone, a bar is the word's part of the shared features' contributions. To the left and hatched: words that
-    count against the document.
+    all bars add up to the score. Leave-out evidence adds up to nothing: a bar is what the score loses without the word.
+    Where an index kept the strongest words alone, a bar is the word's part of the shared features' contributions. To the
+    left and hatched: words that count against the document.
 
     Args:
         explanation: one with words, as ``model.evidence()`` adds them.
