@@ -25,7 +25,7 @@ import torch
 from pyterrier_xetrieval import Xetrieval, XetrievalIndex
 
 QUERIES, PAGE, BATCH = 24, 10, 64
-OPENED_FOR = 4  # pages; then the index is opened again, as a reader does that wants to see new documents
+OPENED_FOR = 20  # pages; then the index is opened again, as a reader does that wants to see new documents
 
 
 def unit(rng: np.random.Generator, n: int, dim: int) -> np.ndarray:

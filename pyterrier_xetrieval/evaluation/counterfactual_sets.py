@@ -93,7 +93,7 @@ def counterfactual(
     bar = scores[pairs.queries, cutoff]
 
     def is_out(pages: ExplainedPairs, rows: np.ndarray, sets: Sets) -> np.ndarray:
-        edited = intervene(pages.model.sae, pages.z[rows], sets, "erase")
+        edited = intervene(pages.model.sae, pages.z[rows], sets, "erase", around="origin")  # the paper's, as in erasure
         return np.einsum("nm,nm->n", pages.q[rows], edited) < bar[rows]
 
     out, out_of_null = partial(is_out, explained), partial(is_out, of_null)

@@ -66,7 +66,8 @@ def erase_shown(
             del sets[WEIGHT]
         if len(others) >= len(shown):
             sets[NUMBER] = others[: len(shown)]
-        edited = intervene(own.model.sae, np.stack([own.z] * len(sets)), [e.features[s].tolist() for s in sets.values()], "erase")
+        erased = [e.features[s].tolist() for s in sets.values()]
+        edited = intervene(own.model.sae, np.stack([own.z] * len(sets)), erased, "erase", around="origin")  # the paper's
         scores = np.array([own.z, *edited], np.float64) @ own.q.astype(np.float64)
         ranks = ranks_among(by_name[pair.collection], pair, own.q, scores)
         for (name, chosen), score, rank in zip(sets.items(), scores[1:], ranks[1:]):

@@ -29,9 +29,8 @@ def scores(model, collection, pair, features):
     q, z = collection.queries[pair[0]], collection.docs[pair[1]]
     if not features:
         return slow_cosine(q, z)
-    b = model.sae.b_dec.detach().double().numpy()
-    left = slow_edit(model.sae, z, features, "erase") - b
-    return q @ (b + left / np.linalg.norm(left) * np.linalg.norm(z - b))
+    left = slow_edit(model.sae, z, features, "erase")
+    return q @ left / np.linalg.norm(left) * np.linalg.norm(z)
 
 
 def test_by_hand(orthogonal):

@@ -39,7 +39,7 @@ def test_the_score_and_the_rank_after_erasing(collections):
     for pair, own in zip(pairs, explained):
         e, row, shown = own.explanation, erased.loc[(pair.id, "rows")], [row.feature for row in own.rows[:3]]
         parts = dict(zip(e.features.tolist(), e.contributions.tolist()))
-        after = intervene(model.sae, own.z[None], [shown], "erase")[0] @ own.q
+        after = intervene(model.sae, own.z[None], [shown], "erase", around="origin")[0] @ own.q
         assert row["score"] == pytest.approx(after, abs=1e-6) and row["score_before"] == pytest.approx(e.score, abs=1e-5)
         assert (
             row["size"] == 3 and row["sum"] == pytest.approx(sum(parts[j] for j in shown)) and row["score"] < row["score_before"]
