@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from .store.surrogates import repaired
 if TYPE_CHECKING:
     from pyterrier_dr import FlexIndex
 
+    from .explanation import Explanation
     from .index import XetrievalIndex, XetrievalIndexer
     from .model import Xetrieval
     from .training.tuner import FeatureTuner
@@ -59,7 +60,15 @@ class ModelTools:
 
         return why_not(self._model, query, docno, index, num_results=num_results)
 
-    def explain(self, query: str, text: str | None = None, *, texts: Sequence[str] | None = None) -> Any:
+    @overload
+    def explain(self, query: str, text: str) -> Explanation: ...
+
+    @overload
+    def explain(self, query: str, *, texts: Sequence[str]) -> list[Explanation]: ...
+
+    def explain(
+        self, query: str, text: str | None = None, *, texts: Sequence[str] | None = None
+    ) -> Explanation | list[Explanation]:
         """Explains the score of a text, or of several texts, for a query, from strings alone, without an index and a frame.
 
         The encoder is loaded once and kept. The score is that of all views of the model (Eq. 11); ``model.with_views(())``
