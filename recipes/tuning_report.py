@@ -150,7 +150,7 @@ recipes.calibration_strength`). pydocs, the bundled collection, was measured whe
 it loses 1.2 points (p = .04 before any correction). Its questions rarely say what its documents are about. *Centred* subtracts the mean
 document, *feature idf* weighs the query's features by how few documents show them, *VectorPrf* is pyterrier_dr's, *feature PRF* adds the strongest
 features of the first three documents. Of the 82 maps of `python -m recipes.query_maps` (powers of covariance and second moment, with and
-without ridge and centring, components taken away), each at one strength for all collections, the best has MAPS on the topical
+without ridge and centring, components taken away), each at one strength for all collections, the best has +1.05 on the topical
 ones: a map that knows the corpus alone goes no further here.
 
 """
