@@ -24,7 +24,8 @@ def plain_cells(frame: pd.DataFrame) -> pd.DataFrame:
     for column in frame.columns.intersection(_COLUMNS):
         if list(frame.columns).count(column) == 1 and frame[column].dtype == object and any(map(_is_wrapped, frame[column])):
             cells = [cell.reshape(-1)[0] if _is_wrapped(cell) else cell for cell in frame[column]]
-            plain[column] = cells if column == "docno" else np.array(cells)  # pandas would make float64 of float32
+            # docnos are Python's strings, also under pandas 2; of float32 pandas would make float64
+            plain[column] = list(map(str, cells)) if column == "docno" else np.array(cells)
     return frame.assign(**plain) if plain else frame
 
 

@@ -16,9 +16,11 @@ def test_none_is_the_cpu():
 def test_0_is_the_first_accelerator_and_never_the_cpu(make):
     if torch.accelerator.is_available():
         assert make(0) == torch.device(torch.accelerator.current_accelerator().type, 0)
-    else:
-        with pytest.raises(RuntimeError):
-            make(0)
+        return
+    try:  # torch refuses it here, or, with a build for accelerators, where something is moved there
+        assert make(0).type != "cpu"
+    except RuntimeError:
+        pass
 
 
 @pytest.mark.parametrize(
