@@ -15,7 +15,7 @@ from sentence_transformers import SentenceTransformer
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.evaluation import read_embedded
-from recipes import e5_training, e5_vectors
+from recipes import e5_training, e5_vectors, pooling
 from recipes.e5 import main
 from recipes.e5_table1 import DENSE, ELSEWHERE, GRID, Table, name_of
 from recipes.e5_training import MAIN, SCRATCH, fit, read_internalizers
@@ -29,8 +29,10 @@ SMALL = {
     e5_vectors: {"SAMPLES": {"train_short": 30, "train_varied": 40, "train_prose": 5}, "BLOCK": 16},
     e5_training: {
         "DICTIONARIES": ({"dict_size": 32, "k": 4}, {"dict_size": 48, "k": 4}), "CURVE": (20, 40), "HELD_OUT": 8, "LABEL_TEXTS": 40,
+        "OPTIONS": {"identity_start": True, "ensemble": 1, "distill_epochs": 1, "epochs": 5},
         "STEPS": {"steps": 20, "lr": 1e-3, "patience": 3, "eval_every": 10, "batch_size": 32},
     },
+    pooling: {"RESAMPLES": 200},
 }  # fmt: skip
 
 
