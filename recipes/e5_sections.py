@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from recipes.e5_table1 import DENSE, ELSEWHERE, SHOWN, SUMMARY, WRITTEN, name_of
+from recipes.e5_table1 import DENSE, ELSEWHERE, INTERNALISED, REPLACED, SHOWN, WRITTEN, name_of
 from recipes.e5_training import ALONE, MAIN, SCRATCH, WEIGHT
 from recipes.tables import markdown, p_value
 
@@ -153,15 +153,15 @@ def written(bound: pd.DataFrame) -> str:
     lines = []
     for (encoder, name), part in bound.groupby(["encoder", "collection"], sort=False):
         by = part.set_index("system")
-        for kind in (f"internalised {SUMMARY}", f"{WRITTEN} {SUMMARY}"):
+        for kind in (INTERNALISED, WRITTEN, REPLACED):
             cells = [h for w in SHOWN for h in (bracketed(by.loc[name_of(kind, w)]), p_value(by.loc[name_of(kind, w), "p"]))]
             lines.append([encoder, name, points(by.loc[DENSE, "ndcg"], signed=False), kind, *cells])
-    header = ["encoder", "collection", "dense", "one view more", *(h for w in SHOWN for h in (f"weight {w:g}", "p"))]
+    header = ["encoder", "collection", "dense", "views beside ⟨q,z⟩", *(h for w in SHOWN for h in (f"weight {w:g}", "p"))]
     return "\n\n".join(
         [
             "## What a perfect internalizer could give",
             "Where a language model has written a summary of every document, its vector takes the place of the internalised summary: what is between "
-            "the two lines is lost by internalising. p without correction.",
+            "the first two lines is lost by internalising. p without correction.",
             markdown(header, lines, left=(0, 1, 3)),
         ]
     )

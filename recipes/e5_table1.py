@@ -18,9 +18,10 @@ from pyterrier_xetrieval.evaluation.view_weights import GRID
 from recipes.e5_training import MAIN, WEIGHT
 from recipes.pooling import paired, plain_mean, random_effects
 
-DENSE, ELSEWHERE, WRITTEN = "dense", "chosen elsewhere", "written"
+DENSE, ELSEWHERE = "dense", "chosen elsewhere"
 SHOWN = (WEIGHT, 1.0)  # weights of every way of training
 SUMMARY = "summary"
+INTERNALISED, WRITTEN, REPLACED = "internalised summary", "written summary", "all three views, the summary written"
 
 
 def name_of(way: str, weight: float) -> str:
@@ -52,12 +53,12 @@ class Table:
                 folded = fold_views(views, [weight] * (len(views) - 1))
                 own[name_of(way, weight)] = retrieval_ndcg(collection, folded)
         if summaries is not None:
-            view = internalize(self.ways[MAIN][SUMMARY], z, batch_size=4096)
+            made = {aspect: internalize(module, z, batch_size=4096) for aspect, module in self.ways[MAIN].items()}
+            kinds = {INTERNALISED: [made[SUMMARY]], WRITTEN: [summaries], REPLACED: [*(made | {SUMMARY: summaries}).values()]}
             self.bound[collection.name] = {DENSE: own[DENSE]} | {
-                name_of(kind, weight): retrieval_ndcg(collection, fold_views([z, x], [weight]))
-                for kind, x in ((f"internalised {SUMMARY}", view), (f"{WRITTEN} {SUMMARY}", summaries))
-                for weight in SHOWN
-            }
+                name_of(kind, weight): retrieval_ndcg(collection, fold_views([z, *views], [weight] * len(views)))
+                for kind, views in kinds.items() for weight in SHOWN
+            }  # fmt: skip
 
     def choose_elsewhere(self) -> dict[str, float]:
         """For each collection the weight with the greatest mean nDCG@10 over the others, each counting the same; adds that system."""

@@ -176,7 +176,7 @@ def train(data: Path, vectors: Path, encoder_folder: Path, out: Path, *, seed: i
     if not path.is_file():
         evidence_labels(sae, label_texts(data, seed=seed), encoder, seed=seed, verbose=True).write(path)
     facts = {
-        "arguments": {"variant": "topk"}, "corpus": {"documents": len(z)}, "seed": seed, "threads": torch.get_num_threads(),
+        "arguments": {"variant": "topk"}, "corpus": {"documents": len(z)}, "described": len(texts.read(vectors, texts.TEACHER)), "seed": seed, "threads": torch.get_num_threads(),
         "internalizers": figures, "sae": tried["chosen"], "dictionaries": tried["tried"], "vectors": tried["vectors"],
         "samples": {name: len(x) for name, x in texts.encoded_samples(vectors).items()},
         "mean_length": float(np.linalg.norm(z.mean(axis=0))), "label_texts": LABEL_TEXTS,

@@ -225,7 +225,7 @@ class TestTable1:
     def test_the_bundled_model_beside_it_where_its_vectors_are(self, table):
         rows = pd.DataFrame(json.loads((table / "table1.json").read_text())["rows"])
         assert set(rows.loc[rows["encoder"] == "MiniLM", "collection"]) == {"ash", "birch"}
-        assert set(rows.loc[rows["bound"], "collection"]) == {"cedar"} and rows["bound"].sum() == 5
+        assert set(rows.loc[rows["bound"], "collection"]) == {"cedar"} and rows["bound"].sum() == 7
 
     def test_the_weight_of_a_collection_is_the_best_of_the_others(self):
         best = {"a": 0.1, "b": 0.1, "c": 1.0}
