@@ -116,7 +116,7 @@ def training_set(vectors: Path, modules: Modules, *, seed: int = 0) -> tuple[dic
         x[np.random.default_rng([seed, 8]).permutation(len(x))] for x in (samples["train_varied"], samples["train_short"])
     )
     cuts = min(HELD_OUT, len(varied) // 4), len(short) // 10
-    z = np.concatenate([texts.read(vectors, texts.TEACHER), *[samples[n] for n in ("train_prose",) if n in samples]])
+    z = texts.read(vectors, texts.TEACHER)
     teacher = [texts.read(vectors, f"{texts.TEACHER}.{aspect}") for aspect in modules]
 
     def views(x: np.ndarray) -> np.ndarray:

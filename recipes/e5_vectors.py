@@ -25,7 +25,7 @@ from recipes.default import LEAVE_OUT
 PREFIXES = {"query": "query: ", "document": "passage: "}
 MAX_TOKENS, BATCH, BLOCK = 256, 16, 512
 TEACHER, ASPECTS = "teacher_texts", ("summary", "purpose", "qa")
-SAMPLES = {"train_short": 3000, "train_varied": 3000, "train_prose": 3000}  # drawn in this order
+SAMPLES = {"train_short": 4000, "train_varied": 5000}  # drawn in this order
 ASKED = ("train_short",)  # encoded as queries are
 DOCUMENT_WORDS, WRITTEN_WORDS, SAMPLE_WORDS = 100, 120, 60  # of training text: one processor encodes few words a second
 OWN_ID = ("arguana", "birco_arguana")  # collections whose queries are documents
@@ -58,9 +58,8 @@ def sampled(data: Path) -> dict[str, list[dict]]:
     """The rows of each sample, without ids that are evaluated, in file order; the same ones for the same data."""
     rng, found = np.random.default_rng(0), {}
     for name, n in SAMPLES.items():
-        if (data / name).is_dir():
-            rows = [row for row in read_jsonl(data / name / "corpus.jsonl.gz") if not row["_id"].startswith(LEAVE_OUT)]
-            found[name] = [rows[i] for i in np.sort(rng.permutation(len(rows))[:n])]
+        rows = [row for row in read_jsonl(data / name / "corpus.jsonl.gz") if not row["_id"].startswith(LEAVE_OUT)]
+        found[name] = [rows[i] for i in np.sort(rng.permutation(len(rows))[:n])]
     return found
 
 
@@ -140,8 +139,8 @@ def read(vectors: Path, stem: str, n: int | None = None) -> np.ndarray:
 
 
 def encoded_samples(vectors: Path) -> dict[str, np.ndarray]:
-    """float32 ``[n, m]`` of each sample of training text that is there; an interrupted encoding may lack some."""
-    return {name: read(vectors, f"{name}.sample") for name in SAMPLES if (vectors / f"{name}.sample.f16.npy").is_file()}
+    """float32 ``[n, m]`` of each sample of training text."""
+    return {name: read(vectors, f"{name}.sample") for name in SAMPLES}
 
 
 def encoded_collections(data: Path, vectors: Path) -> list[str]:

@@ -26,7 +26,7 @@ from tests.helpers.tiny_encoders import DIM, tiny_encoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {
-    e5_vectors: {"SAMPLES": {"train_short": 30, "train_varied": 40, "train_prose": 5}, "BLOCK": 16},
+    e5_vectors: {"SAMPLES": {"train_short": 30, "train_varied": 40}, "BLOCK": 16},
     e5_training: {
         "DICTIONARIES": ({"dict_size": 32, "k": 4}, {"dict_size": 48, "k": 4}), "CURVE": (20, 40), "HELD_OUT": 8, "LABEL_TEXTS": 40,
         "OPTIONS": {"identity_start": True, "ensemble": 1, "distill_epochs": 1, "epochs": 5},
@@ -60,7 +60,7 @@ def write(path, rows):
 def data(tmp_path_factory):
     """Teacher texts, training text of which some is evaluated, and three collections, the last with summaries."""
     folder = tmp_path_factory.mktemp("data")
-    for name, n in (("train_short", 40), ("train_varied", 60), ("train_prose", 12)):
+    for name, n in (("train_short", 40), ("train_varied", 60)):
         rows = [{"_id": f"{'beer' if i % 6 == 0 else 'x'}_{i}", "title": "", "text": t} for i, t in enumerate(texts(n, n, 70))]
         write(folder / name / "corpus.jsonl.gz", rows)
     ids = [f"t{i}" for i in range(48)]
@@ -142,7 +142,7 @@ class TestEncode:
 
     def test_samples_are_drawn_in_turn_and_hold_nothing_that_is_evaluated(self, vectors):
         rng = np.random.default_rng(0)
-        for name, n, k in (("train_short", 40, 30), ("train_varied", 60, 40), ("train_prose", 12, 5)):
+        for name, n, k in (("train_short", 40, 30), ("train_varied", 60, 40)):
             ids = [f"x_{i}" for i in range(n) if i % 6]
             drawn = [ids[i] for i in np.sort(rng.permutation(len(ids))[:k])]
             assert json.loads((vectors / f"{name}.sample.json").read_text()) == drawn
