@@ -181,7 +181,7 @@ class TestTrain:
         learned = [set(map(bytes, own)) for _, own, _ in (seen[n] for n in sizes)]
         assert all(own == held[0] for own in held) and len(held[0]) == 6
         assert all(not own & held[0] for own in learned) and learned[0] < learned[1] < learned[3]
-        assert seen[sizes[2]][2] == {} and seen[sizes[3]][2]["identity_start"] is True
+        assert seen[sizes[2]][2] == {} and seen[sizes[3]][2] == {"identity_start": True}
 
     def test_the_artifact_behaves_like_any_other(self, model, encoder, vectors):
         assert model.aspects == e5_vectors.ASPECTS and set(model.weights.values()) == {0.33}
