@@ -17,6 +17,7 @@ from pyterrier_xetrieval.evaluation.multi_view_retrieval import holm
 from pyterrier_xetrieval.evaluation.view_weights import GRID
 from recipes.e5_training import MAIN, WEIGHT
 from recipes.pooling import paired, plain_mean, random_effects
+from recipes.tables import TRAINED_ON
 
 DENSE, ELSEWHERE = "dense", "chosen elsewhere"
 SHOWN = (WEIGHT, 1.0)  # weights of every way of training
@@ -87,16 +88,23 @@ class Table:
         return table
 
     def pooled(self, *, seed: int = 0) -> pd.DataFrame:
-        """Each system's difference to dense over all collections: random effects, and the plain mean."""
+        """Each system's difference to dense over all collections, and over those that are no training text.
+
+        By random effects, and as the plain mean; nothing of fewer than two collections.
+        """
+        parts = {"all": list(self.ndcg)}
+        if unseen := [name for name in self.ndcg if name not in TRAINED_ON]:
+            parts |= {"unseen": unseen} if len(unseen) < len(self.ndcg) else {}
         found = []
-        systems = [s for s in next(iter(self.ndcg.values())) if s != DENSE] if len(self.ndcg) > 1 else []
-        for system in systems:
-            differences = [own[system] - own[DENSE] for own in self.ndcg.values()]
-            each = [paired(difference) for difference in differences]
-            if any(own["se"] for own in each):
-                effects = random_effects([own["value"] for own in each], [own["se"] ** 2 for own in each])
-                found.append({"system": system, "method": "random effects", **effects})
-            found.append({"system": system, "method": "plain mean", **plain_mean(differences, seed=seed)})
+        for of, names in ((of, names) for of, names in parts.items() if len(names) > 1):
+            for system in (s for s in self.ndcg[names[0]] if s not in (DENSE, name_of(MAIN, 0.0))):
+                differences = [self.ndcg[name][system] - self.ndcg[name][DENSE] for name in names]
+                each = [paired(difference) for difference in differences]
+                about = {"system": system, "collections": of}
+                if any(own["se"] for own in each):
+                    effects = random_effects([own["value"] for own in each], [own["se"] ** 2 for own in each])
+                    found.append({**about, "method": "random effects", **effects})
+                found.append({**about, "method": "plain mean", **plain_mean(differences, seed=seed)})
         return pd.DataFrame(found)
 
     def queries(self, systems: Sequence[str]) -> pd.DataFrame:

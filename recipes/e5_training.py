@@ -194,7 +194,7 @@ def train(data: Path, vectors: Path, encoder_folder: Path, out: Path, *, seed: i
             "confidence": UNJUDGED.to_dict(), "min_confidence": FLOOR, "judged": False,
         },
     )  # fmt: skip
-    return model.save(out, card=model_card(model))
+    return model.save(out, card=model_card(model).replace(" The losses are in `history.json`.", ""))
 
 
 def work_of(model: Path) -> Path:

@@ -237,6 +237,14 @@ class TestTable1:
         assert table.choose_elsewhere() == {"a": 0.1, "b": 0.1, "c": 0.1}
         assert table.ndcg["c"][ELSEWHERE].tolist() == pytest.approx([0.55] * 3)
 
+    def test_collections_of_training_text_are_left_out_of_a_second_figure(self):
+        table = Table({MAIN: {}})
+        for name, gain in (("scifact", 0.1), ("cranfield", 0.2), ("liveqa_med", 0.6)):
+            noise = np.linspace(-0.1, 0.1, 5)
+            table.ndcg[name] = {DENSE: np.full(5, 0.3), "views": np.full(5, 0.3 + gain) + noise}
+        found = table.pooled().query("method == 'plain mean'").set_index("collections")
+        assert found["value"].to_dict() == pytest.approx({"all": 0.3, "unseen": 0.15}) and found.loc["unseen", "k"] == 2
+
     def test_holm_is_over_the_collections_of_a_system(self):
         table = Table({MAIN: {"summary": random_internalizer(16, 0)}})
         for seed in range(3):
@@ -285,7 +293,7 @@ class TestReport:
         (tmp_path / "changed" / "table1.json").write_text(json.dumps(file))
         page = self.report(tmp_path / "changed", measured, tmp_path / "e5.md")
         assert "weight chosen elsewhere: 3 of 3 up (3 significantly), 0 down (0)" in page
-        assert "gains +5.00 [+2.00, +8.00] points, which is above chance over 3 collections" in page
+        assert "gains over all collections (3) +5.00 [+2.00, +8.00] points, which is above chance (plain mean" in page
 
     def test_without_the_table_it_says_what_to_run(self, tmp_path):
         arguments = ["report", "--results", str(tmp_path), "--bundled", str(tmp_path), "--out", str(tmp_path / "e5.md")]
