@@ -105,7 +105,7 @@ def table1(data: Path, vectors: Path, path: Path, seed: int, out: Path) -> None:
     facts = {
         **machine(), "date": datetime.now(UTC).date().isoformat(), "seconds": round(time.perf_counter() - start, 1),
         "command": f"python -m {MODULE} table1 --data DIR --vectors VECTORS --model MODEL --seed {seed} --out docs/e5/table1.json",
-        "training": {name: value for name, value in model.meta["training"].items() if name != "arguments"},
+        "labels": len(model.labels), "training": {name: value for name, value in model.meta["training"].items() if name != "arguments"},
     }  # fmt: skip
     write_result(out, key, facts, rows, **parts)
     click.echo(f"{out}: {len(names)} collections")

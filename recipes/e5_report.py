@@ -41,7 +41,12 @@ def page(results: Path, bundled: Path) -> str:
     parts = [_head(file, rows), views(rows, pooled), learning(rows, pooled, ways)]
     if rows["bound"].any():
         parts.append(written(rows[rows["bound"]]))
-    parts += [made(training, ways), long_mean(means), *beside(Results.read(results), Results.read(bundled)), _repeat(file)]
+    parts += [
+        made(training, file["facts"]["labels"]),
+        long_mean(means),
+        *beside(Results.read(results), Results.read(bundled)),
+        _repeat(file),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -75,6 +80,8 @@ def _repeat(file: dict) -> str:
         f"{facts['command']}\n"
         "python -m recipes.results measure --data DIR --vectors VECTORS --model MODEL --collections NAME … \\\n"
         "    --questions reconstruction --questions shares --questions erasure --questions counterfactual --out docs/e5\n"
+        "python -m recipes.reading sheets --data DIR --vectors VECTORS --collections NAME … --pairs 40 --form e5 words-and-label MODEL \\\n"
+        "    --original e5 --out SHEETS\n"
         "python -m recipes.e5 report --results docs/e5 --bundled docs/results --out docs/e5.md\n"
         "```\n\n"
         f"DIR: training texts and collections as BEIR-style folders. Measured {facts['date']} on {facts['cpu']}, {facts['threads']} thread"

@@ -182,7 +182,7 @@ def written(bound: pd.DataFrame) -> str:
     )
 
 
-def made(training: dict, ways: pd.DataFrame) -> str:
+def made(training: dict, labels: int) -> str:
     """What the dictionaries were trained on, and what they explain."""
     kinds = training["vectors"]
     told = ", ".join(f"{n:,} {name}" for name, n in kinds.items())
@@ -201,5 +201,17 @@ def made(training: dict, ways: pd.DataFrame) -> str:
             f"Trained on {told} vectors (document: with the teacher's texts; view: internalised). Share of variance explained around the mean of "
             "the vectors; in brackets with refitted coefficients. Held out are passages, their views, and short texts that are encoded as queries.",
             markdown(header, lines),
+            f"{_larger(training['dictionaries'])}{labels:,} "
+            f"features have a label, the words that carry them in {training['label_texts']:,} texts. Nobody has judged these labels, and from so few texts "
+            "many are poor: features that are active everywhere are called by rare words. Their confidence is counted as low.",
         ]
     )
+
+
+def _larger(tried: list[dict]) -> str:
+    """Whether more features were worth it."""
+    small, large = sorted(tried, key=lambda own: own["dict_size"])
+    gain, learned = (large[name] - small[name] for name in ("fve", "train_fve"))
+    if learned > 2 * abs(gain):
+        return f"More features explain {learned:.3f} more of what they were trained on and {gain:.3f} more of what they were not: this text carries no more. "
+    return ""

@@ -67,22 +67,26 @@ def _columns(names: list[str], measures: dict[str, tuple[pd.Series, pd.Series]],
 
 
 def _reconstruction(names: list[str], *frames: pd.DataFrame) -> str:
-    measures: dict[str, list] = {"variance explained": [], "refitted": [], "nDCG@10 kept": [], "untrained": []}
+    measures: dict[str, list] = {}
     for t in frames:
         t = t.astype({"refit": "boolean", "unit": "boolean"})
         own, random = t[t["sae"] == "explainer"], t[t["sae"] == "random"]
         plain = pick(own, reconstructed="none", measure=NDCG).value
         explained = own[(own["measure"] == "variance_explained") & (own["view"] == "original")]
         for title, refit in (("variance explained", False), ("refitted", True)):
-            measures[title].append(explained[explained["refit"] == refit].set_index("collection")["value"])
-        for title, part in (("nDCG@10 kept", own), ("untrained", random)):
-            measures[title].append(pick(part, reconstructed="docs", refit=True, unit=False, measure=NDCG).value / plain)
+            measures.setdefault(title, []).append(explained[explained["refit"] == refit].set_index("collection")["value"])
+        for unit, at in ((True, "at length 1"), (False, "as rebuilt")):
+            for title, part in ((f"kept, {at}", own), (f"untrained, {at}", random)):
+                kept = pick(part, reconstructed="docs", refit=True, unit=unit, measure=NDCG).value / plain
+                measures.setdefault(title, []).append(kept)
     return "\n\n".join(
         [
             "## Fidelity beside the bundled model",
             "Share of variance explained of the documents' vectors (around their mean), as encoded and with refitted coefficients; and the share of "
             "nDCG@10 that is kept when documents are rebuilt from their features, refitted, by the model and by an untrained dictionary of the "
-            "same size and sparsity. The dictionaries differ in size, and the bundled one has seen ten times the text.",
+            "same size and sparsity (for E5, with the model's bias). Rebuilt vectors are scaled to length 1, as the encoder's are, or left as they are: "
+            "with a long mean a little more length is a little more of every score, and ranks documents by it. The dictionaries differ in "
+            "size, and the bundled one has seen about ten times the text.",
             _columns(names, {title: tuple(pair) for title, pair in measures.items()}),
         ]
     )
@@ -114,7 +118,8 @@ def _erasure(names: list[str], *frames: pd.DataFrame) -> str:
         [
             "## Erasure with its controls beside the bundled model",
             "Change of the cosine of query and relevant document when features are erased from the document: those that the two share, those that an "
-            "untrained dictionary shares, the document's others, random directions; the first two also cut to equal size. Cosines of E5 lie close "
+            "untrained dictionary shares (for E5 one with the model's bias: without it every pair shares the features nearest to the common mean, and erasing "
+            "them erases that), the document's others, random directions; the first two also cut to equal size. Cosines of E5 lie close "
             "together, so that its changes are smaller in any case: compare with the controls. The shared features' drop is larger than the untrained "
             f"ones' (interval of the difference off 0) on: {told}.",
             _columns(names, measures),
