@@ -59,11 +59,14 @@ def beside(own: Results, bundled: Results) -> list[str]:
 def _columns(names: list[str], measures: dict[str, tuple[pd.Series, pd.Series]], form: str = "{:.3f}") -> str:
     """A table with two columns a measure, the bundled model's and the E5 model's, and the means."""
     header = ["collection", *(f"{title}, {model}" for title in measures for model in ("bundled", E5))]
-    lines = [
-        [name, *(form.format(s[name]) if name in s.index else "" for pair in measures.values() for s in pair)] for name in names
-    ]
-    lines.append(["mean", *(form.format(s.mean()) if len(s) else "" for pair in measures.values() for s in pair)])
+    lines = [[name, *(_told(form, s.get(name)) for pair in measures.values() for s in pair)] for name in names]
+    lines.append(["mean", *(_told(form, s.mean()) for pair in measures.values() for s in pair)])
     return markdown(header, lines)
+
+
+def _told(form: str, value: float | None) -> str:
+    """Nothing where nothing was measured."""
+    return "" if value is None or pd.isna(value) else form.format(value)
 
 
 def _reconstruction(names: list[str], *frames: pd.DataFrame) -> str:
