@@ -64,5 +64,10 @@ def machine() -> dict:
 
 
 def weights_of(model: Xetrieval) -> dict:
-    """Names and sha256 sums of a model's weights, from its metadata."""
-    return {"encoder": model.meta["encoder"]["name"], "view_weights": model.meta["weights"], **model.meta["sha256"]}
+    """Names and sha256 sums of a model's weights, from its metadata; of an encoder's folder, its own name alone."""
+    name = model.meta["encoder"]["name"]
+    return {
+        "encoder": Path(name).name if Path(name).is_absolute() else name,
+        "view_weights": model.meta["weights"],
+        **model.meta["sha256"],
+    }

@@ -1,4 +1,4 @@
-"""The figures of the bundled model: measured into JSON files, and these made into a page.
+"""The figures of a model, the bundled one unless told otherwise: measured into JSON files, and these made into a page.
 
 ``python -m recipes.results measure --out docs/results`` and
 ``python -m recipes.results render --results docs/results --out docs``; see ``--help``.
@@ -26,13 +26,19 @@ JUDGE_TOKENS = 32  # of a hypothesis of eight words and its clarity; verdicts ar
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Measure the bundled model, and make a page of what was measured."""
+    """Measure a model, the bundled one unless told otherwise, and make a page of what was measured."""
 
 
 @main.command(cls=Command, interrupted="Finished questions are kept; the same command goes on.")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of BEIR-style collections.")
 @click.option(
     "--vectors", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Their NAME.f16.npy, NAME.q.f16.npy."
+)
+@click.option(
+    "--model",
+    "path",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The model's folder; --vectors are its encoder's.  [default: the bundled one]",
 )
 @click.option("--collections", multiple=True, help="Only this one; may be repeated.  [default: all in --data, and pydocs]")
 @click.option("--leave-out", multiple=True, help="Not this one; may be repeated.")
@@ -78,10 +84,10 @@ def main() -> None:
     help="Folder of one JSON file per question and collection.",
 )
 def measure(
-    data, vectors, collections, leave_out, exclude_own_id, questions, weights, weights_from, raw_sae, cache, cot,
+    data, vectors, path, collections, leave_out, exclude_own_id, questions, weights, weights_from, raw_sae, cache, cot,
     judge, judge_model, base_url, api_key_env, judge_texts, judge_features, answers, seed, out,
 ) -> None:  # fmt: skip
-    """Ask every question of the bundled model on every collection.
+    """Ask every question of a model on every collection.
 
     What --out holds already for the same weights, collection, seed and options is kept. Latency is measured on the
     largest collection alone, and labels without a language model. A judge is asked about every collection; its answers
@@ -97,11 +103,11 @@ def measure(
         raise click.UsageError("--judge and --judge-model need --data and --judge-texts")
     if JUDGED in questions and not (judge or judge_model):
         raise click.UsageError("--questions judged needs --judge or --judge-model")
-    model = Xetrieval.default()
+    model = Xetrieval.default() if path is None else Xetrieval(path)
     cache = cache or Path(pt.io.pyterrier_home()) / "xetrieval" / "vectors"
     sources = Sources(data, vectors, cache, exclude_own_id, model)
     base = {"model": weights_of(model), "seed": seed}
-    run = Run(model, sources, out, base, _command(data, exclude_own_id, weights, weights_from, raw_sae, seed))
+    run = Run(model, sources, out, base, _command(data, path, exclude_own_id, weights, weights_from, raw_sae, seed))
     try:
         chosen = [float(w) for w in weights.split(",")] if weights else list(model.weights.values())
     except ValueError:
@@ -128,14 +134,14 @@ def _local(path: Path) -> TransformersLLM:
     return TransformersLLM(str(folder), gguf_file=file, max_tokens=JUDGE_TOKENS, temperature=0, batch_size=16, dtype="bfloat16")
 
 
-def _command(data, exclude_own_id, weights, weights_from, raw_sae, seed) -> str:
+def _command(data, path, exclude_own_id, weights, weights_from, raw_sae, seed) -> str:
     """As given, but for folders, which are the reader's own."""
-    parts = [f"python -m {MODULE} measure{' --data DIR --vectors DIR' if data else ''}"]
+    parts = [f"python -m {MODULE} measure{' --data DIR --vectors DIR' if data else ''}{' --model MODEL' if path else ''}"]
     parts += [f"--exclude-own-id {name}" for name in exclude_own_id]
     parts += [f"--weights {weights}"] if weights else []
     parts += [f"--weights-from {weights_from}"] if weights_from else []
     parts += ["--raw-sae FOLDER"] if raw_sae else []
-    return " ".join([*parts, f"--seed {seed} --out docs/results"])
+    return " ".join([*parts, f"--seed {seed} --out {'docs/results' if path is None else 'FOLDER'}"])
 
 
 @main.command(cls=Command, interrupted="The page stays as it was.")

@@ -34,6 +34,7 @@ SECTIONS = {
     "stability": sections_beyond.stability,
     "counterfactual": sections_beyond.counterfactual,
 }
+_CARD = "What the model was trained on: its [card](../pyterrier_xetrieval/pretrained/minilm/README.md). "
 # what the bundled model has seen of a collection, from its card
 NOTES = {
     "arguana": "a part of BEIR's corpus; a query's own id is not retrieved",
@@ -91,7 +92,7 @@ def _head(found: Results) -> str:
         markdown(["collection", "documents", "queries", "what to know of it"], rows, left=(0, 3)),
         f"Weights (sha256): {sums}. Seed {key['seed']}. Measured {dates[0]}{f' to {dates[-1]}' if len(dates) > 1 else ''} on "
         f"{'; '.join(cpus)}; {'; '.join(versions)}; {sum(f['seconds'] for f in facts) / 60:.0f} minutes in all. "
-        "What the model was trained on: its [card](../pyterrier_xetrieval/pretrained/minilm/README.md). "
+        f"{_CARD if 'bundled model' in _whose(key['model']) else ''}"
         "DIR in the commands: the collections as BEIR-style folders, and their vectors; `pydocs` needs neither. "
         "This page: `python -m recipes.results render --results docs/results --out docs` (needs `[figures]`).",
     ]
@@ -100,9 +101,11 @@ def _head(found: Results) -> str:
 
 def _whose(measured: dict[str, str]) -> str:
     """Which model was measured; an edition that no longer ships is told so."""
-    bundled = Xetrieval.default().meta["sha256"]
-    if all(measured.get(name) == value for name, value in bundled.items()):
+    bundled = Xetrieval.default().meta
+    if all(measured.get(name) == value for name, value in bundled["sha256"].items()):
         return "the bundled model (`Xetrieval.default()`"
+    if measured.get("encoder") not in (None, bundled["encoder"]["name"]):
+        return "another model (not a bundled one"
     return (
         "an earlier edition of the bundled model (6,144 features; the one that ships now has not been measured on this page yet"
     )

@@ -12,12 +12,14 @@ from ..core.sae import SparseAutoencoder
 from ..model import Xetrieval
 
 
-def untrained(sae: SparseAutoencoder, *, k: int | None = None, seed: int = 0) -> SparseAutoencoder:
+def untrained(sae: SparseAutoencoder, *, k: int | None = None, with_bias: bool = False, seed: int = 0) -> SparseAutoencoder:
     """The random-SAE baseline: a TopK autoencoder of the same size that has seen no data.
 
     Args:
         sae: whose dimension and dictionary size to take, and whose k.
         k: active features; needed where ``sae`` is no TopK autoencoder.
+        with_bias: whether it has the bias of ``sae``. Where vectors share a long mean, random directions without it decode that
+            mean: every pair then shares the same few, and erasing them erases what all documents have in common.
         seed: of the random unit directions (:meth:`~pyterrier_xetrieval.SparseAutoencoder.reset_parameters`).
 
     Raises:
@@ -33,6 +35,9 @@ def untrained(sae: SparseAutoencoder, *, k: int | None = None, seed: int = 0) ->
         raise ValueError(f"untrained expects k for the rule {sae.activation!r}, which has none of its own")
     random = SparseAutoencoder(sae.dim, sae.dict_size, k)
     random.reset_parameters(torch.Generator().manual_seed(seed))
+    if with_bias:
+        with torch.no_grad():
+            random.b_dec.copy_(sae.b_dec)
     return random.to(sae.w_enc.device).eval().requires_grad_(False)
 
 
@@ -44,7 +49,7 @@ def with_sae(model: Xetrieval, sae: SparseAutoencoder) -> Xetrieval:
 
 
 def untrained_model(model: Xetrieval, docs: np.ndarray, *, seed: int) -> Xetrieval:
-    """The model with an :func:`untrained` dictionary as sparse as its own.
+    """The model with an :func:`untrained` dictionary as sparse as its own, and with its bias where that is long.
 
     A dictionary without k is as sparse as it is on ``docs``, float32 ``[n, m]``.
 
@@ -55,7 +60,7 @@ def untrained_model(model: Xetrieval, docs: np.ndarray, *, seed: int) -> Xetriev
     if k is None:
         codes = encode_view(model.sae, docs[:1000], refit=False, batch_size=1000)
         k = max(1, round((codes.activations > 0).sum(axis=1).mean()))
-    return with_sae(model, untrained(model.sae, k=k, seed=seed))
+    return with_sae(model, untrained(model.sae, k=k, with_bias=model.has_long_bias, seed=seed))
 
 
 def compared_dictionaries(

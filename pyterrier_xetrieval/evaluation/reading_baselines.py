@@ -26,7 +26,7 @@ def untrained_form(model: Xetrieval, *, seed: int = 0) -> ModelForm:
     Args:
         model: whose dictionary's size, and whose encoder and views; seed: of the random directions.
     """
-    return ModelForm(with_sae(model, untrained(model.sae, seed=seed)), "words")
+    return ModelForm(with_sae(model, untrained(model.sae, with_bias=model.has_long_bias, seed=seed)), "words")
 
 
 class OverlapForm:
