@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from recipes.e5_reading import rows_read
 from recipes.e5_sections import learning, made, views, written
 from recipes.e5_sides import beside, long_mean
 from recipes.e5_vectors import ASKED
@@ -44,10 +45,11 @@ def page(results: Path, bundled: Path) -> str:
     parts += [
         made(training, file["facts"]["labels"]),
         long_mean(means),
+        rows_read(results / "reading.json"),
         *beside(Results.read(results), Results.read(bundled)),
         _repeat(file),
     ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _head(file: dict, rows: pd.DataFrame) -> str:
@@ -82,6 +84,7 @@ def _repeat(file: dict) -> str:
         "    --questions reconstruction --questions shares --questions erasure --questions counterfactual --out docs/e5\n"
         "python -m recipes.reading sheets --data DIR --vectors VECTORS --collections NAME … --pairs 40 --form e5 words-and-label MODEL \\\n"
         "    --original e5 --out SHEETS\n"
+        "python -m recipes.reading score --folder SHEETS --min-confidence 0 --out docs/e5/reading.json\n"
         "python -m recipes.e5 report --results docs/e5 --bundled docs/results --out docs/e5.md\n"
         "```\n\n"
         f"DIR: training texts and collections as BEIR-style folders. Measured {facts['date']} on {facts['cpu']}, {facts['threads']} thread"

@@ -33,7 +33,7 @@ from .dictionary import check_variant, train_sae, wants_k
 from .internalizers import train_internalizers
 from .model_card import model_card
 from .own_encoder import STAGE, description, loaded, warn_of_vectors
-from .own_labels import EVIDENCE_TEXTS, FLOOR, UNJUDGED, described, word_labels
+from .own_labels import EVIDENCE_TEXTS, FLOOR, UNJUDGED, UNJUDGED_FLOOR, described, word_labels
 from .plan import (
     PATIENCE,
     default_k,
@@ -193,7 +193,7 @@ def train_model(
             "probes": probe_vectors(encoder),
         }
         if "max_activation" in labels.table:
-            known |= {"confidence": UNJUDGED.to_dict(), "min_confidence": FLOOR, "judged": False}
+            known |= {"confidence": UNJUDGED.to_dict(), "min_confidence": UNJUDGED_FLOOR, "judged": False}
         parts: dict[str, Any] = {
             "encoder": description(encoder, z, path),
             "means": mean_documents(sae, modules, z),

@@ -17,6 +17,7 @@ from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.evaluation import read_embedded
 from recipes import e5_training, e5_vectors, pooling
 from recipes.e5 import main
+from recipes.e5_reading import rows_read
 from recipes.e5_table1 import DENSE, ELSEWHERE, GRID, Table, name_of
 from recipes.e5_training import MAIN, SCRATCH, fit, read_internalizers
 from recipes.results import main as results
@@ -299,3 +300,19 @@ class TestReport:
         arguments = ["report", "--results", str(tmp_path), "--bundled", str(tmp_path), "--out", str(tmp_path / "e5.md")]
         done = CliRunner().invoke(main, arguments)
         assert done.exit_code and "table1" in done.output and not (tmp_path / "e5.md").exists()
+
+
+def test_the_rows_that_were_read_stand_on_the_page(tmp_path):
+    assert rows_read(tmp_path / "reading.json") == ""
+    of = {"form": "e5", "collection": "all", "low": 0.1, "high": 0.3, "n": 40}
+    measures = {"clear": 0.2, "nonsense": 0.11, "decoys_clear": 0.01, "decoys_nonsense": 0.5}
+    scores = [{**of, "measure": name, "value": value} for name, value in measures.items()]
+    level = {"form": "e5", "min_confidence": 0.1, "clear": 0.35, "nonsense": 0.031, "first_nonsense": 0.0, "rows": 2.7,
+             "three_rows": 0.5, "none": 0.08, "carried": 0.27}  # fmt: skip
+    (tmp_path / "reading.json").write_text(json.dumps({
+        "scores": [*scores, {**of, "form": "overlap", "measure": "clear", "value": 0.65}],
+        "levels": [level, {**level, "min_confidence": 0.77}], "agreement": [{"form": "e5", "rows": "shown", "kappa": 0.79}],
+    }))  # fmt: skip
+    told = rows_read(tmp_path / "reading.json")
+    assert "0.20 [0.10, 0.30] were clear and 0.11 [0.10, 0.30] nonsense" in told and "0.77" not in told
+    assert told.splitlines()[-1] == "| 0.1 | 0.35 | 0.031 | 0.000 | 2.7 | 50% | 8% | 27% |"
