@@ -188,7 +188,7 @@ class TestTrain:
         assert model.aspects == e5_vectors.ASPECTS and set(model.weights.values()) == {0.33}
         own = model.encoder()
         np.testing.assert_allclose(own.encode_queries(["oak elm"]), plain_vectors(encoder, ["query: oak elm"]), atol=1e-5)
-        assert model.meta["judged"] is False and model.min_confidence == 0.4 and "original" in model.means
+        assert model.meta["judged"] is False and model.min_confidence == 0.1 and "original" in model.means
         facts = model.meta["training"]
         tried = facts["dictionaries"]
         assert [own["dict_size"] for own in tried] == [32, 48]
