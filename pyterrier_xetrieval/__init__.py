@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .model import Xetrieval
     from .query_tuning import QueryTuning
     from .sentence_encoders import MiniLM, SentenceEncoder
+    from .stages.adapt import QueryAdapter
     from .stages.calibrate import QueryCalibration
     from .stages.context import ContextBuilder
     from .stages.explain import SAEExplainer
@@ -51,6 +52,7 @@ __getattr__, __dir__, __all__ = attach(
         ".model": ["Xetrieval"],
         ".query_tuning": ["QueryTuning"],
         ".sentence_encoders": ["MiniLM", "SentenceEncoder"],
+        ".stages.adapt": ["QueryAdapter"],
         ".stages.calibrate": ["QueryCalibration"],
         ".stages.context": ["ContextBuilder"],
         ".stages.explain": ["SAEExplainer"],

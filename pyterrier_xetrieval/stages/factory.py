@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
+from numpy.typing import ArrayLike
+
 from ..documents import Missing
+from .adapt import QueryAdapter
 from .evidence import FeatureEvidence
 from .explain import SAEExplainer
 from .internalize import ReasoningInternalizer
@@ -76,6 +79,10 @@ class StageFactory:
             self._model, mode, features=features, alpha=alpha, target=target, reconstruct=reconstruct, around=around,
             batch_size=batch_size,
         )  # fmt: skip
+
+    def adapted(self, matrix: ArrayLike, shift: ArrayLike | None = None) -> QueryAdapter:
+        """Applies a linear adapter of queries that was trained elsewhere: :class:`~pyterrier_xetrieval.QueryAdapter`."""
+        return QueryAdapter(self._model, matrix, shift)
 
     def normalizer(self) -> Normalizer:
         """Scales vectors to length 1: :class:`~pyterrier_xetrieval.Normalizer`."""
