@@ -45,8 +45,6 @@ class QueryAdapter(Stage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "query_vec"])
-        if not len(inp):
-            return inp
         columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
         queries, rows = columns.queries()
         moved = queries @ self.matrix

@@ -70,7 +70,7 @@ class QueryCalibration(Stage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "query_vec"])
-        if not len(inp) or self.exponent == 0:
+        if self.exponent == 0:
             return inp
         columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
         queries, rows = columns.queries()

@@ -46,7 +46,7 @@ class FeatureLinks(Stage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "query_vec"])
-        if not len(inp) or not len(self.tuning):
+        if not len(self.tuning):
             return inp
         columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
         queries, rows, change = columns.changed_queries()

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from pyterrier_xetrieval import QueryTuning
 from tests.helpers.builders import make_model, random_sae
 
 
@@ -52,7 +53,6 @@ def test_features_say_what_is_turned_up_and_what_is_added(model):
 
 def test_a_matrix_alone_adds_nothing(model):
     assert not model.adapted(np.eye(16)).features()["added"].any()
-    assert model.adapted(np.eye(16))(page().iloc[:0]).empty
 
 
 def test_equal_adapters_are_one_prefix(model):
@@ -73,3 +73,11 @@ def test_equal_adapters_are_one_prefix(model):
 def test_what_is_no_adapter_of_these_vectors_is_refused(model, matrix, shift, told):
     with pytest.raises(ValueError, match=f"QueryAdapter expects .*{told}"):
         model.adapted(matrix, shift)
+
+
+def test_an_empty_frame_has_the_columns_of_any_other(model):
+    tuning = QueryTuning.from_parts(pd.DataFrame({"source": [3], "target": [9], "weight": [1.0]}), model.labels)
+    corpus = np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32)
+    for stage in (model.adapted(np.eye(16)), model.calibrated(corpus, strength=0.2), model.tuned(tuning)):
+        empty, full = stage(page().iloc[:0]), stage(page())
+        assert empty.columns.tolist() == full.columns.tolist() and "query_vec_0" in empty.columns and empty.empty

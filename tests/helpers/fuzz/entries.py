@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.helpers.fuzz import artifacts, indexes, options, readers, stages
+from tests.helpers.fuzz import artifacts, indexes, options, queries, readers, stages
 from tests.helpers.fuzz.outcomes import Defect, QuickSource, Source
 
 ENTRIES: dict[str, Callable[[Source], bool]] = {
-    **options.ENTRIES, **readers.ENTRIES, **stages.ENTRIES, **indexes.ENTRIES, **artifacts.ENTRIES
+    **options.ENTRIES, **readers.ENTRIES, **stages.ENTRIES, **queries.ENTRIES, **indexes.ENTRIES, **artifacts.ENTRIES
 }  # fmt: skip
 
 
