@@ -148,9 +148,9 @@ def measure(documents: int, readers: int, requests: int, given: bool, path: Path
     for thread in (*threads, writer):
         thread.start()
     memory: list[float] = []
-    while any(thread.is_alive() for thread in threads):
+    while any(thread.is_alive() for thread in threads) or not (writer.rounds or writer.error):  # a whole round at least
         time.sleep(0.2)
-        if sum(len(thread.times) for thread in threads) >= requests * (len(memory) + 1) / 10:
+        if len(memory) < 10 and sum(len(thread.times) for thread in threads) >= requests * (len(memory) + 1) / 10:
             memory.append(resident())
     seconds = time.perf_counter() - start
     stop.set()

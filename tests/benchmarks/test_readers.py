@@ -6,6 +6,8 @@ from benchmarks.readers import measure
 
 
 @pytest.mark.usefixtures("one_thread")
-def test_no_wrong_answer():
-    found = measure(documents=200, readers=2, seconds=1.0)
-    assert found["wrong_answers"] == 0 and found["pages"] > 0 and found["deleted_rows"] > 0
+@pytest.mark.parametrize("given", [False, True])
+def test_no_wrong_answer(given, tmp_path):
+    found = measure(documents=400, readers=2, requests=40, given=given, path=tmp_path / "index")
+    assert found["wrong_answers"] == 0 and found["pages"] >= 40 and found["deleted_rows"] > 0
+    assert len(found["memory_mb_by_tenths"]) <= 10
