@@ -134,6 +134,8 @@ class XetrievalIndex(pt.Artifact):
     @cached_property
     def _model(self) -> Xetrieval:
         stored = Xetrieval(self.path / MODEL, device=self.device)
+        if more := set(self.settings["aspects"]) - set(stored.aspects):
+            raise ValueError(f"{self.path} is damaged: it has views {sorted(more)}, its model has {list(stored.aspects)}")
         return stored.with_views(self.settings["aspects"], self.settings["weights"])
 
     @cached_property

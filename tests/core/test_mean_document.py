@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from pyterrier_xetrieval import Explanation, Xetrieval, explanation_frame
+from pyterrier_xetrieval.core import mean_document
+from pyterrier_xetrieval.core.attribution import Attribution
 from pyterrier_xetrieval.core.codes import encode_view
+from pyterrier_xetrieval.core.mean_document import MeanDocument
 from pyterrier_xetrieval.training.whole_model import mean_documents
-from tests.helpers.builders import long_mean_model, make_model
+from tests.helpers.builders import long_mean_model, make_model, random_sae
 
 
 def frame_of(x, docs=12):
@@ -121,3 +124,66 @@ def test_a_short_bias_changes_nothing(results):
     assert not model.has_long_bias and model.mean_document() is None
     assert e.baseline is None and e.above_mean is None and "of the score" in e.sentence()
     assert Explanation.from_dict(e.to_dict()).baseline is None
+
+
+def pairs_of(sae, queries, docs, rows):
+    """Attribution of some pairs by hand: the features of the document, all of them listed."""
+    codes = encode_view(sae, docs, refit=True, batch_size=64)
+    listed = [np.sort(ids[activations > 0]) for ids, activations in zip(codes.ids, codes.activations)]
+    offsets = np.cumsum([0, *map(len, listed)])
+    features = np.concatenate(listed).astype(np.int32)
+    n = len(features)
+    zeros = np.zeros(len(rows))
+    return Attribution(
+        zeros + 5, zeros + 4, zeros + 3, zeros + 2, offsets, features, np.full(n, 7, np.float32), np.ones(n, np.float32),
+        np.ones((n, 1), np.float32),
+    )  # fmt: skip
+
+
+def test_the_baseline_against_a_loop_over_pairs(monkeypatch):
+    sae, rng = random_sae(), np.random.default_rng(2)
+    with torch.no_grad():
+        sae.b_dec.copy_(torch.full((16,), 0.4))
+    queries, docs = rng.normal(size=(3, 16)).astype(np.float32), rng.normal(size=(7, 16)).astype(np.float32)
+    rows = np.array([0, 2, 1, 2, 0, 1, 1])
+    parts = pairs_of(sae, queries, docs, rows)
+    coefficients = np.where(rng.random(48) < 0.7, rng.normal(size=48), 0).astype(np.float32)
+    mean = MeanDocument(rng.normal(size=16).astype(np.float32), coefficients, 11)
+    monkeypatch.setattr(mean_document, "_PAIRS", 5)  # several blocks
+    found = mean_document.baseline(sae, queries, rows, parts, mean)
+    w, bias = sae.w_dec.detach().numpy().astype(np.float64), 3.0
+    for i, row in enumerate(rows.tolist()):
+        q, own = queries[row].astype(np.float64), slice(parts.offsets[i], parts.offsets[i + 1])
+        expected = [coefficients[j] * (q @ w[j]) for j in parts.features[own].tolist()]
+        every = q @ (coefficients @ w)
+        np.testing.assert_allclose(found.contribution[own], expected, atol=1e-5)
+        assert found.score[i] == pytest.approx(q @ mean.vector, abs=1e-5)
+        assert found.other[i] == pytest.approx(every - sum(expected), abs=1e-5)
+        assert found.residual[i] == pytest.approx(q @ mean.vector - bias - every, abs=1e-5)
+        alone = found.pair(i, own)
+        assert [len(x) for x in (alone.score, alone.other, alone.residual)] == [1, 1, 1] and alone.documents == 11
+        assert (alone.score[0], alone.other[0]) == (found.score[i], found.other[i])
+        assert np.array_equal(alone.contribution, found.contribution[own])
+    above = found.above(parts)
+    np.testing.assert_allclose(above.contribution, 7 - found.contribution)
+    np.testing.assert_allclose([above.score, above.other, above.residual], [5 - found.score, 4 - found.other, 2 - found.residual])
+    assert not above.bias.any()
+
+
+@pytest.mark.parametrize(
+    "bias, length, is_long", [(0.5, 1, False), (0.51, 1, True), (0.9, 2, False), (1.1, 2, True), (0.3, 0.5, True)]
+)
+def test_a_bias_is_long_by_the_length_of_vectors(bias, length, is_long):
+    sae = random_sae()
+    with torch.no_grad():
+        sae.b_dec.zero_()
+        sae.b_dec[0] = bias
+    assert mean_document.has_long_bias(sae, length) is is_long
+
+
+def test_baselines_and_means_are_not_changed_afterwards():
+    mean = MeanDocument(np.zeros(2, np.float32), np.zeros(3, np.float32), 1)
+    with pytest.raises(AttributeError):
+        mean.documents = 2
+    with pytest.raises(AttributeError):
+        mean_document.Baseline(*[np.zeros(1)] * 4, 1).documents = 2
