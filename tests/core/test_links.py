@@ -58,3 +58,10 @@ def test_links_are_not_changed_afterwards():
     with pytest.raises(AttributeError):
         MANY.weight = np.zeros(5)
     assert ALWAYS not in range(48) and ALWAYS_ACTIVATION == 0.3
+
+
+def test_every_feature_may_be_a_source():
+    each = links(*((j, j, 1.0) for j in range(48)))  # none of every query, so that the first column is a feature's
+    found = each.amounts(CODES, SAE.dict_size)
+    np.testing.assert_array_equal(found, [[np.float32(own.get(j, 0.0)) for j in range(48)] for own in SHOWN])
+    assert (found[found > 0] < 1).any() and (found[:, min(j for own in SHOWN for j in own)] > 0).any()
