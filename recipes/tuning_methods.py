@@ -17,9 +17,9 @@ from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.core.codes import encode_view
-from pyterrier_xetrieval.core.sae import SparseAutoencoder
 from pyterrier_xetrieval.evaluation import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.collection import rank
+from pyterrier_xetrieval.evaluation.dictionaries import untrained
 from pyterrier_xetrieval.query_tuning import QueryTuning
 from pyterrier_xetrieval.training.judged_candidates import JudgedCandidates
 from pyterrier_xetrieval.training.link_path import Judged, link_path
@@ -154,11 +154,8 @@ def shuffled_links(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndar
 def random_links(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Links between the features of a dictionary that was never trained."""
     sae = trial.model.sae
-    untrained = SparseAutoencoder(sae.dim, sae.dict_size, sae.k)
-    untrained.reset_parameters(torch.Generator().manual_seed(trial.seed))
-    with torch.no_grad():
-        untrained.b_dec.copy_(sae.b_dec)
-    model = Xetrieval.from_parts(internalizers={}, sae=untrained, encoder={"dim": sae.dim}).with_check("off")
+    random = untrained(sae, with_bias=True, seed=trial.seed)
+    model = Xetrieval.from_parts(internalizers={}, sae=random, encoder={"dim": sae.dim}).with_check("off")
     return links(Trial(model, trial.collection, trial.index, trial.seed), train, test, calibrate=True)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .checks import found_value
+from .checks import found_value, is_finite
 
 UNKNOWN_CLARITY = 0.0  # the writer saw no common reading
 UNKNOWN_DETECTION = 0.5  # a judge told the feature's texts from others no better than chance
@@ -57,7 +56,7 @@ class Confidence:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+            number = isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value)
             if not number or (name != "intercept" and value < 0):
                 bound = "a finite number" if name == "intercept" else "a finite number from 0 up"
                 raise ValueError(f"Confidence expects {name} to be {bound}, found {found_value(value)}; fit the parameters again")

@@ -30,7 +30,7 @@ def judged_excerpts(verdicts: pd.DataFrame, labels: FeatureLabels) -> pd.DataFra
         columns feature, activation (over the maximum), clarity (NaN where unknown), fits (0 or 1), and of the feature's
         texts hits, active (how many fit, of how many) and false (share of the other texts that the label was found to fit).
     """
-    table = labels.table.drop_duplicates("feature").set_index("feature")
+    table = labels.table.set_index("feature")
     own = verdicts[verdicts["feature"].isin(table.index)]
     active = own["active"].astype(bool)
     yes = own["verdict"].where(own["verdict"].notna(), ~active).astype(float)

@@ -311,8 +311,12 @@ def test_the_rows_that_were_read_stand_on_the_page(tmp_path):
              "three_rows": 0.5, "none": 0.08, "carried": 0.27}  # fmt: skip
     (tmp_path / "reading.json").write_text(json.dumps({
         "scores": [*scores, {**of, "form": "overlap", "measure": "clear", "value": 0.65}],
-        "levels": [level, {**level, "min_confidence": 0.77}], "agreement": [{"form": "e5", "rows": "shown", "kappa": 0.79}],
+        "levels": [level, {**level, "min_confidence": 0.77}], "agreement": [{"form": "e5", "rows": "shown", "kappa": 0.79}], "reliability": [{"form": "e5", "from": 0.2, "observed": 0.47}],
     }))  # fmt: skip
     told = rows_read(tmp_path / "reading.json")
-    assert "0.20 [0.10, 0.30] were clear and 0.11 [0.10, 0.30] nonsense" in told and "0.77" not in told
+    assert (
+        "0.20 [0.10, 0.30] were clear and 0.11 [0.10, 0.30] nonsense" in told
+        and "0.77" not in told
+        and "clear in 47% of the cases" in told
+    )
     assert told.splitlines()[-1] == "| 0.1 | 0.35 | 0.031 | 0.000 | 2.7 | 50% | 8% | 27% |"
