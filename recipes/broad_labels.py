@@ -3,7 +3,8 @@
 Labels that are written from a feature's strongest texts are too narrow for most of the pairs in which the feature is met.
 ``python -m recipes.broad_labels sheets`` chooses the features that most often stay below the model's least confidence and
 writes sheets for a writer; ``judge`` writes sheets for judges, who do not know which label is the old one; ``keep`` puts the
-better label of each feature into the tables that ``recipes.default`` reads.
+better label of each feature into the table of hypotheses; ``model`` writes the bundled model with these labels and a confidence
+fitted on rows of explanations that were read.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ import torch
 from pyterrier_xetrieval import SparseAutoencoder, Xetrieval
 from pyterrier_xetrieval.core.attribution import explain_vectors
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, read_embedded
+from pyterrier_xetrieval.labelling.judged_confidence import FITS, fit_pairs, known_of
 from pyterrier_xetrieval.labelling.passages import EvidencePassages
 from pyterrier_xetrieval.store.files import replacing
 from pyterrier_xetrieval.token_vectors import TokenEncoder
 from recipes import data as source
+from recipes import default
 from recipes.broad_verdicts import KEY, TEXTS, read_labels, read_verdicts, table_of, with_broad_labels
+from recipes.calibration import show_errors
 from recipes.command import Command
+from recipes.confidence import BY_ROW, held_out_rows
+from recipes.reading_report import kept_rows
 
 TEXT_SETS = ("train_varied", "train_short")
 LEAST_WORDS, MOST_WORDS = 3, 60  # of a text that is shown whole
@@ -69,6 +75,7 @@ def main() -> None:
     """Name features again by texts of every strength, and keep the labels that judges prefer."""
 
 
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _WORK = click.option("--work", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the sheets.")
 
@@ -133,7 +140,7 @@ def judge(work: Path) -> None:
 @click.option(
     "--kept", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Verdicts as kept: read without --work."
 )
-@click.option("--hypotheses", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True, help="The old labels.")
+@click.option("--hypotheses", type=_FILE, required=True, help="The old labels.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The new table.")
 def keep(folders: Sequence[Path], kept: Path, hypotheses: Path, out: Path | None) -> None:
     """Say which labels judges prefer, and write the table of hypotheses with the better label of each feature."""
@@ -147,6 +154,35 @@ def keep(folders: Sequence[Path], kept: Path, hypotheses: Path, out: Path | None
         table = with_broad_labels(pd.read_csv(hypotheses, sep="\t", quoting=3), verdicts)
         with replacing(out) as file:
             table.to_csv(file, sep="\t", index=False, quoting=3)
+
+
+@main.command(cls=Command, interrupted="Nothing was written.")
+@click.option("--data", type=_FOLDER, required=True, help="Folder of the training text's SOURCE.md files.")
+@click.option("--hypotheses", type=_FILE, required=True, help="What keep wrote.")
+@click.option(
+    "--run", "runs", type=(_FILE, str), multiple=True, required=True, metavar="FILE FORM", help="A reading, and which form."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the artifact; must not exist.")
+def model(data: Path, hypotheses: Path, runs: Sequence[tuple[Path, str]], out: Path) -> None:
+    """Write the bundled model with other labels and a confidence fitted on readings; everything else stays."""
+    if out.exists():
+        raise FileExistsError(f"{out} already exists; choose another path or remove it first")
+    earlier, read = Xetrieval.default(), pd.concat([kept_rows(path, form) for path, form in runs], ignore_index=True)
+    start = earlier.labels.confidence
+    found = fit_pairs(read, start, BY_ROW[-1])
+    held, fits = held_out_rows(read, start, 0, BY_ROW[-1]), (read["verdict"] == FITS).to_numpy(np.float64)
+    before = start(*(read[f"{side}_activation"] for side in ("query", "document")), *known_of(read, BY_ROW[-1]))
+    show_errors("rows", {"as before": (before, fits), "fitted on other pairs": (held, fits)})
+    labels = default.read_labels(hypotheses, earlier.sae.dict_size, found)
+    facts = earlier.meta["training"] | {
+        "labels": default.label_facts(labels), "rows_read": {"verdicts": len(read), "pairs": read["pair"].nunique()},
+    }  # fmt: skip
+    written = default.write_artifact(
+        out, internalizers=earlier.internalizers, sae=earlier.sae, labels=labels, facts=facts, vectors=earlier.meta["vectors"],
+        min_confidence=earlier.min_confidence,
+        sources={name: (data / name / "SOURCE.md").read_text(encoding="utf-8") for name in default.SOURCES},
+    )  # fmt: skip
+    click.echo(f"{json.dumps(found.to_dict())}\nwrote {written}")
 
 
 def hidden_features(model: Xetrieval, collections: Sequence[EmbeddedCollection]) -> pd.Series:

@@ -118,6 +118,20 @@ def rows_for_confidence(verdicts: pd.DataFrame, form: str | None = None) -> pd.D
     return rows.loc[rows["form"] == form, list(ROW)]
 
 
+def kept_rows(path: Path, form: str) -> pd.DataFrame:
+    """:func:`rows_for_confidence` of what :func:`write_report` kept of a run.
+
+    Raises:
+        ValueError: no rows of such a form.
+    """
+    rows = pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["rows"])
+    own = rows[(rows["form"] == form) & ~rows["decoy"]]
+    if not len(own):
+        raise ValueError(f"kept_rows expects a form among {rows['form'].unique().tolist()} of {path}, found {form!r}")
+    own = own.assign(pair=own["collection"] + "/" + own["qid"].astype(str)).explode("verdicts")
+    return own.assign(verdict=own["verdicts"].astype(int))[list(ROW)].reset_index(drop=True)
+
+
 def write_report(path: Path, run: Judged, tables: Mapping[str, pd.DataFrame], *, min_confidence: float) -> None:
     """What is kept of a run: ids, numbers and verdicts, and no text of any collection.
 
