@@ -2,13 +2,15 @@
 
 ``python -m recipes.tuning measure --data DIR --vectors FOLDER --out FOLDER --cache FOLDER [--only NAME …]`` writes a JSON file for each
 collection: nDCG@10 of every query by every method, those that learn by 5-fold cross-validation over queries, and once more over
-groups of queries that share relevant documents, where there are any. ``… curve`` learns from few and many queries, ``… transfer`` from another collection, and ``… report --out FOLDER`` writes ``docs/tuning.md``.
+groups of queries that share relevant documents, where there are any. ``… curve`` learns from few and many queries, ``… transfer``
+from another collection, and ``… report --out FOLDER`` writes ``docs/tuning.md``.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -34,12 +36,12 @@ def embedded(data: Path, vectors: Path, name: str) -> EmbeddedCollection:
     return read_embedded(data, name, vectors=vectors, exclude_own_id="arguana" in name)
 
 
-def measured(trial: Trial, name: str, groups: np.ndarray) -> np.ndarray:
-    """nDCG@10 of every query, each by what was learned from the other folds; the queries of a group are in one fold."""
+def measured(trial: Trial, name: str) -> np.ndarray:
+    """nDCG@10 of every query, each by what was learned from the other folds."""
     n = len(trial.collection.qids)
     if name in UNSUPERVISED:
         return _ndcg(trial, METHODS[name](trial, np.arange(0), np.arange(n)), np.arange(n))
-    fold, out = folds(groups, FOLDS, trial.seed), np.zeros(n)
+    fold, out = folds(trial.groups, FOLDS, trial.seed), np.zeros(n)
     for f in range(FOLDS):
         train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
         out[test] = _ndcg(trial, METHODS[name](trial, train, test), test)
@@ -87,17 +89,17 @@ def measure(data: Path, vectors: Path, out: Path, cache: Path, path: str | None,
         told |= {"topicality": round(stage.topicality, 4), "strength": stage.exponent, "queries": n}
         told["sharing"] = np.flatnonzero(np.bincount(groups)[groups] > 1).tolist()  # queries
         values = told.setdefault("ndcg", {})
-        runs = [("", told, np.arange(n))]
+        runs = [("", told, trial)]
         if told["sharing"]:  # elsewhere the folds are the same
-            runs.append(("grouped ", told.setdefault("grouped", {}), groups))
+            runs.append(("grouped ", told.setdefault("grouped", {}), replace(trial, groups=groups)))
         out.mkdir(parents=True, exist_ok=True)
-        for title, run, own_groups in runs:
+        for title, run, own_trial in runs:
             for own in method or METHODS:
                 found = run.setdefault("ndcg", {})
                 if own in found or not _applies(own, values, n) or (run is not told and own in UNSUPERVISED):
                     continue
                 start = time.perf_counter()
-                found[own] = measured(trial, own, own_groups).round(5).tolist()
+                found[own] = measured(own_trial, own).round(5).tolist()
                 run.setdefault("seconds", {})[own] = round(time.perf_counter() - start, 1)
                 click.echo(f"{name} {title}{own} {100 * np.mean(found[own]):.1f} ({run['seconds'][own]} s)")
                 write_json(file, told)

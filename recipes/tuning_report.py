@@ -109,20 +109,24 @@ def _grouped(runs: Mapping[str, Mapping]) -> str:
     """Both protocols side by side; a collection that was not measured by group has the same folds in both."""
     by_query = _cross_validated(runs)
     by_group = {n: {**run, "ndcg": {**run["ndcg"], **run.get("grouped", {}).get("ndcg", {})}} for n, run in by_query.items()}
-    shared = [name for name, run in by_query.items() if "grouped" in run]
+    ours = "calibrated + links"
+    shared = [name for name, run in by_query.items() if ours in run.get("grouped", {}).get("ndcg", {})]
     if not shared:
         return ""
     methods = ["calibrated", *(m for m in METHODS if all(m in by_query[name]["grouped"]["ndcg"] for name in shared))]
-    both = {f"{name}, {title}": own[name] for name in shared for title, own in (("by query", by_query), ("by group", by_group))}
-    cells, ours = _cells(both, methods), "calibrated + links"
+    protocols: dict[str, Mapping[str, Mapping]] = {"by query": by_query, "by group": by_group}
+    both = {f"{name}, {title}": own[name] for name in shared for title, own in protocols.items()}
+    cells = _cells(both, methods)
+    told = [_sharing(name, by_query[name], by_group[name]) for name in shared if "adapter" in methods]
     means = {title: {m: float(np.mean([_gain(run, m).mean() for run in own.values()])) for m in methods}
-             for title, own in (("by query", by_query), ("by group", by_group))}  # fmt: skip
-    rows = [[m, *(cells[column][i] for column in both), *(f"{own[m]:+.2f}" for own in means.values()),
+             for title, own in protocols.items()}  # fmt: skip
+    rows = [[m, *(own[i] for own in cells.values()), *(f"{own[m]:+.2f}" for own in means.values()),
              "" if m == ours else _difference(by_group, ours, m)] for i, m in enumerate(methods)]  # fmt: skip
-    told = [_sharing(name, by_query[name], by_group[name]) for name in shared]
     for title, own in means.items():
         order = sorted(methods, key=lambda m: -own[m])
         told.append(f"The largest means {title}: " + ", ".join(f"{m} {own[m]:+.2f}" for m in order[:4]) + ".")
+        best, other = ("the", order[1]) if order[0] == ours else ("not the", order[0])
+        told[-1] += f" So {ours} is {best} best of all columns: less {other} it is {_difference(protocols[title], ours, other)}."
     head = ["gain over dense", *both, "mean, by query", "mean, by group", f"{ours} less this, by group"]
     return _GROUPED.format(shared=" and ".join(shared), count=len(by_query)) + _table(head, rows) + "\n" + "\n".join(told) + "\n"
 
@@ -212,9 +216,10 @@ _GROUPED = """
 What learns from some queries of a document gains on the others by learning the document, not what queries want. *By query* are the folds of the table above.
 *By group*, queries that share a relevant document, if only by way of other queries, are in one fold (connected
 components of queries and relevant documents; the folds are about equally large): no query's relevant documents are those of a query that
-was learned from. Folds inside of the training queries, which choose penalties, are by query in both. Queries share relevant documents on
-{shared} alone; on the others the two protocols have the same folds, and each mean is over all {count} collections. The
-last column is a mean over these as well, ± its standard error over queries.
+was learned from. Penalties are chosen by group as well, except those of links, whose tuner draws its own folds by query. Queries share relevant
+documents on {shared} alone; on the others the two protocols have the same folds, and each mean is over all {count} collections. The
+last column is a mean over these as well, ± its standard error over queries; less than two of these is no evidence of a difference. Besides what
+was learned, the two protocols differ in the draw of the folds; a method that gains more by group shows what that is worth.
 
 """
 _LINKS = """

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,10 +65,20 @@ def test_queries_are_scored_by_what_was_learned_without_them(trial, monkeypatch)
         tuning_methods.METHODS, "spy", lambda _, train, test: seen.append((train, test)) or trial.collection.queries[test]
     )
     groups = np.arange(30) // 2
-    values = tuning.measured(trial, "spy", groups)
-    assert values == pytest.approx(tuning.measured(trial, "dense", groups))
+    values = tuning.measured(replace(trial, groups=groups), "spy")
+    assert values == pytest.approx(tuning.measured(trial, "dense"))
     assert len(seen) == 5 and sorted(np.concatenate([test for _, test in seen])) == list(range(30))
     assert all(not set(groups[train]) & set(groups[test]) and len(train) + len(test) == 30 for train, test in seen)
+
+
+@pytest.mark.parametrize("name", ["adapter", "shift", "one weight per feature"])
+def test_penalties_are_chosen_on_groups_that_were_not_learned_from(trial, monkeypatch, name):
+    groups, train, seen = np.arange(30) // 3, np.arange(3, 30), []
+    monkeypatch.setattr(tuning_methods, "_best", lambda data, maps, shown, fold: seen.append((len(data), fold)))
+    tuning_methods.METHODS[name](replace(trial, groups=groups), train, np.arange(3))
+    ((queries, fold),) = seen
+    assert queries == len(fold) == 27 and np.bincount(fold).tolist() == [9, 9, 9]
+    assert all(len(set(fold[groups[train] == group])) == 1 for group in set(groups[train]))
 
 
 def test_no_relevant_document_is_in_two_folds_and_every_query_in_one():
@@ -131,6 +142,8 @@ def test_page_of_two_collections(tmp_path):
     assert "**+10." in text and "every query → less *beer* (-0.20; 50 queries, helped 9, hurt 2)" in text
     assert "+1.0 ± 0.5 (3)" in text and "| a → b | 3 | +1.0 | 0.500 |" in text
     assert "adapter gains +20.0 by query and +0.0 by group; on the other 40 it gains +0.0 and +0.0." in text
+    assert "So calibrated + links is the best of all columns: less adapter it is +" in text  # by query
+    assert text.count("So calibrated + links is the best of all columns: less") == 2
     adapter = next(row.split(" | ") for row in text.splitlines() if row.startswith("| adapter |") and "±" in row)
     assert adapter[1:3] == ["**+4.0**", "+0.0"] and float(adapter[3]) == pytest.approx(float(adapter[4]) + 2, abs=0.011)
     assert float(adapter[5].split(" ± ")[0]) == pytest.approx(10, abs=0.1)  # links gain 10 twice, the adapter nothing
