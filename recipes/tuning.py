@@ -1,14 +1,16 @@
 """Does calibrating and linking the query make retrieval better, beside what else could be done?
 
 ``python -m recipes.tuning measure --data DIR --vectors FOLDER --out FOLDER --cache FOLDER [--only NAME …]`` writes a JSON file for each
-collection: nDCG@10 of every query by every method, those that learn by 5-fold cross-validation over queries. ``… curve`` learns
-from few and many queries, ``… transfer`` from another collection, and ``… report --out FOLDER`` writes ``docs/tuning.md``.
+collection: nDCG@10 of every query by every method, those that learn by 5-fold cross-validation over queries, and once more over
+groups of queries that share relevant documents, where there are any. ``… curve`` learns from few and many queries, ``… transfer``
+from another collection, and ``… report --out FOLDER`` writes ``docs/tuning.md``.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -20,6 +22,7 @@ from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection, retrie
 from pyterrier_xetrieval.evaluation.embedding import embed, read_embedded
 from pyterrier_xetrieval.store.files import replacing, write_json
 from recipes.command import Command
+from recipes.tuning_folds import folds, shared_groups
 from recipes.tuning_methods import METHODS, UNSUPERVISED, Trial, fitted, learned
 from recipes.tuning_report import page
 
@@ -38,7 +41,7 @@ def measured(trial: Trial, name: str) -> np.ndarray:
     n = len(trial.collection.qids)
     if name in UNSUPERVISED:
         return _ndcg(trial, METHODS[name](trial, np.arange(0), np.arange(n)), np.arange(n))
-    fold, out = np.random.default_rng(trial.seed).permutation(n) % FOLDS, np.zeros(n)
+    fold, out = folds(trial.groups, FOLDS, trial.seed), np.zeros(n)
     for f in range(FOLDS):
         train, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
         out[test] = _ndcg(trial, METHODS[name](trial, train, test), test)
@@ -82,21 +85,28 @@ def measure(data: Path, vectors: Path, out: Path, cache: Path, path: str | None,
         trial, file = Trial.of(model, collection, cache / f"{name}.flex"), out / f"{name}.json"
         told = json.loads(file.read_text()) if file.exists() else {"collection": name, "documents": len(collection.docnos)}
         stage = model.calibrated(trial.index)
-        told |= {"topicality": round(stage.topicality, 4), "strength": stage.exponent, "queries": len(collection.qids)}
+        n, groups = len(collection.qids), shared_groups(collection.judged)
+        told |= {"topicality": round(stage.topicality, 4), "strength": stage.exponent, "queries": n}
+        told["sharing"] = np.flatnonzero(np.bincount(groups)[groups] > 1).tolist()  # queries
         values = told.setdefault("ndcg", {})
-        for own in method or METHODS:
-            if own in values or not _applies(own, values, len(collection.qids)):
-                continue
-            start = time.perf_counter()
-            values[own] = measured(trial, own).round(5).tolist()
-            told.setdefault("seconds", {})[own] = round(time.perf_counter() - start, 1)
-            click.echo(f"{name} {own} {100 * np.mean(values[own]):.1f} ({told['seconds'][own]} s)")
-            out.mkdir(parents=True, exist_ok=True)
-            write_json(file, told)
+        runs = [("", told, trial)]
+        if told["sharing"]:  # elsewhere the folds are the same
+            runs.append(("grouped ", told.setdefault("grouped", {}), replace(trial, groups=groups)))
+        out.mkdir(parents=True, exist_ok=True)
+        for title, run, own_trial in runs:
+            for own in method or METHODS:
+                found = run.setdefault("ndcg", {})
+                if own in found or not _applies(own, values, n) or (run is not told and own in UNSUPERVISED):
+                    continue
+                start = time.perf_counter()
+                found[own] = measured(own_trial, own).round(5).tolist()
+                run.setdefault("seconds", {})[own] = round(time.perf_counter() - start, 1)
+                click.echo(f"{name} {title}{own} {100 * np.mean(found[own]):.1f} ({run['seconds'][own]} s)")
+                write_json(file, told)
         if "links" not in told and "calibrated + links" in values:
             tuning = learned(trial)
             told["links"] = json.loads(tuning.links.to_json(orient="records"))
-            write_json(file, told)
+        write_json(file, told)
 
 
 def _applies(method: str, values: dict, queries: int) -> bool:

@@ -7,7 +7,7 @@ changed; the documents stay as they are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from pyterrier_xetrieval.query_tuning import QueryTuning
 from pyterrier_xetrieval.training.judged_candidates import JudgedCandidates
 from pyterrier_xetrieval.training.link_path import Judged, link_path
 from pyterrier_xetrieval.training.tuner import FeatureTuner
+from recipes.tuning_folds import folds
 
 DEPTH, LISTED = 200, 40
 PRF_DOCS, PRF_FEATURES, PRF_WEIGHT = 3, 20, 0.3
@@ -32,11 +33,12 @@ FOLDS = 3
 
 @dataclass
 class Trial:
-    """One collection, its index and model."""
+    """One collection, its index and model, and for each query its group, int64 ``[q]``: a group is never in two folds."""
 
     model: Xetrieval
     collection: EmbeddedCollection
     index: FlexIndex
+    groups: np.ndarray
     seed: int = 0
 
     @classmethod
@@ -44,7 +46,7 @@ class Trial:
         index = FlexIndex(str(folder), verbose=False)
         if not index.built():
             index.index({"docno": d, "doc_vec": v} for d, v in zip(collection.docnos.tolist(), np.asarray(collection.docs)))
-        return cls(model, collection, index, seed)
+        return cls(model, collection, index, np.arange(len(collection.qids)), seed)
 
     def topics(self, rows: np.ndarray) -> pd.DataFrame:
         """Results of the first stage, without what must not be retrieved, as candidates."""
@@ -156,7 +158,7 @@ def random_links(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarra
     sae = trial.model.sae
     random = untrained(sae, with_bias=True, seed=trial.seed)
     model = Xetrieval.from_parts(internalizers={}, sae=random, encoder={"dim": sae.dim}).with_check("off")
-    return links(Trial(model, trial.collection, trial.index, trial.seed), train, test, calibrate=True)
+    return links(replace(trial, model=model), train, test, calibrate=True)
 
 
 def feature_weights(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -172,7 +174,9 @@ def feature_weights(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.nda
         return link_path(judged, directions, max_links=10_000, allowed=allowed)
 
     w = directions.numpy()
-    chosen = _best(data, lambda rows: [(s.penalty, lambda q, a, s=s: s.moved(q, a, w)) for s in path(rows)], shown, trial.seed)
+    chosen = _best(
+        data, lambda rows: [(s.penalty, lambda q, a, s=s: s.moved(q, a, w)) for s in path(rows)], shown, _folds(trial, train)
+    )
     found = {s.penalty: s for s in path(np.arange(len(data)))}
     q = trial.collection.queries[test]
     return q if chosen is None else found[chosen].moved(q, _activations(trial.model, q), w)
@@ -198,7 +202,7 @@ def _dense_map(trial: Trial, train: np.ndarray, test: np.ndarray, *, adapter: bo
         found = [(penalty, _fit_map(judged, penalty, adapter)) for penalty in penalties]
         return [(p, (lambda q, _, x=x: q + q @ x) if adapter else (lambda q, _, x=x: q + x)) for p, x in found]
 
-    chosen = _best(data, maps, np.zeros((len(data), 0), np.float32), trial.seed)
+    chosen = _best(data, maps, np.zeros((len(data), 0), np.float32), _folds(trial, train))
     q = trial.collection.queries[test]
     return q if chosen is None else dict(maps(np.arange(len(data))))[chosen](q, None)
 
@@ -234,9 +238,12 @@ def _activations(model: Xetrieval, q: np.ndarray) -> np.ndarray:
     return shown
 
 
-def _best(data: JudgedCandidates, maps: Callable, shown: np.ndarray, seed: int) -> float | None:
+def _folds(trial: Trial, train: np.ndarray) -> np.ndarray:
+    return folds(np.unique(trial.groups[train], return_inverse=True)[1], FOLDS, trial.seed)
+
+
+def _best(data: JudgedCandidates, maps: Callable, shown: np.ndarray, fold: np.ndarray) -> float | None:
     """The penalty of the largest gain over folds of the training queries, if any gains."""
-    fold = np.random.default_rng(seed).permutation(len(data)) % FOLDS
     gains: dict[float, list[np.ndarray]] = {}
     for f in range(FOLDS):
         rows, test = np.flatnonzero(fold != f), np.flatnonzero(fold == f)

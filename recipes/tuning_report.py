@@ -20,7 +20,7 @@ def page(folder: Path) -> str:
     files = sorted(folder.glob("*.json"))
     told = {f.stem: json.loads(f.read_text(encoding="utf-8")) for f in files}
     runs = {name: run for name, run in told.items() if "ndcg" in run}
-    parts = [_HEAD, _unsupervised(runs), _supervised(runs), _links(runs)]
+    parts = [_HEAD, _unsupervised(runs), _supervised(runs), _grouped(runs), _links(runs)]
     parts += [_curve(told["curve"]["rows"])] if "curve" in told else []
     parts += [_transfer(told["transfer"]["rows"])] if "transfer" in told else []
     return "\n".join(parts)
@@ -76,8 +76,12 @@ def _unsupervised(runs: Mapping[str, Mapping]) -> str:
     return _CALIBRATION + _table(["collection", "queries", "topicality", "dense", *methods], rows)
 
 
+def _cross_validated(runs: Mapping[str, Mapping]) -> dict[str, Mapping]:
+    return {name: run for name, run in runs.items() if "calibrated + links" in run["ndcg"]}
+
+
 def _supervised(runs: Mapping[str, Mapping]) -> str:
-    runs = {name: run for name, run in runs.items() if "calibrated + links" in run["ndcg"]}
+    runs = _cross_validated(runs)
     methods = [m for m in METHODS if m != "dense" and all(m in run["ndcg"] for run in runs.values())]
     cells = _cells(runs, methods)
     rows = [[m, *(cells[name][i] for name in runs), f"{np.mean([_gain(run, m).mean() for run in runs.values()]):+.2f}"]
@@ -99,6 +103,48 @@ def _supervised(runs: Mapping[str, Mapping]) -> str:
             "direction, and any few thousand directions can write it. What the trained dictionary adds is that it can be read."
         )
     return _TUNING + _table(["gain over dense", *runs, "mean"], rows) + told + "\n"
+
+
+def _grouped(runs: Mapping[str, Mapping]) -> str:
+    """Both protocols side by side; a collection that was not measured by group has the same folds in both."""
+    by_query = _cross_validated(runs)
+    by_group = {n: {**run, "ndcg": {**run["ndcg"], **run.get("grouped", {}).get("ndcg", {})}} for n, run in by_query.items()}
+    ours = "calibrated + links"
+    shared = [name for name, run in by_query.items() if ours in run.get("grouped", {}).get("ndcg", {})]
+    if not shared:
+        return ""
+    methods = ["calibrated", *(m for m in METHODS if all(m in by_query[name]["grouped"]["ndcg"] for name in shared))]
+    protocols: dict[str, Mapping[str, Mapping]] = {"by query": by_query, "by group": by_group}
+    both = {f"{name}, {title}": own[name] for name in shared for title, own in protocols.items()}
+    cells = _cells(both, methods)
+    told = [_sharing(name, by_query[name], by_group[name]) for name in shared if "adapter" in methods]
+    means = {title: {m: float(np.mean([_gain(run, m).mean() for run in own.values()])) for m in methods}
+             for title, own in protocols.items()}  # fmt: skip
+    rows = [[m, *(own[i] for own in cells.values()), *(f"{own[m]:+.2f}" for own in means.values()),
+             "" if m == ours else _difference(by_group, ours, m)] for i, m in enumerate(methods)]  # fmt: skip
+    for title, own in means.items():
+        order = sorted(methods, key=lambda m: -own[m])
+        told.append(f"The largest means {title}: " + ", ".join(f"{m} {own[m]:+.2f}" for m in order[:4]) + ".")
+        best, other = ("the", order[1]) if order[0] == ours else ("not the", order[0])
+        told[-1] += f" So {ours} is {best} best of all columns: less {other} it is {_difference(protocols[title], ours, other)}."
+    head = ["gain over dense", *both, "mean, by query", "mean, by group", f"{ours} less this, by group"]
+    return _GROUPED.format(shared=" and ".join(shared), count=len(by_query)) + _table(head, rows) + "\n" + "\n".join(told) + "\n"
+
+
+def _difference(runs: Mapping[str, Mapping], one: str, other: str) -> str:
+    """The mean over collections of one method's nDCG less another's, ± its standard error over queries."""
+    gains = [_gain(run, one, other) for run in runs.values()]
+    error = np.sqrt(sum(gain.var(ddof=1) / len(gain) for gain in gains)) / len(gains)
+    return f"{np.mean([gain.mean() for gain in gains]):+.2f} ± {error:.2f}"
+
+
+def _sharing(name: str, by_query: Mapping, by_group: Mapping) -> str:
+    """What an adapter gains on queries that share relevant documents, and on the others."""
+    own = np.isin(np.arange(by_query["queries"]), by_query["sharing"])
+    gains = [_gain(run, "adapter") for run in (by_query, by_group)]
+    on, elsewhere = ([f"{gain[rows].mean():+.1f}" for gain in gains] for rows in (own, ~own))
+    return (f"On the {own.sum()} queries of {name} that share a relevant document with another, the adapter gains {on[0]} by query and {on[1]} "
+            f"by group; on the other {(~own).sum()} it gains {elsewhere[0]} and {elsewhere[1]}.")  # fmt: skip
 
 
 def _links(runs: Mapping[str, Mapping]) -> str:
@@ -160,8 +206,20 @@ _TUNING = """
 5-fold cross-validation over queries, on every collection with at least 300 queries that is not at its ceiling (dense under .9); penalties chosen inside of the training folds.
 *Random features*: the same links between features of a dictionary that was never trained; *shuffled judgements*: learned from
 other queries' relevant documents; both on top of calibration, as *calibrated + links* is. *Shift* is one vector learned for all queries, 384 numbers and
-no words, and *adapter* a matrix of 147,456. On scifact, where the adapter gains most, a third of the queries share a relevant document
-with another query, and so with the queries that were learned from; on the other four none does. A method that is not in the table was not measured.
+no words, and *adapter* a matrix of 147,456. A method that is not in the table was not measured. Queries may share relevant documents with those that were
+learned from; the next section is about queries that do not.
+
+"""
+_GROUPED = """
+## On relevant documents that no training query has
+
+What learns from some queries of a document gains on the others by learning the document, not what queries want. *By query* are the folds of the table above.
+*By group*, queries that share a relevant document, if only by way of other queries, are in one fold (connected
+components of queries and relevant documents; the folds are about equally large): no query's relevant documents are those of a query that
+was learned from. Penalties are chosen by group as well, except those of links, whose tuner draws its own folds by query. Queries share relevant
+documents on {shared} alone; on the others the two protocols have the same folds, and each mean is over all {count} collections. The
+last column is a mean over these as well, ± its standard error over queries; less than two of these is no evidence of a difference. Besides what
+was learned, the two protocols differ in the draw of the folds; a method that gains more by group shows what that is worth.
 
 """
 _LINKS = """

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import torch
 from pyterrier_xetrieval.evaluation.collection import rank
 from recipes import tuning, tuning_methods
 from recipes.calibration_strength import gain_of
+from recipes.tuning_folds import folds, shared_groups
 from recipes.tuning_report import holm, page
 from tests.helpers.builders import make_model, random_sae, toy
 
@@ -62,10 +64,49 @@ def test_queries_are_scored_by_what_was_learned_without_them(trial, monkeypatch)
     monkeypatch.setitem(
         tuning_methods.METHODS, "spy", lambda _, train, test: seen.append((train, test)) or trial.collection.queries[test]
     )
-    values = tuning.measured(trial, "spy")
+    groups = np.arange(30) // 2
+    values = tuning.measured(replace(trial, groups=groups), "spy")
     assert values == pytest.approx(tuning.measured(trial, "dense"))
     assert len(seen) == 5 and sorted(np.concatenate([test for _, test in seen])) == list(range(30))
-    assert all(not set(train) & set(test) and len(train) + len(test) == 30 for train, test in seen)
+    assert all(not set(groups[train]) & set(groups[test]) and len(train) + len(test) == 30 for train, test in seen)
+
+
+@pytest.mark.parametrize("name", ["adapter", "shift", "one weight per feature"])
+def test_penalties_are_chosen_on_groups_that_were_not_learned_from(trial, monkeypatch, name):
+    groups, train, seen = np.arange(30) // 3, np.arange(3, 30), []
+    monkeypatch.setattr(tuning_methods, "_best", lambda data, maps, shown, fold: seen.append((len(data), fold)))
+    tuning_methods.METHODS[name](replace(trial, groups=groups), train, np.arange(3))
+    ((queries, fold),) = seen
+    assert queries == len(fold) == 27 and np.bincount(fold).tolist() == [9, 9, 9]
+    assert all(len(set(fold[groups[train] == group])) == 1 for group in set(groups[train]))
+
+
+def test_no_relevant_document_is_in_two_folds_and_every_query_in_one():
+    rng = np.random.default_rng(0)
+    judged = [{int(doc): int(rng.integers(2)) for doc in rng.integers(0, 400, 3)} for _ in range(100)]
+    groups = shared_groups(judged)
+
+    def folds_of_documents(fold):
+        assert fold.shape == (100,) and set(fold.tolist()) == set(range(5))
+        return {doc: {int(fold[i]) for i, own in enumerate(judged) if own.get(doc, 0) > 0} for own in judged for doc in own}
+
+    fold = folds(groups, 5, seed=3)
+    assert max(map(len, folds_of_documents(fold).values())) == 1
+    assert max(map(len, folds_of_documents(folds(np.arange(100), 5, seed=3)).values())) > 1
+    assert np.ptp(np.bincount(fold)) <= np.bincount(groups).max()
+    assert (fold == folds(groups, 5, seed=3)).all() and (fold != folds(groups, 5, seed=4)).any()
+
+
+def test_groups_are_joined_by_relevant_documents_alone():
+    judged = [{1: 1, 2: 1}, {3: 1}, {2: 2, 4: 1}, {5: 1, 3: 0}, {4: 1, 3: 0}, {6: 0}]
+    assert shared_groups(judged).tolist() == [0, 1, 0, 2, 0, 3]
+    assert shared_groups([{1: 1}, {2: 1}, {1: 1, 2: 1}]).tolist() == [0, 0, 0]  # two groups that become one
+
+
+def test_where_nothing_is_shared_the_folds_are_those_by_query():
+    judged = [{i: 1} for i in range(33)]
+    by_query = np.random.default_rng(7).permutation(33) % 5
+    assert (folds(shared_groups(judged), 5, seed=7) == by_query).all() and (folds(np.arange(33), 5, seed=7) == by_query).all()
 
 
 def test_gains_lie_between_the_strengths_that_were_measured():
@@ -89,6 +130,10 @@ def test_page_of_two_collections(tmp_path):
         }
         link = {"source_label": "every query", "target_label": "beer", "weight": -0.2, "queries": 50, "helped": 9, "hurt": 2}
         told = {"collection": name, "queries": 50, "topicality": topicality, "strength": 0.2, "ndcg": values, "links": [link]}
+        if name == "beer":  # by group the adapter gains nothing on queries that share
+            values["adapter"] = (np.array(values["dense"]) + 0.2 * (np.arange(50) < 10)).tolist()
+            told |= {"sharing": list(range(10)), "grouped": {"ndcg": {m: values[m] for m in ("shift", "calibrated + links")}}}
+            told["grouped"]["ndcg"]["adapter"] = values["dense"]
         (tmp_path / f"{name}.json").write_text(json.dumps(told))
     curve = [{"collection": "beer", "queries": 10, "links": 3, "gain": 0.01, "error": 0.005}]
     (tmp_path / "curve.json").write_text(json.dumps({"rows": curve}))
@@ -96,4 +141,10 @@ def test_page_of_two_collections(tmp_path):
     text = page(tmp_path)
     assert "**+10." in text and "every query → less *beer* (-0.20; 50 queries, helped 9, hurt 2)" in text
     assert "+1.0 ± 0.5 (3)" in text and "| a → b | 3 | +1.0 | 0.500 |" in text
+    assert "adapter gains +20.0 by query and +0.0 by group; on the other 40 it gains +0.0 and +0.0." in text
+    assert "So calibrated + links is the best of all columns: less adapter it is +" in text  # by query
+    assert text.count("So calibrated + links is the best of all columns: less") == 2
+    adapter = next(row.split(" | ") for row in text.splitlines() if row.startswith("| adapter |") and "±" in row)
+    assert adapter[1:3] == ["**+4.0**", "+0.0"] and float(adapter[3]) == pytest.approx(float(adapter[4]) + 2, abs=0.011)
+    assert float(adapter[5].split(" ± ")[0]) == pytest.approx(10, abs=0.1)  # links gain 10 twice, the adapter nothing
     assert text.index("| beer |") < text.index("| all sorts |")
