@@ -6,7 +6,7 @@ from ._lazy import attach
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:  # what editors and type checkers read
+if TYPE_CHECKING:  # read by editors, type checkers and attach
     from .checkpoints import read_released, read_sae, write_sae
     from .core.sae import SparseAutoencoder, SparseCodes
     from .datasets import beir_folder, benchmark, pool, pydocs, sample
@@ -36,36 +36,4 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .viz.cards import show
     from .viz.explorer import explore, to_html
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".checkpoints": ["read_released", "read_sae", "write_sae"],
-        ".core.sae": ["SparseAutoencoder", "SparseCodes"],
-        ".datasets": ["beir_folder", "benchmark", "pool", "pydocs", "sample"],
-        ".evaluation": ["diagnose", "diagnose_corpus"],
-        ".evaluation.retriever_audit": ["audit"],
-        ".explanation": ["Explanation"],
-        ".explanation_tables": ["explanation_frame"],
-        ".index": ["XetrievalIndex"],
-        ".labels": ["FeatureLabels"],
-        ".llm.reader": ["CitingReader"],
-        ".model": ["Xetrieval"],
-        ".query_tuning": ["QueryTuning"],
-        ".sentence_encoders": ["MiniLM", "SentenceEncoder"],
-        ".stages.adapt": ["QueryAdapter"],
-        ".stages.calibrate": ["QueryCalibration"],
-        ".stages.context": ["ContextBuilder"],
-        ".stages.explain": ["SAEExplainer"],
-        ".stages.internalize": ["ReasoningInternalizer"],
-        ".stages.intervene": ["FeatureIntervention"],
-        ".stages.link": ["FeatureLinks"],
-        ".stages.load": ["VectorLoader"],
-        ".stages.normalize": ["Normalizer"],
-        ".stages.reason": ["CoTReasoner"],
-        ".stages.reconstruct": ["Reconstructor"],
-        ".stages.score": ["FoldViews", "MultiViewScorer"],
-        ".training.tuner": ["FeatureTuner"],
-        ".viz.cards": ["show"],
-        ".viz.explorer": ["explore", "to_html"],
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

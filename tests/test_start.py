@@ -6,7 +6,6 @@ from importlib import import_module
 
 import pytest
 
-from pyterrier_xetrieval._lazy import attach
 from pyterrier_xetrieval.cli import VERBS
 
 HEAVY = {"transformers", "sentence_transformers", "pyterrier_dr", "sklearn", "scipy", "matplotlib", "ray"}
@@ -37,7 +36,9 @@ def test_help_loads_click_alone(verb):
     assert "click" in loaded and not loaded & {*HEAVY, "torch", "pandas", "numpy", "pyterrier"}
 
 
-@pytest.mark.parametrize("package", ["", ".checkpoints", ".datasets", ".labelling", ".llm", ".training", ".viz"])
+@pytest.mark.parametrize(
+    "package", ["", ".checkpoints", ".datasets", ".evaluation", ".index", ".labelling", ".llm", ".training", ".viz"]
+)
 def test_every_public_name_is_there(package):
     module = import_module(f"pyterrier_xetrieval{package}")
     assert dir(module) == sorted(module.__all__) and all(getattr(module, name) is not None for name in module.__all__)
@@ -45,6 +46,10 @@ def test_every_public_name_is_there(package):
         import_module(module.__name__).__getattr__("nothing")
 
 
-def test_a_public_name_is_not_that_of_its_module():
-    with pytest.raises(ValueError, match=r"found \['sae'\] in package"):
-        attach("package", {".sae": ["sae"]})
+def test_a_public_name_is_not_that_of_its_module(tmp_path, monkeypatch):
+    lines = ("if TYPE_CHECKING:", "    from .sae import sae", "from pyterrier_xetrieval._lazy import attach", "attach(__name__)")
+    (tmp_path / "clashing").mkdir()
+    (tmp_path / "clashing" / "__init__.py").write_text("\n".join(["TYPE_CHECKING = False", *lines]))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=r"found \['sae'\] in clashing"):
+        import_module("clashing")

@@ -4,16 +4,9 @@ from typing import TYPE_CHECKING
 
 from .._lazy import attach
 
-if TYPE_CHECKING:  # what editors and type checkers read
+if TYPE_CHECKING:  # read by editors, type checkers and attach
     from .files import read_state_dict
     from .formats import read_sae, write_sae
     from .released import read_internalizer, read_released, read_topk_sae
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".files": ["read_state_dict"],
-        ".formats": ["read_sae", "write_sae"],
-        ".released": ["read_internalizer", "read_released", "read_topk_sae"],
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -8,13 +8,13 @@ import torch
 
 from ..core.checks import found_value
 from ..core.sae import SparseAutoencoder
-from .files import read_json, read_state_dict, write_json
-from .layouts import Layout, as_state, build, check_size, one_k, subtract_bias, take, tensors_of
+from ..store.files import write_json
+from .files import read_json, read_state_dict
+from .layouts import MATRICES, Layout, as_state, build, check_sizes, one_k, subtract_bias, take, tensors_of
 
 FILES = ("ae.pt", "config.json")
 _LINEAR: Layout = {"w_enc": ("encoder.weight", "Dm"), "b_enc": ("encoder.bias", "D"), "w_dec": ("decoder.weight", "mD")}
 TOPK: Layout = {**_LINEAR, "b_dec": ("b_dec", "m")}
-_MATRICES: Layout = {"w_enc": ("W_enc", "mD"), "b_enc": ("b_enc", "D"), "w_dec": ("W_dec", "Dm"), "b_dec": ("b_dec", "m")}
 _ONE_THRESHOLD: Layout = {"threshold": ("threshold", "")}
 _GATED: Layout = {
     "w_enc": ("encoder.weight", "Dm"), "b_enc": ("gate_bias", "D"), "w_dec": ("decoder.weight", "mD"),
@@ -27,8 +27,8 @@ _CLASSES = {
     "AutoEncoderNew": ("threshold", {**_LINEAR, "b_dec": ("decoder.bias", "m")}, ()),
     "AutoEncoderTopK": ("topk", TOPK, ("k", "threshold")),
     "BatchTopKSAE": ("threshold", {**TOPK, **_ONE_THRESHOLD}, ("k",)),
-    "MatryoshkaBatchTopKSAE": ("threshold", {**_MATRICES, **_ONE_THRESHOLD}, ("k", "group_sizes")),
-    "JumpReluAutoEncoder": ("threshold", {**_MATRICES, "threshold": ("threshold", "D")}, ()),
+    "MatryoshkaBatchTopKSAE": ("threshold", {**MATRICES, **_ONE_THRESHOLD}, ("k", "group_sizes")),
+    "JumpReluAutoEncoder": ("threshold", {**MATRICES, "threshold": ("threshold", "D")}, ()),
     "GatedAutoEncoder": ("gated", _GATED, ()),
 }
 _RAW_INPUT = ("AutoEncoderNew", "JumpReluAutoEncoder")  # their encoders do not subtract the decoder's bias
@@ -50,8 +50,7 @@ def read(folder: Path) -> SparseAutoencoder:
     activation, layout, unused = _CLASSES[dict_class]
     state = read_state_dict(weights)
     tensors = take(state, layout, weights, unused=unused)
-    check_size(config, "dict_size", trainer.get("dict_size"), len(tensors["w_enc"]))
-    check_size(config, "activation_dim", trainer.get("activation_dim"), tensors["w_enc"].shape[1])
+    check_sizes(config, trainer, ("dict_size", "activation_dim"), tensors)
     if dict_class in _RAW_INPUT:
         tensors = subtract_bias(tensors)
     k = one_k(folder, trainer.get("k"), state.get("k")) if activation == "topk" else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,8 +61,3 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path} expects a JSON object, found {type(content).__name__}")
     return content
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes the object that :func:`read_json` reads."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

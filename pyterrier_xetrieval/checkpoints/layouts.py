@@ -15,6 +15,9 @@ from ..core.sae import SparseAutoencoder
 # D the features, no axis a single number. "mD" is turned into [D, m].
 Layout = dict[str, tuple[str, str]]
 
+# the names of SAELens, and of some classes of dictionary_learning
+MATRICES: Layout = {"w_enc": ("W_enc", "mD"), "b_enc": ("b_enc", "D"), "w_dec": ("W_dec", "Dm"), "b_dec": ("b_dec", "m")}
+
 
 def take(
     state: Mapping[str, Any], layout: Layout, path: str | os.PathLike[str], *, unused: Iterable[str] | None = None
@@ -108,10 +111,11 @@ def subtract_bias(tensors: Mapping[str, torch.Tensor], *, sign: int = 1) -> dict
     return out
 
 
-def check_size(path: Path, name: str, stated: object, found: int) -> None:
-    """ValueError if a configuration states another size than its tensors have; None states nothing."""
-    if stated not in (None, found):
-        raise ValueError(f"{path}: the tensors have {name}={found}, the configuration says {stated!r}")
+def check_sizes(path: Path, config: Mapping[str, Any], names: tuple[str, str], tensors: Mapping[str, torch.Tensor]) -> None:
+    """ValueError if a configuration states, under these names, another D or m than its tensors have; None states nothing."""
+    for name, found in zip(names, tensors["w_enc"].shape):
+        if config.get(name) not in (None, found):
+            raise ValueError(f"{path}: the tensors have {name}={found}, the configuration says {config[name]!r}")
 
 
 def one_k(path: str | os.PathLike[str], *stated: Any) -> int:

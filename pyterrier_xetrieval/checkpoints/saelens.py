@@ -9,17 +9,17 @@ from safetensors.torch import save_file
 
 from ..core.checks import found_value
 from ..core.sae import SparseAutoencoder
-from .files import read_json, read_safetensors, write_json
-from .layouts import Layout, as_state, build, check_size, one_k, subtract_bias, take, tensors_of
+from ..store.files import write_json
+from .files import read_json, read_safetensors
+from .layouts import MATRICES, Layout, as_state, build, check_sizes, one_k, subtract_bias, take, tensors_of
 
 FILES = ("cfg.json", "sae_weights.safetensors")
-_BASE: Layout = {"w_enc": ("W_enc", "mD"), "b_enc": ("b_enc", "D"), "w_dec": ("W_dec", "Dm"), "b_dec": ("b_dec", "m")}
-_BATCH_TOPK: Layout = {**_BASE, "threshold": ("topk_threshold", "")}
-_GATED: Layout = {**_BASE, "b_enc": ("b_gate", "D"), "log_gain": ("r_mag", "D"), "b_mag": ("b_mag", "D")}
+_BATCH_TOPK: Layout = {**MATRICES, "threshold": ("topk_threshold", "")}
+_GATED: Layout = {**MATRICES, "b_enc": ("b_gate", "D"), "log_gain": ("r_mag", "D"), "b_mag": ("b_mag", "D")}
 _ARCHITECTURES = {
-    "standard": ("threshold", _BASE),
-    "topk": ("topk", _BASE),
-    "jumprelu": ("threshold", {**_BASE, "threshold": ("threshold", "D")}),
+    "standard": ("threshold", MATRICES),
+    "topk": ("topk", MATRICES),
+    "jumprelu": ("threshold", {**MATRICES, "threshold": ("threshold", "D")}),
     "gated": ("gated", _GATED),
     "batchtopk": ("threshold", _BATCH_TOPK),  # these two as checkpoints of a training; finished ones are jumprelu
     "matryoshka_batchtopk": ("threshold", _BATCH_TOPK),
@@ -43,8 +43,7 @@ def read(folder: Path) -> SparseAutoencoder:
             raise ValueError(f"{weights}: scaling_factor expects ones, found a finetuned scale of the activations")
         unused = ("scaling_factor",)
     tensors = take(state, layout, weights, unused=unused)
-    check_size(config, "d_sae", cfg.get("d_sae"), len(tensors["w_enc"]))
-    check_size(config, "d_in", cfg.get("d_in"), tensors["w_enc"].shape[1])
+    check_sizes(config, cfg, ("d_sae", "d_in"), tensors)
     if not cfg.get("apply_b_dec_to_input", True):
         tensors = subtract_bias(tensors)
     if "topk" in architecture and cfg.get("rescale_acts_by_decoder_norm", False):

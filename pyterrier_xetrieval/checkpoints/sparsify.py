@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from ..core.sae import SparseAutoencoder
-from .files import read_json, read_safetensors, write_json
-from .layouts import Layout, as_state, build, check_size, one_k, take, tensors_of
+from ..store.files import write_json
+from .files import read_json, read_safetensors
+from .layouts import Layout, as_state, build, check_sizes, one_k, take, tensors_of
 
 FILES = ("cfg.json", "sae.safetensors")
 _LAYOUT: Layout = {
@@ -38,10 +39,9 @@ def read(folder: Path) -> SparseAutoencoder:
         if name not in _NO_EFFECT and name not in _RULE and value:
             raise ValueError(f"{config} expects {name}, which is not the rule of a TopK autoencoder, to be off; found {value!r}")
     tensors = take(read_safetensors(weights), _LAYOUT, weights, unused=())
-    dict_size, dim = tensors["w_enc"].shape
     factor = cfg.get("expansion_factor")
-    check_size(config, "d_in", cfg.get("d_in"), dim)
-    check_size(config, "num_latents", cfg.get("num_latents") or (factor and factor * dim), dict_size)
+    size = cfg.get("num_latents") or (factor and factor * tensors["w_enc"].shape[1])
+    check_sizes(config, {**cfg, "num_latents": size}, ("num_latents", "d_in"), tensors)
     return build(tensors, "topk", weights, k=one_k(config, cfg.get("k")))
 
 

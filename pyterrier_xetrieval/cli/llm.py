@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..llm.endpoints import OPENAI
 from .params import DEVICE, EXISTING, POSITIVE
 
 if TYPE_CHECKING:
     from ..llm import EndpointLLM, TransformersLLM
     from ..llm.endpoints import LanguageModel
 
-OPENAI = "https://api.openai.com/v1"
 KEY_HELP = "Environment variable with the key; keys are never options.  [default: OPENAI_API_KEY without --base-url, else no key]"
 
 
@@ -64,11 +64,11 @@ def _endpoint(
 
     if not name:
         raise click.UsageError("name the language model: --model NAME (with --base-url URL), or --local PATH")
-    key = api_key_env or (None if base_url else "OPENAI_API_KEY")
-    if key and not os.environ.get(key):
-        raise click.UsageError(f"the environment variable {key} with the key for {base_url or OPENAI} is not set")
+    llm = EndpointLLM(name, base_url=base_url, api_key_env=api_key_env, workers=workers or 8, max_tokens=max_tokens)
+    if llm.key_variable and not os.environ.get(llm.key_variable):
+        raise click.UsageError(f"the environment variable {llm.key_variable} with the key for {base_url or OPENAI} is not set")
     _check_reachable(base_url or OPENAI)
-    return EndpointLLM(name, base_url=base_url, api_key_env=api_key_env, workers=workers or 8, max_tokens=max_tokens)
+    return llm
 
 
 def _check_reachable(url: str) -> None:

@@ -4,20 +4,11 @@ from typing import TYPE_CHECKING
 
 from .._lazy import attach
 
-if TYPE_CHECKING:  # what editors and type checkers read
+if TYPE_CHECKING:  # read by editors, type checkers and attach
     from .base import Collection
     from .beir import beir_folder
     from .benchmarks import BRIGHT_DOMAINS, benchmark
     from .python_docs import PyDocs, pydocs
     from .sampling import pool, sample
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".base": ["Collection"],
-        ".beir": ["beir_folder"],
-        ".benchmarks": ["BRIGHT_DOMAINS", "benchmark"],
-        ".python_docs": ["PyDocs", "pydocs"],
-        ".sampling": ["pool", "sample"],
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -59,8 +59,7 @@ def encode_corpus(
             :class:`CorpusFile` reads it.
         encoder: a pyterrier_dr bi-encoder.
         work: the folder; where an earlier call has encoded the same corpus with the same encoder, nothing is encoded again.
-        missing: what becomes of a document whose text is missing (None, NaN) or no string: ``"error"``, or ``"drop"``, which
-            leaves it out and warns how many were left out.
+        missing: as in :class:`CorpusFile`.
         stage: name of the caller, for errors.
         verbose: show a progress bar.
 

@@ -38,26 +38,19 @@ def read_qrels(path: Path) -> pd.DataFrame:
         0  q1    d1      2
         1  q1    d7      0
     """
-    lines = _lines(path)
-    try:
-        number, first = next(lines)
-    except StopIteration:
-        raise ValueError(f"{path} expects judgements, found an empty file") from None
-    separator = "\t" if "\t" in first else None
-    columns = [cell.strip() for cell in first.split(separator)]
-    header = columns == HEADER
-    judged = [] if header else [_judged(columns, len(columns), f"line {number} of {path}")]
-    size = len(columns)
-    for number, line in lines:
-        cells = line.split(separator)
-        judged.append(_judged([cell.strip() for cell in cells], size, f"line {number} of {path}"))
-    return pd.DataFrame(
-        {
-            "qid": pd.Series([qid for qid, _, _ in judged], dtype="str"),
-            "docno": pd.Series([docno for _, docno, _ in judged], dtype="str"),
-            "label": pd.Series([label for _, _, label in judged], dtype="int64"),
-        }
-    )
+    judged: list[tuple[str, str, int]] = []
+    separator, size = None, 0
+    for number, line in _lines(path):
+        first = not size
+        if first and "\t" in line:
+            separator = "\t"
+        cells = [cell.strip() for cell in line.split(separator)]
+        size = size or len(cells)
+        if not first or cells != HEADER:
+            judged.append(_judged(cells, size, f"line {number} of {path}"))
+    if not size:
+        raise ValueError(f"{path} expects judgements, found an empty file")
+    return pd.DataFrame(judged, columns=["qid", "docno", "label"]).astype({"qid": "str", "docno": "str", "label": "int64"})
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -14,18 +14,10 @@ for _needed in ("ray", "cloudpickle", "pyarrow"):
     if find_spec(_needed) is None:
         raise ImportError(f"{__name__} needs Ray (no {_needed}): pip install 'pyterrier-xetrieval[ray]'", name=_needed)
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # read by editors, type checkers and attach
     from .indexing import index_corpus
     from .on_worker import OnWorker
     from .samples import feature_samples
     from .teacher_texts import write_texts
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".indexing": ["index_corpus"],
-        ".on_worker": ["OnWorker"],
-        ".samples": ["feature_samples"],
-        ".teacher_texts": ["write_texts"],
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

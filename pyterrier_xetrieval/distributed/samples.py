@@ -18,6 +18,7 @@ from ..index.storage import MODEL
 from ..labelling.samples import BLOCK, BestDocuments, DocumentPool, FeatureSamples, blocks, max_over_views
 from ..model import Xetrieval
 from ..store.files import replacing, same_as_kept
+from ..training.vector_rows import evenly
 from .cluster import PartJob, Workers
 from .corpus_parts import Part
 from .part_jobs import save_model
@@ -82,7 +83,7 @@ def feature_samples(
     job = ActivationsJob(folder, str(model.device), mapped, top, threshold)
     parts = [Part(i, start, min(n, start + size)) for i, start in enumerate(range(0, n, size))]
     with job_folder(folder, stage=STAGE) as finish:
-        spread = np.ascontiguousarray(vectors[np.linspace(0, n - 1, min(n, 256)).astype(np.int64)])
+        spread = np.ascontiguousarray(vectors[evenly(n, 256)])
         facts = {**numbers, "part_size": size, "threshold": threshold, "seed": seed, "mapped": mapped, "aspects": model.aspects}
         facts |= {
             "model_sha256": fingerprint(model),

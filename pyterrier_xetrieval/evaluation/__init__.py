@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from .._lazy import attach
 
-if TYPE_CHECKING:  # what editors and type checkers read
+if TYPE_CHECKING:  # read by editors, type checkers and attach
     from .collection import EmbeddedCollection, ndcg, rank
     from .corpus_diagnosis import CorpusDiagnosis, diagnose_corpus
     from .counterfactual_sets import counterfactual
@@ -25,27 +25,4 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .view_weights import choose_weights
     from .word_removal import word_faithfulness
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".collection": ["EmbeddedCollection", "ndcg", "rank"],
-        ".corpus_diagnosis": ["CorpusDiagnosis", "diagnose_corpus"],
-        ".counterfactual_sets": ["counterfactual"],
-        ".diagnosis": ["Diagnosis", "diagnose"],
-        ".embedding": ["embed", "read_embedded"],
-        ".explanation_stability": ["stability"],
-        ".faithfulness": ["faithfulness_curves"],
-        ".feature_erasure": ["erasure"],
-        ".feature_steering": ["steering"],
-        ".label_accuracy": ["label_scores"],
-        ".matched_pairs": ["boilerplate_pairs", "length_pairs", "spelling_pairs"],
-        ".multi_view_retrieval": ["ablation", "retrieval"],
-        ".query_latency": ["latency"],
-        ".questions": ["QUESTIONS", "evaluate"],
-        ".reconstruction_quality": ["reconstruction"],
-        ".retriever_audit": ["Audit", "audit"],
-        ".score_parts": ["score_shares"],
-        ".view_weights": ["choose_weights"],
-        ".word_removal": ["word_faithfulness"],
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

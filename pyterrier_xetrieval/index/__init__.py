@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from .._lazy import attach
 
-if TYPE_CHECKING:  # what editors and type checkers read
+if TYPE_CHECKING:  # read by editors, type checkers and attach
     from .artifact import XetrievalIndex
     from .evidence import IndexEvidence
     from .explain import IndexExplainer
@@ -14,16 +14,4 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .statistics import corpus_statistics
     from .texts import TextLoader
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".artifact": ["XetrievalIndex"],
-        ".evidence": ["IndexEvidence"],
-        ".explain": ["IndexExplainer"],
-        ".indexer": ["XetrievalIndexer"],
-        ".merging": ["merge"],
-        ".retrieve": ["FeatureRetriever", "IndexRetriever"],
-        ".statistics": ["corpus_statistics"],
-        ".texts": ["TextLoader"],
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

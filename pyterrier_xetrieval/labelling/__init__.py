@@ -4,20 +4,11 @@ from typing import TYPE_CHECKING
 
 from .._lazy import attach
 
-if TYPE_CHECKING:  # what editors and type checkers read
+if TYPE_CHECKING:  # read by editors, type checkers and attach
     from .hypotheses import describe
     from .keywords import keyword_labels, keyword_quality
     from .passages import EvidencePassages
     from .quality import detection_scores, intruder_detection
     from .samples import FeatureSamples, feature_samples
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".hypotheses": ["describe"],
-        ".keywords": ["keyword_labels", "keyword_quality"],
-        ".passages": ["EvidencePassages"],
-        ".quality": ["detection_scores", "intruder_detection"],
-        ".samples": ["FeatureSamples", "feature_samples"],
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

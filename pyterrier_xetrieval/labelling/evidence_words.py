@@ -14,7 +14,7 @@ from ..documents import docno_of, no_text, text_of
 from ..labels import FeatureLabels
 from ..token_vectors import TokenEncoder
 from ..words import content_words, spans
-from .keywords import stem
+from .keywords import row_of, stem
 
 if TYPE_CHECKING:
     from ..core.evidence import WordVectors
@@ -104,22 +104,15 @@ class EvidenceCounts:
         general = np.asarray(carried.sum(axis=0)).ravel() / carried.sum()
         ranked = {}
         for j in np.flatnonzero((texts >= min_texts) & (total > 0)).tolist():
-            own = slice(carried.indptr[j], carried.indptr[j + 1])
-            part = carried.data[own] / total[j]
-            score = part * np.log(part / general[carried.indices[own]])
-            ranked[j] = [(self._form(carried.indices[own][i]), score[i]) for i in np.argsort(-score, kind="stable")[:8]]
-        rows = [
-            {
-                "feature": j,
-                "label": ", ".join(words),
-                "method": METHOD,
-                "max_activation": float(largest[j]),
-                "texts": int(texts[j]),
-            }
-            for j, words in _told_apart(ranked, most).items()
-        ]
-        columns = ["feature", "label", "method", "max_activation", "texts"]
-        return FeatureLabels(pd.DataFrame(rows, columns=columns).astype({"feature": np.int64}), dict_size)
+            columns, carries = row_of(carried, j)
+            part = carries / total[j]
+            score = part * np.log(part / general[columns])
+            ranked[j] = [(self._form(columns[i]), score[i]) for i in np.argsort(-score, kind="stable")[:8]]
+        words = _told_apart(ranked, most)
+        features = np.array(list(words), np.int64)
+        table = pd.DataFrame({"feature": features, "label": [", ".join(own) for own in words.values()], "method": METHOD})
+        figures = {"max_activation": largest[features].astype(np.float64), "texts": texts[features]}
+        return FeatureLabels(table.assign(**figures), dict_size)
 
     def _form(self, column: int) -> str:
         return self._forms[column].most_common(1)[0][0]

@@ -171,8 +171,8 @@ def keyword_labels(
         for j in range(dict_size):
             if labels[j]:
                 continue
-            columns, p = _row(shares, j)
-            n_own = dict(zip(*_row(own_texts, j), strict=True))
+            columns, p = row_of(shares, j)
+            n_own = dict(zip(*row_of(own_texts, j), strict=True))
             score = p * np.log1p(p / background[columns])
             best = []
             for i in np.argsort(-score, kind="stable")[:40]:
@@ -190,7 +190,7 @@ def keyword_labels(
     return FeatureLabels(table.assign(**figures), dict_size)
 
 
-def _row(matrix: sparse.csr_matrix, j: int) -> tuple[np.ndarray, np.ndarray]:
+def row_of(matrix: sparse.csr_matrix, j: int) -> tuple[np.ndarray, np.ndarray]:
     """Columns and values of row ``j``."""
     part = slice(matrix.indptr[j], matrix.indptr[j + 1])
     return matrix.indices[part], matrix.data[part]
@@ -249,10 +249,10 @@ def keyword_quality(
     weights, everywhere = (top_texts(ids, values, labels.dict_size, top=top) for top in (strong, len(texts)))
     shares = []
     for j in range(labels.dict_size):
-        label, own = labels.name(j), _row(weights, j)[0]
+        label, own = labels.name(j), row_of(weights, j)[0]
         if not label or len(own) < min_strong:
             continue
-        active = set(_row(everywhere, j)[0])
+        active = set(row_of(everywhere, j)[0])
         others = [i for i in rng.integers(len(texts), size=3 * len(own)) if i not in active][: len(own)]
         if others:  # a feature that is active nearly everywhere leaves nothing to tell apart
             wanted = {stem(w) for w in tokens(label)}

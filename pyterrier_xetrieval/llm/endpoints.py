@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from openai import OpenAI
 
+OPENAI = "https://api.openai.com/v1"
 NO_KEY = "none"  # the client wants some key, also for servers that want none
 
 
@@ -77,9 +78,6 @@ class Options:
     def __getstate__(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]  # as above
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
 
 @dataclass(frozen=True, repr=False)
 class EndpointLLM(Options):
@@ -128,6 +126,11 @@ class EndpointLLM(Options):
     @property
     def name(self) -> str:
         return self.model
+
+    @property
+    def key_variable(self) -> str | None:
+        """The environment variable whose key is sent there; None where none is."""
+        return self.api_key_env or (None if self.base_url else "OPENAI_API_KEY")
 
     def generate(self, prompts: Sequence[str]) -> list[Answer]:
         return [self._ask(prompt) for prompt in prompts]
@@ -185,12 +188,10 @@ class EndpointLLM(Options):
             import openai
         except ImportError:
             raise ImportError("EndpointLLM needs the openai client: pip install 'pyterrier-xetrieval[teacher]'") from None
-        name = self.api_key_env or (None if self.base_url else "OPENAI_API_KEY")
-        key = os.environ.get(name) if name else NO_KEY
+        key = os.environ.get(self.key_variable) if self.key_variable else NO_KEY
         if not key:
-            raise ValueError(f"{self!r} expects a key in the environment variable {name}, which is not set")
-        base_url = self.base_url or "https://api.openai.com/v1"
-        return openai.OpenAI(api_key=key, base_url=base_url, timeout=self.timeout, max_retries=self.max_retries)
+            raise ValueError(f"{self!r} expects a key in the environment variable {self.key_variable}, which is not set")
+        return openai.OpenAI(api_key=key, base_url=self.base_url or OPENAI, timeout=self.timeout, max_retries=self.max_retries)
 
 
 @dataclass(frozen=True, repr=False)
@@ -222,14 +223,12 @@ class FunctionLLM(Options):
             object.__setattr__(self, "name", getattr(self.function, "__qualname__", type(self.function).__name__))
 
     def generate(self, prompts: Sequence[str]) -> list[Answer]:
-        answers = []
-        for prompt in prompts:
-            text = self.function(prompt)
-            if isinstance(text, str):
-                answers.append(Answer(text))
-            else:
-                answers.append(Answer("", problem=f"{self.name} returned {type(text).__name__}, not a text"))
-        return answers
+        return [self._answer(self.function(prompt)) for prompt in prompts]
+
+    def _answer(self, text: object) -> Answer:
+        if isinstance(text, str):
+            return Answer(text)
+        return Answer("", problem=f"{self.name} returned {type(text).__name__}, not a text")
 
     def __repr__(self) -> str:
         return f"FunctionLLM(<{self.name}>)"

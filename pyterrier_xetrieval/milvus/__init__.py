@@ -16,16 +16,9 @@ from .._lazy import attach
 if find_spec("pymilvus") is None:
     raise ImportError(f"{__name__} needs pymilvus: pip install 'pyterrier-xetrieval[milvus]'", name="pymilvus")
 
-if TYPE_CHECKING:  # what editors and type checkers read
+if TYPE_CHECKING:  # read by editors, type checkers and attach
     from .index import MilvusIndex
     from .stages import MilvusExplainer, MilvusRetriever, MilvusVectorLoader
     from .uploading import upload
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".index": ["MilvusIndex"],
-        ".stages": ["MilvusExplainer", "MilvusRetriever", "MilvusVectorLoader"],
-        ".uploading": ["upload"],
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)

@@ -19,7 +19,7 @@ from .fidelity import firing_statistics, fraction_of_variance_explained
 from .k_sparse import BatchTopK, Matryoshka, TopK
 from .objectives import Gated, GatedAnneal, JumpReLU, Objective, PAnneal, ReLU
 from .processes import Processes
-from .vector_rows import VectorRows
+from .vector_rows import VectorRows, evenly
 
 if TYPE_CHECKING:
     from .vector_rows import Vectors
@@ -34,7 +34,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "gated_anneal": GatedAnneal,
     "matryoshka": Matryoshka,
 }
-VARIANTS = (*OBJECTIVES, "random")
+NEEDS = {variant: kind.needs for variant, kind in OBJECTIVES.items()} | {"random": "k"}  # what controls each variant
 DEAD_SHARE = 0.1  # more dead features than this are worth a warning
 
 
@@ -178,8 +178,7 @@ def train_sae(
     )
     sae = loop.train(verbose=verbose)
     last = loop.history[-1]
-    seen = rows.take(training[np.unique(np.linspace(0, len(training) - 1, min(len(training), 5000)).astype(np.int64))])
-    last["train_fve"] = fraction_of_variance_explained(sae, seen)[0]
+    last["train_fve"] = fraction_of_variance_explained(sae, rows.take(training[evenly(len(training), 5000)]))[0]
     last["never_active"] = float((firing_statistics(sae, rows, most=20_000)[0] == 0).mean())
     if max(last["never_active"], last["dead_share"]) > DEAD_SHARE:
         warnings.warn(
@@ -193,14 +192,14 @@ def train_sae(
 
 def wants_k(variant: str) -> bool:
     """Whether a variant is controlled by k; False for one that nobody knows."""
-    return variant == "random" or (variant in OBJECTIVES and OBJECTIVES[variant].needs == "k")
+    return NEEDS.get(variant) == "k"
 
 
 def check_variant(variant: str, dict_size: int, k: int | None, sparsity: float | None) -> None:
     """ValueError for an unknown variant, or a k or sparsity that does not fit it."""
-    if variant not in VARIANTS:
-        raise ValueError(f"train_sae expects variant to be one of {VARIANTS}, found {variant!r}")
-    wanted = "k" if variant == "random" else OBJECTIVES[variant].needs
+    if variant not in NEEDS:
+        raise ValueError(f"train_sae expects variant to be one of {tuple(NEEDS)}, found {variant!r}")
+    wanted = NEEDS[variant]
     given = {name: value for name, value in (("k", k), ("sparsity", sparsity)) if value is not None}
     fits = k is not None and 0 < k <= dict_size if wanted == "k" else sparsity is not None and sparsity > 0
     if given.keys() != {wanted} or not fits:

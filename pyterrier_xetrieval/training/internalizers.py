@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -201,8 +201,20 @@ def _loss(
     return (out - target).pow(2).sum(1).mean()
 
 
-def _batches(n: int, batch_size: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-    return torch.randperm(n, generator=generator, device=generator.device).split(batch_size)
+def _pass(
+    module: Internalizer, optimizer: torch.optim.Optimizer, z: torch.Tensor, target: torch.Tensor, generator: torch.Generator, *,
+    batch_size: int, dropout: float = 0.0, after_step: Callable[[], None] = lambda: None,
+) -> float:  # fmt: skip
+    """One pass over all rows in random order; the mean loss of it."""
+    total = 0.0
+    for rows in torch.randperm(len(z), generator=generator, device=generator.device).split(batch_size):
+        optimizer.zero_grad()
+        loss = _loss(module, z[rows], target[rows], dropout=dropout, generator=generator)
+        loss.backward()
+        optimizer.step()
+        after_step()
+        total += loss.item() * len(rows)
+    return total / len(z)
 
 
 def _fit(module: Internalizer, z: torch.Tensor, target: torch.Tensor, *, lr: float, epochs: int, seed: int) -> None:
@@ -212,11 +224,7 @@ def _fit(module: Internalizer, z: torch.Tensor, target: torch.Tensor, *, lr: flo
     total = epochs * -(-len(z) // DISTILL_BATCH)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.02, 1 - step / total))
     for _ in range(epochs):
-        for rows in _batches(len(z), DISTILL_BATCH, generator):
-            optimizer.zero_grad()
-            _loss(module, z[rows], target[rows]).backward()
-            optimizer.step()
-            schedule.step()
+        _pass(module, optimizer, z, target, generator, batch_size=DISTILL_BATCH, after_step=schedule.step)
 
 
 def _fit_early_stopping(
@@ -244,14 +252,7 @@ def _fit_early_stopping(
             best, best_weights, record["best_epoch"] = val_loss, copy.deepcopy(module.state_dict()), epoch
         if epoch - record["best_epoch"] >= patience or epoch == epochs:
             break
-        total = 0.0
-        for rows in _batches(len(z), batch_size, generator):
-            optimizer.zero_grad()
-            loss = _loss(module, z[rows], target[rows], dropout=dropout, generator=generator)
-            loss.backward()
-            optimizer.step()
-            total += loss.item() * len(rows)
-        record["train_loss"].append(total / len(z))
+        record["train_loss"].append(_pass(module, optimizer, z, target, generator, batch_size=batch_size, dropout=dropout))
     module.load_state_dict(best_weights)
     return record
 

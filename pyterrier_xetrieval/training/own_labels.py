@@ -24,13 +24,13 @@ from ..labelling.samples import feature_samples
 from ..labels import FeatureLabels
 from ..model import Xetrieval
 from ..token_vectors import TokenEncoder
+from .own_encoder import STAGE
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
     from ..llm.endpoints import LanguageModel
 
-STAGE = "train_model"
 LABEL_TEXTS = 50_000  # documents that keyword labels are made from: their words and codes are held in memory
 EVIDENCE_TEXTS = 2_000  # documents that labels by evidence are made from: they are encoded once more
 # what is believed of labels that nobody has judged: as judges found of the bundled model's, of which a contribution says nothing
@@ -82,13 +82,13 @@ def described(
     told: dict[str, Any] = {"evidence": evidence, "verbose": verbose}
     work.mkdir(parents=True, exist_ok=True)
     labels = describe(samples, encoded.texts, llm, work / "hypotheses.jsonl", labels=model.labels, **told)
-    made = FeatureLabels(labels.table[labels.table["method"].str.startswith("hypothesis")], labels.dict_size)
+    own = labels.table["method"].str.startswith("hypothesis")
+    made = FeatureLabels(labels.table[own], labels.dict_size)
     scores = detection_scores(samples, encoded.texts, made, llm, work / "detection.jsonl", seed=seed, **told)
     if not len(scores):
         return labels
     found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
     known = labels.table["detection"] if "detection" in labels.table else np.nan
-    own = labels.table["method"].str.startswith("hypothesis")
     table = labels.table.assign(detection=np.where(own, found, known))
     excerpts = judged_excerpts(pd.read_json(work / "detection.jsonl", lines=True), made)
     return FeatureLabels(table, labels.dict_size, fit(excerpts) if believed(excerpts) else None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -163,22 +163,18 @@ class FeatureTuner(Stage, pt.Estimator):
     def _penalty(self, data: JudgedCandidates, shown: np.ndarray, splits: list) -> tuple[pd.DataFrame, float | None]:
         """What each penalty gains on queries that were left out, and the one that gains most of those that surely gain."""
         directions = self.model.sae.w_dec.detach().cpu().numpy()
-        gains: dict[float, list[np.ndarray]] = {}
-        links: dict[float, list[int]] = {}
+        tried: dict[float, list[tuple[int, np.ndarray]]] = {}
         for train, test in splits:
             before = data.ndcg(data.mapped[test], test)
             for solution in self._path(data, shown, train):
                 after = data.ndcg(solution.moved(data.mapped[test], shown[test], directions), test)
-                gains.setdefault(solution.penalty, []).append(after - before)
-                links.setdefault(solution.penalty, []).append(len(solution.weight))
-        rows: list[dict[str, Any]] = []
-        for penalty, own in gains.items():
+                tried.setdefault(solution.penalty, []).append((len(solution.weight), after - before))
+        rows: list[tuple[float, float, float, float]] = []
+        for penalty, own in tried.items():
             if len(own) == len(splits):  # elsewhere too many links
-                gain = np.concatenate(own)
-                error = float(gain.std(ddof=1) / np.sqrt(len(gain)))
-                rows.append(
-                    {"penalty": penalty, "links": float(np.mean(links[penalty])), "gain": float(gain.mean()), "error": error}
-                )
+                links, gains = zip(*own)
+                gain = np.concatenate(gains)
+                rows.append((penalty, float(np.mean(links)), float(gain.mean()), float(gain.std(ddof=1) / np.sqrt(len(gain)))))
         table = pd.DataFrame(rows, columns=["penalty", "links", "gain", "error"])
         gains_surely = table["gain"] > _SURE * table["error"]
         best = table["gain"].where(gains_surely).idxmax() if gains_surely.any() else None

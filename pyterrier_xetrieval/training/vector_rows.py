@@ -83,6 +83,15 @@ class VectorRows:
         return hashlib.sha256(shape.encode() + sample.numpy().tobytes()).hexdigest()[:16]
 
 
+def evenly(n: int, most: int) -> np.ndarray:
+    """Up to ``most`` of ``n`` rows at equal distances, the first and the last among them, int64, ascending.
+
+    >>> evenly(10, 4).tolist(), evenly(2, 4).tolist()
+    ([0, 3, 6, 9], [0, 1])
+    """
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64))
+
+
 def as_array(source: Source) -> np.ndarray:
     """The vectors of an array, a tensor or an index; a memory map stays one."""
     if hasattr(source, "np_vecs"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -25,7 +24,9 @@ from ..datasets.corpus_file import Documents
 from ..datasets.encoded_corpus import Corpus, EncodedCorpus, encode_stored, encoded_so_far, stored_documents
 from ..documents import Missing
 from ..encoders import probe_vectors
+from ..index.storage import sha256
 from ..llm.endpoints import as_model
+from ..llm.prompts import digest
 from ..model import Xetrieval
 from ..store.files import new_folder, replacing
 from ..store.jsonl import appending
@@ -45,6 +46,7 @@ from .plan import (
     told_cost,
 )
 from .teacher_texts import read_teacher_texts
+from .vector_rows import evenly
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
@@ -141,13 +143,14 @@ def train_model(
         check_variant(variant, dict_size or k or 1, k, sparsity)
     path = Path(path).expanduser().absolute()
     work = Path(f"{path}.work" if work is None else work)
-    digest = None if texts is None else _file_digest(texts)
-    taught: dict[str, Any] = {"hidden": hidden, "aspects": aspects and list(aspects), "texts": digest, "seed": seed}
+    written = None if texts is None else sha256(Path(texts))[:16]
+    taught: dict[str, Any] = {"hidden": hidden, "aspects": aspects and list(aspects), "texts": written, "seed": seed}
     encoder = loaded(encoder, device, query_prefix, document_prefix, normalize)
     with appending(work / "training.lock"):
-        documents = stored_documents(corpus, encoder, work, missing=missing, stage=STAGE)
-        more = None if general is None else stored_documents(general, encoder, work / "general", missing=missing, stage=STAGE)
-        count, dim = len(documents) + (0 if more is None else len(more)), encoder.encode_docs(documents.texts([0])).shape[1]
+        folders = {work: corpus} if general is None else {work: corpus, work / "general": general}
+        stored = {w: stored_documents(given, encoder, w, missing=missing, stage=STAGE) for w, given in folders.items()}
+        documents, more = stored[work], stored.get(work / "general")
+        count, dim = sum(map(len, stored.values())), encoder.encode_docs(documents.texts([0])).shape[1]
         size = default_size(count, dim) if dict_size is None else dict_size
         if k is None and sparsity is None and wants_k(variant):
             k = min(default_k(size), size)
@@ -158,7 +161,7 @@ def train_model(
         finished = _finished(path, arguments, work)
         told: dict[str, Any] = dict(stage=STAGE, verbose=verbose)
         if verbose and finished is None:
-            _tell_cost(documents, more, encoder, work, size, steps, dim, device)
+            _tell_cost(stored, encoder, size, steps, dim, device)
         encoded = encode_stored(documents, encoder, work, **told)
         source = {"documents": len(documents), "digest": documents.digest}
         if isinstance(corpus, (str, os.PathLike)):
@@ -169,7 +172,7 @@ def train_model(
             return finished
         z = encoded.index.np_vecs()
         warn_of_vectors(encoder, z, count)
-        vectors = [z] if more is None else [z, encode_stored(more, encoder, work / "general", **told).index.np_vecs()]
+        vectors = [z, *(encode_stored(own, encoder, w, **told).index.np_vecs() for w, own in stored.items() if w != work)]
         modules: dict[str, Internalizer] = {}
         trained: dict[str, Any] = {"history": {}, "facts": {}}
         if texts is not None:
@@ -209,12 +212,12 @@ def train_model(
 
 
 def _tell_cost(
-    documents: Documents, general: Documents | None, encoder: BiEncoder, work: Path, dict_size: int, steps: int | None,
-    dim: int, device: str | None,
-) -> None:  # fmt: skip
-    texts = len(documents) + (0 if general is None else len(general))
-    known = encoded_so_far(work, len(documents)) + (0 if general is None else encoded_so_far(work / "general", len(general)))
-    some = documents.texts(np.unique(np.linspace(0, len(documents) - 1, 16).astype(np.int64)).tolist())
+    stored: dict[Path, Documents], encoder: BiEncoder, dict_size: int, steps: int | None, dim: int, device: str | None
+) -> None:
+    """Writes what is left to do; ``stored`` are the documents by their work folders, those of the corpus first."""
+    texts, documents = sum(map(len, stored.values())), next(iter(stored.values()))
+    known = sum(encoded_so_far(work, len(own)) for work, own in stored.items())
+    some = documents.texts(evenly(len(documents), 16).tolist())
     at_most = steps or default_steps(texts)
     told = told_cost(
         texts=texts, known=known, rate=encoding_rate(encoder, some), steps=at_most, seconds=step_seconds(dim, dict_size, device),
@@ -225,7 +228,7 @@ def _tell_cost(
 
 def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vectors: np.ndarray) -> dict[str, MeanDocument]:
     """The mean of up to MEAN_OF documents, float32 ``[n, m]``, that lie evenly among them: in each view, the original first."""
-    z = np.asarray(vectors[np.unique(np.linspace(0, len(vectors) - 1, min(len(vectors), MEAN_OF)).astype(np.int64))], np.float32)
+    z = np.asarray(vectors[evenly(len(vectors), MEAN_OF)], np.float32)
     views = {"original": z, **{aspect: internalize(module, z, batch_size=1024) for aspect, module in modules.items()}}
     found = {}
     for name, x in views.items():
@@ -236,7 +239,7 @@ def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vec
 
 def _digest(arguments: dict[str, Any]) -> str:
     """A short name for files that belong to these arguments."""
-    return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()[:12]
+    return digest(json.dumps(arguments, sort_keys=True), 12)
 
 
 def _finished(path: Path, arguments: dict[str, Any], work: Path) -> Xetrieval | None:
@@ -304,8 +307,3 @@ def _written(model: Xetrieval, path: Path, history: dict[str, Any]) -> Xetrieval
         model.save(unfinished, card=model_card(model))
         (unfinished / "history.json").write_text(json.dumps(history, indent=1), encoding="utf-8")
     return Xetrieval(path)
-
-
-def _file_digest(path: str | os.PathLike[str]) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from .._lazy import attach
 
-if TYPE_CHECKING:  # what editors and type checkers read
+if TYPE_CHECKING:  # read by editors, type checkers and attach
     from .cards import Cards, show
     from .explorer import explore, to_html
     from .figures.axes import save_figure
@@ -15,17 +15,4 @@ if TYPE_CHECKING:  # what editors and type checkers read
     from .figures.scores import plot_compare
     from .figures.words import plot_words
 
-__getattr__, __dir__, __all__ = attach(
-    __name__,
-    {
-        ".cards": ["Cards", "show"],
-        ".explorer": ["explore", "to_html"],
-        ".figures.axes": ["save_figure"],
-        ".figures.dictionaries": ["plot_label_scores", "plot_reconstruction", "plot_sparsity"],
-        ".figures.explained": ["plot_latency", "plot_score_shares", "plot_stability"],
-        ".figures.interventions": ["plot_counterfactual", "plot_erasure", "plot_faithfulness", "plot_steering"],
-        ".figures.page": ["plot_page"],
-        ".figures.scores": ["plot_compare"],
-        ".figures.words": ["plot_words"],
-    },
-)
+__getattr__, __dir__, __all__ = attach(__name__)
