@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -21,6 +21,10 @@ from .core.mean_document import MeanDocument
 from .core.sae import ACTIVATIONS, SparseAutoencoder
 from .labels import FeatureLabels
 from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, is_finite, regular
+from .store.files import artifact_facts
+
+if TYPE_CHECKING:
+    from .model import Xetrieval
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 VERSION = 1  # of the format; facts without one are of it too
@@ -78,7 +82,31 @@ def write(
     (folder / META).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def check(meta: dict, folder: Path) -> None:
+def read_facts(folder: Path, kind: type[Xetrieval]) -> dict:
+    """The facts of a model's folder.
+
+    Args:
+        kind: the class of artifact that it must be.
+
+    Raises:
+        FileNotFoundError: no artifact there.
+        ValueError: another kind of artifact, another format, or facts that are not those of a model.
+    """
+    try:
+        meta = artifact_facts(folder, kind, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no Xetrieval artifact at {folder}: {META} is missing") from None
+    if (version := meta.get("version", VERSION)) != VERSION:
+        raise ValueError(
+            f"{folder} has format {version}, this version of the package reads format {VERSION}; train the model again with it, "
+            f"pyterrier_xetrieval.training.train_model, or read it with pyterrier_xetrieval "
+            f"{meta.get('package_version', 'of another version')}, which wrote it"
+        )
+    _check(meta, folder)
+    return meta
+
+
+def _check(meta: dict, folder: Path) -> None:
     """ValueError for facts that are not those of a model, whoever wrote them."""
     share: Check = ("a number from 0 to 1", lambda value: is_finite(value) and 0 <= value <= 1)
     expected: dict[str, Check] = {
