@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pyterrier as pt
 import torch
@@ -24,7 +24,7 @@ from .core.views import view_weights
 from .labels import FeatureLabels
 from .model_parts import NO_PATH, ModelParts
 from .model_tools import ModelTools
-from .store.files import new_folder
+from .store.files import artifact_kind, new_folder
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 _DEFAULT = str(files("pyterrier_xetrieval") / "pretrained" / "minilm")
@@ -119,9 +119,7 @@ class Xetrieval(ModelTools, ModelParts):
         model._weights = dict(zip(internalizers, view_weights(list(internalizers), weights, stage="Xetrieval")))
         model.meta = {
             **(facts or {}),
-            "type": cls.ARTIFACT_TYPE,
-            "format": cls.ARTIFACT_FORMAT,
-            "package_hint": cls.ARTIFACT_PACKAGE_HINT,
+            **artifact_kind(cls),
             "package_version": __version__,
             "encoder": dict(encoder),
             "dim": sae.dim,
@@ -157,12 +155,8 @@ class Xetrieval(ModelTools, ModelParts):
         if set(chosen) - set(self.aspects):
             raise ValueError(f"Xetrieval.with_views expects aspects among {list(self.aspects)}, found {list(chosen)}")
         own = [self._weights[aspect] for aspect in chosen]
-        model = object.__new__(type(self))
-        model.__dict__.update(self.__dict__)
-        model._weights = dict(
-            zip(chosen, own if weights is None else view_weights(chosen, weights, stage="Xetrieval.with_views"))
-        )
-        return model
+        used = own if weights is None else view_weights(chosen, weights, stage="Xetrieval.with_views")
+        return self._with(_weights=dict(zip(chosen, used)))
 
     def with_check(self, check: Literal["warn", "error", "off"]) -> Xetrieval:
         """The same model with another reaction to vectors that its encoder does not give; this one stays as it is.
@@ -185,8 +179,11 @@ class Xetrieval(ModelTools, ModelParts):
         """
         if check not in CHECKS:
             raise ValueError(f"Xetrieval.with_check expects check to be one of {CHECKS}, found {check!r}")
-        model = object.__new__(type(self))
-        model.__dict__.update(self.__dict__, check=check)
+        return self._with(check=check)
+
+    def _with(self, **changed: Any) -> Xetrieval:
+        model = object.__new__(type(self))  # copy.copy would go the way of a pickle, which leaves the encoder behind
+        model.__dict__.update(self.__dict__, **changed)
         return model
 
     def save(self, path: str | os.PathLike[str], *, dtype: str = "float32", card: str = "") -> Xetrieval:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from .core.internalizer import Internalizer
 from .core.mean_document import MeanDocument
 from .core.sae import ACTIVATIONS, SparseAutoencoder
 from .labels import FeatureLabels
+from .store.checksums import check_sha256, sha256
 from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, is_finite, regular
 from .store.files import artifact_facts
 
@@ -78,7 +78,7 @@ def write(
     labels.write(folder / LABELS)
     if card:
         (folder / "README.md").write_text(card, encoding="utf-8")
-    facts = {**meta, "version": VERSION, "sha256": {name: _sha256(folder / name) for name in states}}
+    facts = {**meta, "version": VERSION, "sha256": {name: sha256(folder / name) for name in states}}
     (folder / META).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -180,9 +180,7 @@ def read_labels(folder: Path, meta: dict) -> FeatureLabels:
 
 
 def _weights(folder: Path, name: str, meta: dict) -> dict[str, torch.Tensor]:
-    found, expected = _sha256(regular(folder / name)), meta["sha256"][name]
-    if found != expected:
-        raise ValueError(f"{folder / name} is damaged: expected sha256 {expected}, found {found}")
+    check_sha256(regular(folder / name), meta["sha256"][name])
     try:
         state = load_file(folder / name)
     except SafetensorError as error:
@@ -206,8 +204,3 @@ def _filled(module: Module, state: dict, path: Path, device: torch.device) -> Mo
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit its metadata: {error}") from None
     return module.to(device).eval().requires_grad_(False)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..core.codes import encode_view
 from ..model import Xetrieval
+from ..store.checksums import check_sha256, sha256
 from ..store.facts import COUNT, TEXTS_BY_NAME, check_facts, is_count, regular
 from ..store.files import artifact_facts
-from .storage import FOLDED, LOOKUP, META, MODEL, SHARDS, VECTORS, VERSION, VERSION_WITH_DELETIONS, sha256
+from .storage import FOLDED, LOOKUP, META, MODEL, SHARDS, VECTORS, VERSION, VERSION_WITH_DELETIONS
 
 if TYPE_CHECKING:
     from .artifact import XetrievalIndex
@@ -47,9 +48,7 @@ def read_facts(path: Path, kind: type[XetrievalIndex]) -> dict[str, Any]:
 
 
 def _check_shards(path: Path, meta: dict[str, Any]) -> None:
-    found, expected = sha256(regular(path / SHARDS), 0, meta["shards_bytes"]), meta["sha256"].get(SHARDS)
-    if found != expected:
-        raise ValueError(f"{path / SHARDS} is damaged: expected sha256 {expected}, found {found}")
+    check_sha256(regular(path / SHARDS), meta["sha256"].get(SHARDS), meta["shards_bytes"])
 
 
 def verify(index: XetrievalIndex, *, verbose: bool = False) -> None:
