@@ -266,6 +266,15 @@ class Explanation(ExplanationParts):
         return card_html(self)
 
 
+def explained_in(results: pd.DataFrame, *, stage: object, cure: str = "") -> list[Explanation]:
+    """The explanations of a frame, row by row; ValueError, naming ``stage``, for a cell that is none; cure: how it ends."""
+    found = results["explanation"].tolist()
+    for e in found:
+        if not isinstance(e, Explanation):
+            raise ValueError(f"{stage} expects an Explanation in every row, found {found_type(e)}{cure}")
+    return found
+
+
 def _text_or_file(text: str, path: str | os.PathLike[str] | None) -> str | None:
     if path is None:
         return text

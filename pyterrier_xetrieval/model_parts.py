@@ -74,7 +74,7 @@ class ModelParts(pt.Artifact):
         """Names of the dictionary's features."""
         labels = self._part("labels", lambda: model_files.read_labels(self._folder, self.meta))
         if not labels.dictionary:
-            labels.dictionary = hashlib.sha256(self.sae.w_dec.detach().cpu().numpy().tobytes()).hexdigest()[:16]
+            labels.dictionary = hashlib.sha256(self.sae.directions().tobytes()).hexdigest()[:16]
         return labels
 
     @property

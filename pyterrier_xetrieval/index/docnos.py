@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..stages.load import rows_of
+from ..stages.load import distinct_docnos, rows_of
 from .storage import DOCUMENT, Layout
 
 if TYPE_CHECKING:
@@ -166,15 +166,14 @@ def located(layout: Layout, lookup: Lookup | LiveLookup, docnos: Sequence[str], 
     return rows_of(docnos, lookup)
 
 
-def docids_of(index: XetrievalIndex, inp: pd.DataFrame, docnos: Sequence[str], rows: np.ndarray) -> np.ndarray:
-    """The docid of each document of a frame, which may bring them itself (``docid``), int64 ``[u]``.
+def docids_of(index: XetrievalIndex, inp: pd.DataFrame, *, stage: object) -> tuple[np.ndarray, np.ndarray]:
+    """The docids of the ``u`` documents of a frame, each once, int64 ``[u]``; and which of them each row has, int64 ``[n]``.
 
-    Args:
-        docnos: ``u``, the distinct ones of the frame; rows: int64 ``[n]``, which of them each row has.
+    The frame may bring its docids itself, in the column ``docid``.
 
     Raises:
-        ValueError: a docno that the index does not hold.
+        ValueError: a missing docno, naming ``stage``; a docno that the index does not hold.
     """
-    if "docid" not in inp:
-        return index.docids(docnos)
-    return index.docids(docnos, guess=inp["docid"].to_numpy()[np.unique(rows, return_index=True)[1]])
+    docnos, rows = distinct_docnos(inp, stage=stage)
+    guess = inp["docid"].to_numpy()[np.unique(rows, return_index=True)[1]] if "docid" in inp else None
+    return index.docids(docnos, guess=guess), rows

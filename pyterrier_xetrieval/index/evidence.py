@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..core.checks import found_type
 from ..core.codes import DocumentCodes
@@ -17,7 +16,6 @@ from ..explanation import Explanation
 from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
 from ..stages.columns import VectorColumns
-from ..stages.load import distinct_docnos
 from ..store.surrogates import repaired
 from ..token_vectors import TokenEncoder
 from ..word_evidence import WordEvidence
@@ -75,10 +73,9 @@ class IndexEvidence(RowWiseStage):
         model, explained, asked = self.index.model, plain["explanation"].tolist(), query_texts(plain, stage=self)
         self._check(explained)
         queries, query_rows = VectorColumns(plain, dim=model.dim, stage=self).queries()
-        docnos, doc_rows = distinct_docnos(plain, stage=self)
-        documents = _Documents(self.index, docids_of(self.index, plain, docnos, doc_rows))
-        distinct = list(dict.fromkeys(asked))
-        words = dict(zip(distinct, self._reader.words(distinct)))
+        docids, doc_rows = docids_of(self.index, plain, stage=self)
+        documents = _Documents(self.index, docids)
+        words = self._reader.words_by_text(asked)
         projected: dict[tuple[str, int], np.ndarray] = {}
         found = np.empty(len(plain), dtype=object)
         for i, (e, query, q, d) in enumerate(zip(explained, asked, query_rows.tolist(), doc_rows.tolist())):
@@ -119,8 +116,7 @@ class _Documents:
         self.packed = layout.records(EVIDENCE, docids)
         self.damaged = f"{index!r} is damaged: {{}}; index.verify() says where"
         features, self.places = np.unique(self.codes.features, return_inverse=True)
-        own = sae.w_dec.detach()[torch.from_numpy(features).to(sae.w_dec.device)]
-        self.directions = torch.cat([own, sae.b_dec.detach()[None]]).float().cpu().numpy()
+        self.directions = np.concatenate([sae.directions(features), sae.bias[None]])
 
     def evidence(self, d: int, e: Explanation, query: WordVectors, columns: np.ndarray, projected: np.ndarray) -> Evidence:
         """Both sides of one pair; projected: float ``[f + 1, w + 4]``, the directions times the columns of the query."""

@@ -15,7 +15,6 @@ from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
 from ..stages.columns import VectorColumns
 from ..stages.explain import checked_floor, explanations
-from ..stages.load import distinct_docnos
 from .docnos import docids_of
 from .packing import DamagedCodes, PackedCodes, unpack
 from .storage import FOLDED, VECTORS
@@ -59,7 +58,7 @@ class StoredExplainer(RowWiseStage):
         if not len(inp):
             return inp.assign(explanation=np.empty(0, dtype=object))
         inp = plain_cells(inp)
-        columns = VectorColumns(inp, dim=self.index.model.dim, stage=self, model=self.index.model)
+        columns = VectorColumns(inp, stage=self, model=self.index.model)
         queries, query_rows, change = columns.changed_queries()
         try:
             parts = [
@@ -76,8 +75,7 @@ class StoredExplainer(RowWiseStage):
         own, query_rows = np.unique(query_rows, return_inverse=True)  # the queries of this block
         queries, change = queries[own], None if change is None else change.of(own)
         model, stored = self.index.model, self.index.settings
-        docnos, rows = distinct_docnos(inp, stage=self)
-        vectors, packed = self._stored(inp, docnos, rows)
+        vectors, packed, rows = self._stored(inp)
         weights = (1.0, *model.weights.values())
         codes = unpack(packed, 1 + len(stored["aspects"]), model.sae.dict_size).first_views(len(weights))
         parts = explain_vectors(
@@ -94,15 +92,11 @@ class StoredExplainer(RowWiseStage):
         """The mean document that scores are measured against."""
         return self.index.model.mean_document()
 
-    def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
-        """The stored vectors of documents and their codes.
-
-        Args:
-            inp: the frame.
-            docnos: ``u``, the distinct ones of the frame; rows: int64 ``[n]``, which of them each row has.
+    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, PackedCodes, np.ndarray]:
+        """The stored vectors of a frame's ``u`` distinct documents, their codes, and which document each row has.
 
         Returns:
-            float32 ``[u, m]``, the folded vectors if the model has aspects, else the original ones; and codes.
+            float32 ``[u, m]``, the folded vectors if the model has aspects, else the original ones; codes; int64 ``[n]``.
         """
         raise NotImplementedError
 
@@ -134,13 +128,10 @@ class IndexExplainer(StoredExplainer):
     index: XetrievalIndex
     remedy = "index.verify() says where"
 
-    def __init__(self, index: XetrievalIndex, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10):
-        super().__init__(index, threshold=threshold, min_confidence=min_confidence, top=top)
-
-    def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
-        docids = docids_of(self.index, inp, docnos, rows)
+    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, PackedCodes, np.ndarray]:
+        docids, rows = docids_of(self.index, inp, stage=self)
         layout = self.index.layout
-        return layout.vectors(FOLDED if self.index.aspects else VECTORS)[docids], layout.codes(docids)
+        return layout.vectors(FOLDED if self.index.aspects else VECTORS)[docids], layout.codes(docids), rows
 
     def _mean(self) -> MeanDocument | None:
         return self.index.mean_document()

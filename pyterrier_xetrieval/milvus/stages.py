@@ -113,6 +113,7 @@ class MilvusExplainer(StoredExplainer):
     index: MilvusIndex
     remedy = "drop the collection and upload the index again"
 
-    def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
+    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, PackedCodes, np.ndarray]:
+        docnos, rows = distinct_docnos(inp, stage=self)
         vectors, codes = self.index.fetch(docnos, FOLDED if self.index.aspects else VECTOR, CODES, stage=self)
-        return vectors, from_text(codes)
+        return vectors, from_text(codes), rows

@@ -73,7 +73,7 @@ class SAEExplainer(RowWiseStage):
         if not len(inp):
             return inp.assign(explanation=np.empty(0, dtype=object))
         weights = views_of(inp, self.model)
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         queries, query_rows, change = columns.changed_queries()
         documents, rows = columns.documents(list(weights))
         parts = explain_vectors(

@@ -13,7 +13,6 @@ import pyterrier as pt
 from ..core.codes import DocumentCodes, encode_views, join_views
 from ..core.views import fold_views
 from ..documents import no_text, query_texts
-from ..index.docnos import docids_of
 from ..index.features import feature_statistics, postings
 from ..index.packing import unpack
 from ..index.storage import EVIDENCE, FOLDED, TEXTS, VECTORS
@@ -119,12 +118,6 @@ def _text_of(texts: Mapping[str, str], docno: str, stage: str) -> str:
     if docno not in texts:
         raise ValueError(f"{stage} expects a text for every document of the index, found none for {docno!r}")
     return texts[docno]
-
-
-def docids_of_results(results: pd.DataFrame, index: XetrievalIndex, *, stage: str) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct documents of a frame as rows of an index, and which of them each row of the frame has."""
-    docnos, rows = distinct_docnos(results, stage=stage)
-    return docids_of(index, results, docnos, rows), rows
 
 
 def collection_of_index(index: XetrievalIndex) -> Collection:
