@@ -15,6 +15,7 @@ import torch
 
 from ..core.batches import device_of
 from ..core.checks import distinct_aspects
+from ..core.codes import DocumentCodes
 from ..core.mean_document import MeanDocument
 from ..model import Xetrieval
 from .deletion import delete, read_deleted
@@ -123,6 +124,20 @@ class XetrievalIndex(IndexStages, pt.Artifact):
         """The folded vectors: a dot product with one is the multi-view score (Eq. 11)."""
         return self._flex(FOLDED)
 
+    @property
+    def searched(self) -> str:
+        """Whose dot products are the scores: ``"folded"``, or ``"vectors"``, the original ones, where no views are in use."""
+        return FOLDED if self.aspects else VECTORS
+
+    def codes(self, docids: np.ndarray) -> DocumentCodes:
+        """The sparse codes of these documents, int64 ``[n]``, in the views that are in use.
+
+        Raises:
+            DamagedCodes: a ValueError, for codes that do not fit together.
+        """
+        stored = unpack(self.layout.codes(docids), 1 + len(self.settings["aspects"]), self.settings["dict_size"])
+        return stored.first_views(1 + len(self.aspects))
+
     def __len__(self) -> int:
         return len(self.layout)
 
@@ -211,11 +226,8 @@ class XetrievalIndex(IndexStages, pt.Artifact):
             return None
         if self.aspects not in self._means:
             docids = np.unique(np.linspace(0, len(self) - 1, min(len(self), MEAN_OF)).astype(np.int64))
-            weights = (1.0, *self.model.weights.values())
-            dict_size = self.settings["dict_size"]
-            codes = unpack(self.layout.codes(docids), 1 + len(self.settings["aspects"]), dict_size).first_views(len(weights))
-            vectors = self.layout.vectors(FOLDED if self.aspects else VECTORS)[docids]
-            self._means[self.aspects] = MeanDocument.of(vectors, codes, weights, dict_size)
+            weights, vectors = (1.0, *self.model.weights.values()), self.layout.vectors(self.searched)[docids]
+            self._means[self.aspects] = MeanDocument.of(vectors, self.codes(docids), weights, self.settings["dict_size"])
         return self._means[self.aspects]
 
     def docids(self, docnos: Sequence[str], *, guess: np.ndarray | None = None) -> np.ndarray:

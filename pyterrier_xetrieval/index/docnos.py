@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,8 +122,10 @@ class LiveLookup:
     """
 
     def __init__(self, lookup: Lookup, layout: Layout):
-        self.lookup, self.layout = lookup, layout
-        self.fwd, self.inv = _Forward(lookup, layout), _Inverse(lookup, layout)
+        self.layout = layout
+        self.fwd = _Reads(lambda docids: lookup.fwd[layout.deleted.rows_of(np.asarray(docids, np.int64))])
+        # -1 for a docno that is not there, and for one of which another row was found
+        self.inv = _Reads(lambda docnos: layout.deleted.docids_of(np.asarray(lookup.inv[docnos], np.int64)))
 
     def __len__(self) -> int:
         return len(self.layout)
@@ -136,22 +138,14 @@ class LiveLookup:
             yield from self.layout.docnos(np.arange(start, min(start + _BLOCK, len(self))))
 
 
-class _Forward:
-    def __init__(self, lookup: Lookup, layout: Layout):
-        self.lookup, self.layout = lookup, layout
+class _Reads:
+    """A function that is called in square brackets."""
 
-    def __getitem__(self, docids: np.ndarray) -> np.ndarray:
-        rows = self.layout.deleted.rows_of(np.asarray(docids, np.int64))
-        return self.lookup.fwd[rows]
+    def __init__(self, function: Callable[[np.ndarray], np.ndarray]):
+        self.function = function
 
-
-class _Inverse:
-    def __init__(self, lookup: Lookup, layout: Layout):
-        self.lookup, self.layout = lookup, layout
-
-    def __getitem__(self, docnos: np.ndarray) -> np.ndarray:
-        """The documents, int64 ``[n]``; -1 for one that is not there, and for one of which another row was found."""
-        return self.layout.deleted.docids_of(np.asarray(self.lookup.inv[docnos], np.int64))
+    def __getitem__(self, asked: np.ndarray) -> np.ndarray:
+        return self.function(asked)
 
 
 def located(layout: Layout, lookup: Lookup | LiveLookup, docnos: Sequence[str], guess: np.ndarray | None) -> np.ndarray:

@@ -20,8 +20,7 @@ from ..store.surrogates import repaired
 from ..token_vectors import TokenEncoder
 from ..word_evidence import WordEvidence
 from .docnos import docids_of
-from .packing import unpack
-from .storage import EVIDENCE, FOLDED, VECTORS
+from .storage import EVIDENCE
 from .strongest_words import document_table, unpack_words
 from .texts import stored_texts
 
@@ -109,9 +108,9 @@ class _Documents:
     def __init__(self, index: XetrievalIndex, docids: np.ndarray):
         model, layout = index.model, index.layout
         sae, self.weights = model.sae, np.array([1.0, *model.weights.values()])
-        self.all_views = unpack(layout.codes(docids), 1 + len(index.settings["aspects"]), sae.dict_size)
+        self.all_views = index.with_views().codes(docids)
         self.codes = self.all_views.first_views(len(self.weights))
-        self.vectors = layout.vectors(FOLDED if index.aspects else VECTORS)[docids]
+        self.vectors = layout.vectors(index.searched)[docids]
         self.texts = [repaired(text) for text in stored_texts(index, docids)]
         self.packed = layout.records(EVIDENCE, docids)
         self.damaged = f"{index!r} is damaged: {{}}; index.verify() says where"

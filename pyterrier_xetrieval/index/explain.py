@@ -8,16 +8,14 @@ import numpy as np
 import pandas as pd
 
 from ..core.attribution import QueryChange, explain_vectors
-from ..core.checks import positive_int, threshold_of
+from ..core.codes import DocumentCodes
 from ..core.mean_document import MeanDocument
 from ..model import Xetrieval
-from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
 from ..stages.columns import VectorColumns
-from ..stages.explain import checked_floor, explanations
+from ..stages.explain import Explainer
 from .docnos import docids_of
-from .packing import DamagedCodes, PackedCodes, unpack
-from .storage import FOLDED, VECTORS
+from .packing import DamagedCodes
 
 if TYPE_CHECKING:
     from .artifact import XetrievalIndex
@@ -32,12 +30,8 @@ class Explainable(Protocol):
     def model(self) -> Xetrieval:
         """The model, with the views that are to be explained."""
 
-    @property
-    def settings(self) -> dict:
-        """``aspects``: all whose codes are stored, beside the original view."""
 
-
-class StoredExplainer(RowWiseStage):
+class StoredExplainer(Explainer):
     """What the explainers over stored codes share; one of them says where the codes are (:meth:`_stored`).
 
     Args:
@@ -48,10 +42,8 @@ class StoredExplainer(RowWiseStage):
     remedy = ""  # what to do about damaged codes
 
     def __init__(self, index: Explainable, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10):
+        super().__init__(threshold=threshold, min_confidence=min_confidence, top=top)
         self.index = index
-        self.min_confidence = checked_floor(min_confidence, stage=type(self).__name__)
-        self.threshold = threshold_of(threshold, stage=type(self).__name__)
-        self.top = positive_int(top, "top", stage=type(self).__name__)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "docno", "query_vec"])
@@ -74,29 +66,27 @@ class StoredExplainer(RowWiseStage):
     ) -> np.ndarray:
         own, query_rows = np.unique(query_rows, return_inverse=True)  # the queries of this block
         queries, change = queries[own], None if change is None else change.of(own)
-        model, stored = self.index.model, self.index.settings
-        vectors, packed, rows = self._stored(inp)
-        weights = (1.0, *model.weights.values())
-        codes = unpack(packed, 1 + len(stored["aspects"]), model.sae.dict_size).first_views(len(weights))
+        model, (vectors, codes, rows) = self.index.model, self._stored(inp)
         parts = explain_vectors(
             model.sae, queries, query_rows, codes, rows, folded=vectors,
-            weights=weights, threshold=self.threshold, check=columns.check_space, change=change,
+            weights=(1.0, *model.weights.values()), threshold=self.threshold, check=columns.check_space, change=change,
         )  # fmt: skip
-        named = inp["qid"].tolist(), inp["docno"].tolist()
-        return explanations(
-            *named, parts, model, views=("original", *model.aspects), top=self.top, min_confidence=self.min_confidence,
-            mean=self._mean(), queries=queries, query_rows=query_rows,
-        )  # fmt: skip
+        views = ("original", *model.aspects)
+        return self.explanations(inp, parts, model, views=views, mean=self._mean(), queries=queries, query_rows=query_rows)
 
     def _mean(self) -> MeanDocument | None:
         """The mean document that scores are measured against."""
         return self.index.model.mean_document()
 
-    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, PackedCodes, np.ndarray]:
+    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, DocumentCodes, np.ndarray]:
         """The stored vectors of a frame's ``u`` distinct documents, their codes, and which document each row has.
 
         Returns:
-            float32 ``[u, m]``, the folded vectors if the model has aspects, else the original ones; codes; int64 ``[n]``.
+            float32 ``[u, m]``, the folded vectors if the model has aspects, else the original ones; codes in the views of the
+            model; int64 ``[n]``.
+
+        Raises:
+            DamagedCodes: codes that do not fit together.
         """
         raise NotImplementedError
 
@@ -128,10 +118,9 @@ class IndexExplainer(StoredExplainer):
     index: XetrievalIndex
     remedy = "index.verify() says where"
 
-    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, PackedCodes, np.ndarray]:
+    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, DocumentCodes, np.ndarray]:
         docids, rows = docids_of(self.index, inp, stage=self)
-        layout = self.index.layout
-        return layout.vectors(FOLDED if self.index.aspects else VECTORS)[docids], layout.codes(docids), rows
+        return self.index.layout.vectors(self.index.searched)[docids], self.index.codes(docids), rows
 
     def _mean(self) -> MeanDocument | None:
         return self.index.mean_document()
