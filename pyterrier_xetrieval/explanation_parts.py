@@ -78,11 +78,14 @@ class ExplanationParts:
         if self._baseline is None:
             return None
         listed = self._parts.listed(self._row)
-        parts = self._baseline.pair(self._row, listed).above(self._parts.pair(self._row))
+        return self._of_same_pair(self._baseline.pair(self._row, listed).above(self._parts.pair(self._row)))
+
+    def _of_same_pair(self, parts: Attribution) -> Self:
+        """Other parts of this pair's features, of which confidence and words stay what they are."""
         own = self.views, self.labels, self.top, self.min_confidence, self.evidence
-        above = type(self)(self.qid, self.docno, parts, 0, *own)
-        above._confidence = self.confidence
-        return above
+        other = type(self)(self.qid, self.docno, parts, 0, *own)
+        other._confidence = self.confidence
+        return other
 
     def __eq__(self, other: object) -> bool:
         """The same pair with the same numbers."""
@@ -132,12 +135,7 @@ class ExplanationParts:
 
         It lists the same features in the same order. ``score - before.score`` is what calibration or links did to the score.
         """
-        if self._parts.before is None:
-            return None
-        own = self._parts.before.pair(self._row), 0, self.views, self.labels, self.top, self.min_confidence, self.evidence
-        before = type(self)(self.qid, self.docno, *own)
-        before._confidence = self.confidence
-        return before
+        return None if self._parts.before is None else self._of_same_pair(self._parts.before.pair(self._row))
 
     @property
     def changes(self) -> np.ndarray:
