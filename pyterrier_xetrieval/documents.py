@@ -60,7 +60,7 @@ def docno_of(document: Mapping[str, Any], *, where: object) -> str | None:
     return None
 
 
-def text_of(document: Mapping[str, Any], field: str = "text") -> str | None:
+def text_of(document: Mapping[str, Any]) -> str | None:
     """Title and text of a document, separated by a space; None if it has no text.
 
     A title that is missing, as None, as NaN or altogether, leaves no trace. What is no string is no text.
@@ -69,7 +69,7 @@ def text_of(document: Mapping[str, Any], field: str = "text") -> str | None:
     ('Cats purr', 'purr')
     >>> text_of({"title": "Cats", "text": None})
     """
-    text, title = document.get(field), document.get("title")
+    text, title = document.get("text"), document.get("title")
     if not isinstance(text, str):
         return None
     return repaired(f"{'' if is_missing(title) else plain_text(title)} {text}".strip())

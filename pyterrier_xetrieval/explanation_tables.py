@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyterrier as pt
-
-from .core.checks import found_type
 
 if TYPE_CHECKING:
     from .explanation import Explanation
@@ -19,19 +18,39 @@ OTHER, BIAS, RESIDUAL = "other features", "bias", "not explained by the dictiona
 
 def compared(left: Explanation, right: Explanation) -> pd.DataFrame:
     """See :meth:`Explanation.compare`."""
-    sides = {
-        name: pd.Series(e.contributions, index=e.features, dtype="float64") for name, e in (("left", left), ("right", right))
-    }
-    table = pd.concat(sides, axis=1).fillna(0.0).rename_axis("feature").reset_index()
-    table.insert(1, "label", [left.labels[j] for j in table["feature"]])
-    table["difference"] = table["left"] - table["right"]
-    table = table.sort_values("difference", key=abs, ascending=False, kind="stable")
-    rest = pd.DataFrame({
-        "feature": pd.NA, "label": [OTHER, BIAS, RESIDUAL], "left": [left.other, left.bias, left.residual],
-        "right": [right.other, right.bias, right.residual],
-    })  # fmt: skip
-    rest["difference"] = rest["left"] - rest["right"]
-    return pd.concat([table.astype({"feature": "Int64"}), rest.astype({"feature": "Int64"})], ignore_index=True)
+    return side_by_side({"left": [left], "right": [right]}, "difference", key=abs)
+
+
+def side_by_side(
+    sides: Mapping[str, Sequence[Explanation]], difference: str, *, key: Callable[[pd.Series], pd.Series] | None = None
+) -> pd.DataFrame:
+    """The parts of two scores, or of two mean scores: features in order of their difference, then the rest of the scores.
+
+    Args:
+        sides: the names of two columns, and the explanations whose mean parts stand in each, by one dictionary.
+        difference: the name of the column with the first less the second, largest first; key: what of it is compared.
+
+    Returns:
+        ``feature`` (Int64), ``label``, the two sides (0 where a feature is not shared) and the difference. The last three rows,
+        without a feature, are the other features, the bias and what the dictionary does not explain.
+    """
+    (first, own), (second, _) = sides.items()
+    table = pd.concat({name: _mean_contributions(es) for name, es in sides.items()}, axis=1).fillna(0.0)
+    table = table.rename_axis("feature").reset_index()
+    table.insert(1, "label", [own[0].labels[j] for j in table["feature"]])
+    rest = pd.DataFrame({"feature": pd.NA, "label": [OTHER, BIAS, RESIDUAL]})
+    for name, es in sides.items():
+        rest[name] = [float(np.mean([getattr(e, part) for e in es])) for part in ("other", "bias", "residual")]
+    for part in (table, rest):
+        part[difference] = part[first] - part[second]
+    table = table.sort_values(difference, key=key, ascending=False, kind="stable")
+    return pd.concat([part.astype({"feature": "Int64"}) for part in (table, rest)], ignore_index=True)
+
+
+def _mean_contributions(explained: Sequence[Explanation]) -> pd.Series:
+    """By feature, float64; an explanation that does not share a feature counts as 0."""
+    parts = [pd.Series(e.contributions, index=e.features, dtype="float64") for e in explained]
+    return parts[0] if len(parts) == 1 else pd.concat(parts).groupby(level=0).sum() / len(parts)
 
 
 def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
@@ -63,13 +82,11 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
         frame.groupby("label").contribution.sum()                       # of the features
         frame.groupby(["docno", "part"]).contribution.sum()             # of all parts of each score
     """
-    from .explanation import Explanation  # which compares with this module's functions
+    from .explanation import explained_in  # which compares with this module's functions
 
     pt.validate.columns(results, includes=["explanation"])
     rows: list[tuple] = []
-    for e in results["explanation"].tolist():
-        if not isinstance(e, Explanation):
-            raise ValueError(f"explanation_frame expects an Explanation in every row, found {found_type(e)}")
+    for e in explained_in(results, stage="explanation_frame"):
         above = e.above_mean
         scale = (e if above is None else above).score or float("nan")
         less = np.full(len(e), np.nan) if above is None else above.contributions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -62,16 +62,38 @@ def _the(n: int, thing: str) -> str:
     return f"The {noun}{space}{rest} carries" if n == 1 else f"The {n} {noun}s{space}{rest} carry"
 
 
+class ScorePart(NamedTuple):
+    """A part of a score, as text, card and figure list them.
+
+    Attributes:
+        kind: ``"feature"``, ``"more"`` (all features that are not spelt out), ``"weak"``, ``"other"``, ``"bias"`` or
+            ``"residual"``.
+        name: what it is called.
+        value: the part.
+        row: of a feature; None for all else.
+    """
+
+    kind: str
+    name: str
+    value: float
+    row: ShownFeature | None = None
+
+
+def score_parts(e: Explanation, most: int) -> list[ScorePart]:
+    """The parts that add up to the score, in the order of every printed form; ``most`` features are spelt out."""
+    rows, (weak, weak_part) = e.rows, e.weakly_shared
+    parts = [ScorePart("feature", row.with_id(), row.contribution, row) for row in rows[:most]]
+    if more := rows[most:]:
+        parts.append(ScorePart("more", f"{len(more)} more shared features", float(np.sum([row.contribution for row in more]))))
+    if weak:
+        parts.append(ScorePart("weak", f"{weak} {WEAK}", weak_part))
+    rest = ScorePart("other", OTHER, e.other), ScorePart("bias", BIAS, e.bias), ScorePart("residual", RESIDUAL, e.residual)
+    return [*parts, *rest]
+
+
 def lines(e: Explanation) -> list[tuple[str, float]]:
     """See :meth:`Explanation.lines`."""
-    rows, (weak, weak_part) = e.rows, e.weakly_shared
-    parts = [(row.with_id(), row.contribution) for row in rows[: e.top]]
-    if len(rows) > e.top:
-        rest = float(np.sum([row.contribution for row in rows[e.top :]]))
-        parts.append((f"{len(rows) - e.top} more shared features", rest))
-    if weak:
-        parts.append((f"{weak} {WEAK}", weak_part))
-    return [*parts, (OTHER, e.other), (BIAS, e.bias), (RESIDUAL, e.residual)]
+    return [(part.name, part.value) for part in score_parts(e, e.top)]
 
 
 def full_text(e: Explanation) -> str:

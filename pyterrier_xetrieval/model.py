@@ -1,18 +1,15 @@
-"""The artifact: internalizers, dictionary and labels for one encoder."""
+"""The artifact: what explains one encoder, made, opened, changed and saved."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 import uuid
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-import numpy as np
 import pyterrier as pt
 import torch
 
@@ -20,26 +17,20 @@ from . import __version__, model_files
 from .core.batches import device_of
 from .core.checks import check_aspect_name, distinct_aspects, found_value
 from .core.internalizer import Internalizer
-from .core.mean_document import MeanDocument, has_long_bias
+from .core.mean_document import MeanDocument
 from .core.sae import SparseAutoencoder
-from .core.vector_facts import CHECKS, VectorFacts
+from .core.vector_facts import CHECKS
 from .core.views import view_weights
-from .encoders import load_encoder, other_encoder
 from .labels import FeatureLabels
+from .model_parts import NO_PATH, ModelParts
 from .model_tools import ModelTools
-from .stages.factory import StageFactory
-from .store.files import artifact_facts, new_folder
-from .token_vectors import TokenEncoder, readers_of
-
-if TYPE_CHECKING:
-    from pyterrier_dr import BiEncoder
+from .store.files import artifact_kind, new_folder
 
 Module = TypeVar("Module", bound=torch.nn.Module)
-_NO_PATH = type(pt.Artifact.NO_PATH)  # by type: a pickled model carries a copy of the sentinel
 _DEFAULT = str(files("pyterrier_xetrieval") / "pretrained" / "minilm")
 
 
-class Xetrieval(StageFactory, ModelTools, pt.Artifact):
+class Xetrieval(ModelTools, ModelParts):
     """Everything that explains one dense encoder: reasoning internalizers, sparse autoencoder, feature labels.
 
     A folder of ``pt_meta.json`` (facts), ``internalizers.safetensors``, ``sae.safetensors`` and ``labels.tsv``,
@@ -65,16 +56,16 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
     ARTIFACT_TYPE, ARTIFACT_FORMAT, ARTIFACT_PACKAGE_HINT = "dense_explainer", "xetrieval", "pyterrier_xetrieval"
 
     def __init__(self, path: str | os.PathLike[str], *, device: str | int | torch.device | None = None):
-        in_memory = isinstance(path, _NO_PATH)
+        in_memory = isinstance(path, NO_PATH)
         super().__init__(path if in_memory else Path(path).expanduser().absolute())  # type: ignore[arg-type]  # of pyterrier's sentinel
         self.device = device_of(device)
-        self.check: Literal["warn", "error", "off"] = "warn"
+        self.check = "warn"
         self._id = ""  # tells models in memory apart
-        self._parts: dict[str, Any] = {}  # what has been read; shared with copies, and with other models of the folder
+        self._parts = {}
         if not in_memory:
-            self.meta = self._read_meta()
+            self.meta = model_files.read_facts(self._folder, Xetrieval)
             self._parts = model_files.parts_of(self._folder, self.device)
-            self._weights: dict[str, float] = {aspect: self.meta["weights"][aspect] for aspect in self.meta["aspects"]}
+            self._weights = {aspect: self.meta["weights"][aspect] for aspect in self.meta["aspects"]}
 
     @classmethod
     def default(cls, *, device: str | int | torch.device | None = None) -> Xetrieval:
@@ -128,9 +119,7 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
         model._weights = dict(zip(internalizers, view_weights(list(internalizers), weights, stage="Xetrieval")))
         model.meta = {
             **(facts or {}),
-            "type": cls.ARTIFACT_TYPE,
-            "format": cls.ARTIFACT_FORMAT,
-            "package_hint": cls.ARTIFACT_PACKAGE_HINT,
+            **artifact_kind(cls),
             "package_version": __version__,
             "encoder": dict(encoder),
             "dim": sae.dim,
@@ -166,12 +155,8 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
         if set(chosen) - set(self.aspects):
             raise ValueError(f"Xetrieval.with_views expects aspects among {list(self.aspects)}, found {list(chosen)}")
         own = [self._weights[aspect] for aspect in chosen]
-        model = object.__new__(type(self))
-        model.__dict__.update(self.__dict__)
-        model._weights = dict(
-            zip(chosen, own if weights is None else view_weights(chosen, weights, stage="Xetrieval.with_views"))
-        )
-        return model
+        used = own if weights is None else view_weights(chosen, weights, stage="Xetrieval.with_views")
+        return self._with(_weights=dict(zip(chosen, used)))
 
     def with_check(self, check: Literal["warn", "error", "off"]) -> Xetrieval:
         """The same model with another reaction to vectors that its encoder does not give; this one stays as it is.
@@ -194,8 +179,11 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
         """
         if check not in CHECKS:
             raise ValueError(f"Xetrieval.with_check expects check to be one of {CHECKS}, found {check!r}")
-        model = object.__new__(type(self))
-        model.__dict__.update(self.__dict__, check=check)
+        return self._with(check=check)
+
+    def _with(self, **changed: Any) -> Xetrieval:
+        model = object.__new__(type(self))  # copy.copy would go the way of a pickle, which leaves the encoder behind
+        model.__dict__.update(self.__dict__, **changed)
         return model
 
     def save(self, path: str | os.PathLike[str], *, dtype: str = "float32", card: str = "") -> Xetrieval:
@@ -225,167 +213,6 @@ class Xetrieval(StageFactory, ModelTools, pt.Artifact):
     def stored_dtype(self) -> str:
         """The ``dtype`` to :meth:`save` a copy in: that of the files the weights came from, which hold nothing finer."""
         return self.meta.get("dtype", "float32") if isinstance(self.path, Path) else "float32"
-
-    @property
-    def dim(self) -> int:
-        """``m``, the dimension of the encoder's vectors."""
-        return self.meta["dim"]
-
-    @property
-    def aspects(self) -> tuple[str, ...]:
-        """The reasoning views that this model computes, beside the original view."""
-        return tuple(self._weights)
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """The weight ``w_t`` of each of these views in the multi-view score (Eq. 11)."""
-        return dict(self._weights)
-
-    @property
-    def internalizers(self) -> dict[str, Internalizer]:
-        """Aspect to module ``R_t``, for the aspects of this model."""
-        modules = self._part("internalizers", lambda: model_files.read_internalizers(self._folder, self.meta, self.device))
-        return {aspect: modules[aspect] for aspect in self._weights}
-
-    @property
-    def sae(self) -> SparseAutoencoder:
-        """The dictionary."""
-        return self._part("sae", lambda: model_files.read_sae(self._folder, self.meta, self.device))
-
-    @property
-    def labels(self) -> FeatureLabels:
-        """Names of the dictionary's features."""
-        labels = self._part("labels", lambda: model_files.read_labels(self._folder, self.meta))
-        if not labels.dictionary:
-            labels.dictionary = hashlib.sha256(self.sae.w_dec.detach().cpu().numpy().tobytes()).hexdigest()[:16]
-        return labels
-
-    @property
-    def means(self) -> dict[str, MeanDocument]:
-        """The mean training document in each view, ``"original"`` and the aspects; empty where nobody measured it."""
-        return self._part("means", lambda: model_files.read_means(self._folder, self.meta))
-
-    @property
-    def has_long_bias(self) -> bool:
-        """Whether the dictionary's bias is more than half as long as the encoder's vectors, which then share a long mean.
-
-        Most of every score is then the bias's part, and explanations say what a score has above that of a mean document.
-        """
-        length = 1.0 if self.vector_facts is None else self.vector_facts.length
-        return self._part("has_long_bias", lambda: has_long_bias(self.sae, length))
-
-    def mean_document(self, aspects: Sequence[str] | None = None) -> MeanDocument | None:
-        """The document whose score explanations subtract from a score; None where the bias is short, and nothing is subtracted.
-
-        Args:
-            aspects: the views in use beside the original one; None for this model's.
-
-        Returns:
-            The mean of the documents that the dictionary was trained on, with all these views folded into one. Where it is not
-            known: the document without any feature, which is the bias alone.
-        """
-        if not self.has_long_bias:
-            return None
-        own = self._weights if aspects is None else {aspect: self._weights[aspect] for aspect in aspects}
-        weights, found = {"original": 1.0, **own}, self.means
-        if not set(weights) <= set(found):
-            return MeanDocument.without_features(self.sae, list(weights.values()))
-        vector = np.asarray(sum(w * found[view].vector for view, w in weights.items()), np.float32)
-        coefficients = np.asarray(sum(w * found[view].coefficients for view, w in weights.items()), np.float32)
-        return MeanDocument(vector, coefficients, found["original"].documents)
-
-    @property
-    def min_confidence(self) -> float:
-        """The confidence from which on a feature is shown unless a stage says otherwise.
-
-        It is 0, so that all features are shown, where nobody measured the confidence of the labels.
-        """
-        return self.meta.get("min_confidence", 0.0)
-
-    @property
-    def vector_facts(self) -> VectorFacts | None:
-        """What is known of the encoder's vectors, which tells other encoders' from them; None where nobody measured it."""
-        return self._part("vector_facts", self._read_vector_facts)
-
-    def _read_vector_facts(self) -> VectorFacts | None:
-        if "vectors" in self.meta:
-            return VectorFacts.from_dict(self.meta["vectors"])
-        if self.meta["encoder"].get("normalize"):  # artifacts of version 0.1 say this alone
-            return VectorFacts(length=1, length_spread=0, unexplained=0, unexplained_spread=0, foreign=0)
-        return None
-
-    def encoder(self, path: str | os.PathLike[str] | None = None, **options: Any) -> BiEncoder:
-        """The pyterrier_dr encoder that this model explains.
-
-        Args:
-            path: its folder, if it is elsewhere than where the model was trained.
-            options: of the encoder, such as ``batch_size`` and ``device``.
-
-        Raises:
-            ValueError: a model that does not say what its encoder is; with ``check="error"`` another encoder than its own.
-            FileNotFoundError: no such folder.
-
-        Example::
-
-            model.encoder(path="models/my-e5", batch_size=64)
-        """
-        beside = None if self._in_memory else self._folder
-        return self.checked_encoder(load_encoder(self.meta["encoder"], path=path, beside=beside, **options))
-
-    def checked_encoder(self, encoder: Any) -> Any:
-        """Returns the encoder after a check that it is this model's own; a warning, or an error, says if it is not.
-
-        The encoder must give two short texts the vectors that the model keeps of them. This costs the encoding of these texts. A
-        model that does not keep their vectors, such as the bundled one, checks nothing.
-
-        Raises:
-            ValueError: another encoder, and a model with ``check="error"``.
-        """
-        known = self.meta.get("probes")
-        problem = None if self.check == "off" or not known else other_encoder(known, encoder)
-        if problem:
-            message = f"{self!r} found an encoder that is not its own, {encoder!r}: {problem} (or use model.with_check('off'))"
-            if self.check == "error":
-                raise ValueError(message)
-            warnings.warn(message, stacklevel=3)
-        return encoder
-
-    @property
-    def shared_encoder(self) -> BiEncoder:
-        """The encoder that :meth:`explain`, :meth:`why_not` and stages without one of their own use, loaded once."""
-        return self._part("encoder", self.encoder)
-
-    @property
-    def shared_readers(self) -> dict[str, TokenEncoder]:
-        """What reads the words of queries and of documents with this encoder; made once, as making it examines the encoder."""
-        return self._part("readers", lambda: readers_of(self.shared_encoder))
-
-    def _part(self, name: str, read: Callable[[], Any]) -> Any:
-        if name not in self._parts:
-            self._parts[name] = read()
-        return self._parts[name]
-
-    @property
-    def _folder(self) -> Path:
-        return Path(str(self.path))
-
-    def _read_meta(self) -> dict:
-        try:
-            meta = artifact_facts(self._folder, Xetrieval, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no Xetrieval artifact at {self.path}: {model_files.META} is missing") from None
-        if (version := meta.get("version", model_files.VERSION)) != model_files.VERSION:
-            raise ValueError(
-                f"{self.path} has format {version}, this version of the package reads format {model_files.VERSION}; train the model "
-                "again with it, pyterrier_xetrieval.training.train_model, or read it with pyterrier_xetrieval "
-                f"{meta.get('package_version', 'of another version')}, which wrote it"
-            )
-        model_files.check(meta, self._folder)
-        return meta
-
-    @property
-    def _in_memory(self) -> bool:
-        return isinstance(self.path, _NO_PATH)
 
     def __getstate__(self) -> dict:
         # an encoder is opened again where it is needed

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -20,7 +19,12 @@ from .core.internalizer import Internalizer
 from .core.mean_document import MeanDocument
 from .core.sae import ACTIVATIONS, SparseAutoencoder
 from .labels import FeatureLabels
+from .store.checksums import check_sha256, sha256
 from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, is_finite, regular
+from .store.files import artifact_facts
+
+if TYPE_CHECKING:
+    from .model import Xetrieval
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 VERSION = 1  # of the format; facts without one are of it too
@@ -74,11 +78,35 @@ def write(
     labels.write(folder / LABELS)
     if card:
         (folder / "README.md").write_text(card, encoding="utf-8")
-    facts = {**meta, "version": VERSION, "sha256": {name: _sha256(folder / name) for name in states}}
+    facts = {**meta, "version": VERSION, "sha256": {name: sha256(folder / name) for name in states}}
     (folder / META).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def check(meta: dict, folder: Path) -> None:
+def read_facts(folder: Path, kind: type[Xetrieval]) -> dict:
+    """The facts of a model's folder.
+
+    Args:
+        kind: the class of artifact that it must be.
+
+    Raises:
+        FileNotFoundError: no artifact there.
+        ValueError: another kind of artifact, another format, or facts that are not those of a model.
+    """
+    try:
+        meta = artifact_facts(folder, kind, {"encoder", "dim", "aspects", "weights", "sae", "sha256"})
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no Xetrieval artifact at {folder}: {META} is missing") from None
+    if (version := meta.get("version", VERSION)) != VERSION:
+        raise ValueError(
+            f"{folder} has format {version}, this version of the package reads format {VERSION}; train the model again with it, "
+            f"pyterrier_xetrieval.training.train_model, or read it with pyterrier_xetrieval "
+            f"{meta.get('package_version', 'of another version')}, which wrote it"
+        )
+    _check(meta, folder)
+    return meta
+
+
+def _check(meta: dict, folder: Path) -> None:
     """ValueError for facts that are not those of a model, whoever wrote them."""
     share: Check = ("a number from 0 to 1", lambda value: is_finite(value) and 0 <= value <= 1)
     expected: dict[str, Check] = {
@@ -152,9 +180,7 @@ def read_labels(folder: Path, meta: dict) -> FeatureLabels:
 
 
 def _weights(folder: Path, name: str, meta: dict) -> dict[str, torch.Tensor]:
-    found, expected = _sha256(regular(folder / name)), meta["sha256"][name]
-    if found != expected:
-        raise ValueError(f"{folder / name} is damaged: expected sha256 {expected}, found {found}")
+    check_sha256(regular(folder / name), meta["sha256"][name])
     try:
         state = load_file(folder / name)
     except SafetensorError as error:
@@ -178,8 +204,3 @@ def _filled(module: Module, state: dict, path: Path, device: torch.device) -> Mo
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit its metadata: {error}") from None
     return module.to(device).eval().requires_grad_(False)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, cast, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pyterrier as pt
 from .documents import Missing
 from .query_tuning import QueryTuning
 from .stages.calibrate import QueryCalibration
+from .stages.factory import StageFactory
 from .stages.link import FeatureLinks
 from .store.surrogates import repaired
 
@@ -26,16 +27,12 @@ if TYPE_CHECKING:
     from .why_not import WhyNot
 
 
-class ModelTools:
-    """What :class:`~pyterrier_xetrieval.Xetrieval` offers beside its parts and its stages.
+class ModelTools(StageFactory):
+    """What :class:`~pyterrier_xetrieval.Xetrieval` offers beside its parts: its stages, and tools.
 
-    Most of it lies above the model's layer (an index holds a model, a tuner reads an index), and is imported only when it is
+    Most tools lie above the model's layer (an index holds a model, a tuner reads an index), and are imported only when they are
     used.
     """
-
-    @property
-    def _model(self) -> Xetrieval:
-        return cast("Xetrieval", self)
 
     def why_not(self, query: str, docno: str, index: XetrievalIndex | FlexIndex, *, num_results: int = 10) -> WhyNot:
         """Says why a document is not on the first page: its rank, the gap, and which features of the query it lacks.

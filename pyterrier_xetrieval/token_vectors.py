@@ -147,6 +147,11 @@ class TokenEncoder:
         """
         return _in_order(len(texts), self.batches(texts, unit, window=len(texts)))
 
+    def words_by_text(self, texts: Sequence[str]) -> dict[str, WordVectors]:
+        """The :meth:`words` of each distinct text, which is read once."""
+        distinct = list(dict.fromkeys(texts))
+        return dict(zip(distinct, self.words(distinct)))
+
     def batches(
         self, texts: Iterable[str], unit: str = "word", *, window: int | None = None
     ) -> Iterator[tuple[list[int], list[WordVectors]]]:

@@ -11,7 +11,7 @@ import pandas as pd
 from .core.checks import positive_int
 from .core.views import unit_rows
 from .documents import as_texts
-from .explanation_tables import BIAS, OTHER, RESIDUAL
+from .explanation_tables import side_by_side
 from .feature_names import reading
 from .stages.cells import plain_cells
 from .stages.load import VectorLoader, compares_by_cosine
@@ -95,35 +95,17 @@ def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results
     for start in range(0, len(vectors), _ROWS):
         # not by a hair: the same vector in another product differs in its last bits
         above += int((scored(vectors[start : start + _ROWS]) @ scored(q)[0] > document.score + 1e-6).sum())
-    table = _missing(results, document)
+    table = side_by_side({"page": results, "document": [document]}, "missing")
     words = _query_words(model, query, [] if table["feature"].isna().all() else table["feature"].dropna().tolist())
     table.insert(2, "query_words", [words.get(j, ()) if pd.notna(j) else () for j in table["feature"]])
     table["label"] = [reading(label, own) for label, own in zip(table["label"], table["query_words"])]
     return WhyNot(query, name, above, len(vectors), document.score, scores[0], num_results, table)
 
 
-def _missing(results: list, document: Any) -> pd.DataFrame:
-    """What the page's results have on average, what the document has, and the difference, feature by feature."""
-    parts = pd.concat([pd.Series(e.contributions, index=e.features, dtype="float64") for e in results])
-    page = parts.groupby(level=0).sum() / len(results)
-    own = pd.Series(document.contributions, index=document.features, dtype="float64")
-    table = pd.concat({"page": page, "document": own}, axis=1).fillna(0.0).rename_axis("feature").reset_index()
-    table.insert(1, "label", [document.labels[j] for j in table["feature"]])
-    table["missing"] = table["page"] - table["document"]
-    table = table.sort_values("missing", ascending=False, kind="stable").astype({"feature": "Int64"})
-    means = [float(np.mean([getattr(e, part) for e in results])) for part in ("other", "bias", "residual")]
-    rest = pd.DataFrame({
-        "feature": pd.array([pd.NA] * 3, dtype="Int64"), "label": [OTHER, BIAS, RESIDUAL], "page": means,
-        "document": [document.other, document.bias, document.residual],
-    })  # fmt: skip
-    rest["missing"] = rest["page"] - rest["document"]
-    return pd.concat([table, rest], ignore_index=True)
-
-
 def _query_words(model: Xetrieval, query: str, features: list[int]) -> dict[int, tuple[str, ...]]:
     """The phrases of the query that carry each feature."""
     (words,) = model.shared_readers["query"].words([query])
-    directions = model.sae.w_dec.detach()[features].cpu().numpy()
+    directions = model.sae.directions(np.array(features, np.int64))
     shares = directions @ words.rows[: len(words.spans)].T
     found = phrases_of_features(query, words.spans, shares)
     return {j: tuple(phrase.text for phrase in own) for j, own in zip(features, found)}

@@ -232,7 +232,7 @@ def attribute(
     offsets = np.concatenate([[0], np.cumsum(counts)])
     features, contribution, query_activation, document_activation = listed
     shared = _sums(contribution, offsets[:-1], counts)
-    bias = float(np.sum(weights)) * np.einsum("um,m->u", queries, sae.b_dec.detach().cpu().numpy())
+    bias = float(np.sum(weights)) * np.einsum("um,m->u", queries, sae.bias)
     bias = bias[query_rows].astype(np.float64)
     scores = scores.astype(np.float64)
     return Attribution(

@@ -94,7 +94,7 @@ def intervene(
             edited = scale(sae, vectors, ids, mask, strengths, reconstruct).cpu().numpy()
         else:
             edited = (erase if mode == "erase" else keep_only)(sae, vectors, ids, mask).cpu().numpy()
-            centre = sae.b_dec.detach().cpu().numpy() if around == "bias" else np.float32(0)
+            centre = sae.bias if around == "bias" else np.float32(0)
             apart = edited - centre
             before, after = (row_lengths(v)[:, None] for v in (out[batch] - centre, apart))
             # a vector that was nothing but these features leaves only rounding behind: the centre, not noise at full length

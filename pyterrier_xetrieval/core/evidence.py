@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from .codes import DocumentCodes
 from .internalizer import Internalizer, internalize
@@ -176,8 +175,8 @@ def pair_evidence(
     own, q = slice(codes.offsets[row], codes.offsets[row + 1]), query_vec.astype(np.float64)
     features = np.asarray(features)
     folded = codes.coefficients[own].astype(np.float64) @ np.asarray(weights, np.float64)
-    directions = sae.w_dec.detach()[torch.from_numpy(codes.features[own]).to(sae.w_dec.device)].double().cpu().numpy()
-    b = sae.b_dec.detach().double().cpu().numpy()
+    directions = sae.directions(codes.features[own]).astype(np.float64)
+    b = sae.bias.astype(np.float64)
     if missing := set(features.tolist()) - set(codes.features[own].tolist()):
         raise ValueError(f"pair_evidence expects features that the document has, found {sorted(missing)}")
     place = np.searchsorted(codes.features[own], features)

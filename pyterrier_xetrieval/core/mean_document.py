@@ -45,7 +45,7 @@ class MeanDocument:
     @classmethod
     def without_features(cls, sae: SparseAutoencoder, weights: Sequence[float]) -> MeanDocument:
         """The document that the dictionary decodes from nothing: its bias, once for each view."""
-        bias = float(np.sum(weights)) * sae.b_dec.detach().cpu().numpy()
+        bias = float(np.sum(weights)) * sae.bias
         return cls(bias.astype(np.float32), np.zeros(sae.dict_size, np.float32), 0)
 
 
@@ -110,7 +110,7 @@ def baseline(
     some = np.flatnonzero(mean.coefficients[parts.features])
     for start in range(0, len(some), _PAIRS):
         own = some[start : start + _PAIRS]
-        directions = w[torch.from_numpy(parts.features[own].astype(np.int64)).to(w.device)].cpu().numpy()
+        directions = sae.directions(parts.features[own])
         contribution[own] = mean.coefficients[parts.features[own]] * np.einsum("nm,nm->n", queries[rows[own]], directions)
     pair = np.repeat(np.arange(len(counts)), counts)
     shared = np.bincount(pair, weights=contribution, minlength=len(counts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -240,6 +241,16 @@ class SparseAutoencoder(nn.Module):
             leaf = torch.zeros_like(ids, dtype=directions.dtype, requires_grad=True)
             linear = F.embedding_bag(ids, directions, per_sample_weights=leaf, mode="sum")
         return lambda residual: torch.autograd.grad(linear, leaf, residual, retain_graph=True)[0].mul_(unit)
+
+    def directions(self, ids: np.ndarray | None = None) -> np.ndarray:
+        """The directions ``w_j`` of these features (int ``[n]``; None for all), float32 ``[n, m]``, on the CPU."""
+        w = self.w_dec.detach()
+        return (w if ids is None else w[torch.from_numpy(ids.astype(np.int64)).to(w.device)]).cpu().numpy()
+
+    @property
+    def bias(self) -> np.ndarray:
+        """``b``, float32 ``[m]``, on the CPU."""
+        return self.b_dec.detach().cpu().numpy()
 
 
 def _squares(x: torch.Tensor) -> torch.Tensor:

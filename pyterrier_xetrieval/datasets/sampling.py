@@ -12,7 +12,7 @@ import pandas as pd
 import pyterrier as pt
 
 from ..core.checks import positive_int
-from ..documents import plain_text
+from ..documents import id_text
 from .base import Collection, excluded_frame, excluded_of, name_of
 
 Datasets: TypeAlias = Sequence[pt.datasets.Dataset] | Mapping[str, pt.datasets.Dataset]
@@ -36,7 +36,7 @@ class SampledCollection(Collection):
 
         def others() -> Iterator[tuple[bytes, str]]:
             for document in self.dataset.get_corpus_iter(verbose=False):
-                docno = plain_text(document["docno"])
+                docno = _docno(document, self)
                 if docno in gold:
                     found.add(docno)
                 else:
@@ -49,7 +49,7 @@ class SampledCollection(Collection):
         """Yields the sampled documents as the collection has them, in its order."""
         docnos = self.docnos
         for document in self.dataset.get_corpus_iter(verbose=verbose):
-            if plain_text(document["docno"]) in docnos:
+            if _docno(document, self) in docnos:
                 yield document
 
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
@@ -91,7 +91,7 @@ class PooledCollection(Collection):
         _ = self._docnos  # finds docnos that clash before the first document is yielded
         for prefix, dataset in self._parts:
             for document in dataset.get_corpus_iter(verbose=verbose):
-                yield {**document, "docno": prefix + plain_text(document["docno"])}
+                yield {**document, "docno": prefix + _docno(document, dataset)}
 
     def get_topics(self, variant: str | None = None) -> pd.DataFrame:
         """Returns the queries of all collections."""
@@ -134,7 +134,11 @@ class PooledCollection(Collection):
 def _docnos_of(dataset: pt.datasets.Dataset) -> Sequence[str]:
     if isinstance(dataset, SampledCollection):
         return sorted(dataset.docnos)
-    return [plain_text(document["docno"]) for document in dataset.get_corpus_iter(verbose=False)]
+    return [_docno(document, dataset) for document in dataset.get_corpus_iter(verbose=False)]
+
+
+def _docno(document: Mapping[str, Any], dataset: object) -> str:
+    return id_text(document["docno"], "docno", where=dataset)
 
 
 def _no_clash(names: pd.Series, what: str) -> None:

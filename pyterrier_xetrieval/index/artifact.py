@@ -1,9 +1,8 @@
-"""The artifact: a whole corpus as vectors, folded vectors, sparse codes and postings, and the factory of its stages."""
+"""The artifact: a whole corpus as vectors, folded vectors, sparse codes and postings."""
 
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,46 +15,24 @@ import torch
 
 from ..core.batches import device_of
 from ..core.checks import distinct_aspects
-from ..core.codes import encode_view
+from ..core.codes import DocumentCodes
 from ..core.mean_document import MeanDocument
 from ..model import Xetrieval
-from ..stages.load import VectorLoader
-from ..store.facts import COUNT, TEXTS_BY_NAME, check_facts, is_count, regular
-from ..store.files import artifact_facts
 from .deletion import delete, read_deleted
 from .docnos import located
-from .evidence import IndexEvidence
-from .explain import IndexExplainer
 from .features import documents_of, feature_statistics, features_of
+from .opening import read_facts, verify
 from .packing import unpack
-from .retrieve import FeatureRetriever, Features, IndexRetriever
-from .storage import (
-    DELETED,
-    EVIDENCE,
-    FOLDED,
-    LOOKUP,
-    META,
-    MODEL,
-    SHARDS,
-    TEXTS,
-    VECTORS,
-    VERSION,
-    VERSION_WITH_DELETIONS,
-    Layout,
-    sha256,
-)  # fmt: skip
-from .texts import TextLoader
+from .stages import IndexStages
+from .storage import DELETED, FOLDED, LOOKUP, MODEL, SHARDS, VECTORS, Layout
 
 if TYPE_CHECKING:
-    from pyterrier_dr import BiEncoder, FlexIndex
-
-    from .indexer import XetrievalIndexer
-
+    from pyterrier_dr import FlexIndex
 
 MEAN_OF = 4096  # documents
 
 
-class XetrievalIndex(pt.Artifact):
+class XetrievalIndex(IndexStages, pt.Artifact):
     """A corpus that explains: retrieves by all views and explains results from what it stores.
 
     Made by ``(encoder >> model.indexer(path)).index(corpus)``. Holds the original and the folded vectors as
@@ -85,8 +62,7 @@ class XetrievalIndex(pt.Artifact):
     def __init__(self, path: str | os.PathLike[str], *, device: str | int | torch.device | None = None):
         super().__init__(Path(path).expanduser().absolute())
         self.device = str(device_of(device))
-        self.meta = self._read_meta()
-        self._check_shards()
+        self.meta = read_facts(self.path, XetrievalIndex)
         self.layout = Layout(self.path, self.meta["shards"], read_deleted(self.path, self.meta))
         if len(self.layout) != self.meta["documents"]:
             raise ValueError(f"{self.path} is damaged: expected {self.meta['documents']} documents, found {len(self.layout)}")
@@ -148,37 +124,22 @@ class XetrievalIndex(pt.Artifact):
         """The folded vectors: a dot product with one is the multi-view score (Eq. 11)."""
         return self._flex(FOLDED)
 
+    @property
+    def searched(self) -> str:
+        """Whose dot products are the scores: ``"folded"``, or ``"vectors"``, the original ones, where no views are in use."""
+        return FOLDED if self.aspects else VECTORS
+
+    def codes(self, docids: np.ndarray) -> DocumentCodes:
+        """The sparse codes of these documents, int64 ``[n]``, in the views that are in use.
+
+        Raises:
+            DamagedCodes: a ValueError, for codes that do not fit together.
+        """
+        stored = unpack(self.layout.codes(docids), 1 + len(self.settings["aspects"]), self.settings["dict_size"])
+        return stored.first_views(1 + len(self.aspects))
+
     def __len__(self) -> int:
         return len(self.layout)
-
-    def encoder(self, **options: Any) -> BiEncoder:
-        """The encoder of the model: :meth:`Xetrieval.encoder`."""
-        return self.model.encoder(**options)
-
-    def indexer(
-        self, *, encoder: pt.Transformer | None = None, replace: bool = False, resume: bool = True, batch_size: int = 256,
-        verbose: bool = False,
-    ) -> XetrievalIndexer:  # fmt: skip
-        """Adds documents as new shards: ``index = (encoder >> index.indexer()).index(more)``.
-
-        The index stays as it is until the addition is finished; an object that was loaded before goes on without it. Load
-        the index again (:meth:`reopened`) before pyterrier_dr builds a search structure on ``vectors`` or ``folded``: such
-        structures are kept in a folder that all objects of the index share. An index that keeps evidence needs ``encoder``.
-
-        Args:
-            encoder, resume, batch_size, verbose: as in :class:`XetrievalIndexer`.
-            replace: a document takes the place of the one with the same docno, if the index holds one; all of them in one step
-                when the addition is finished. Without it such a document is an error.
-        """
-        from .indexer import XetrievalIndexer  # late: it makes indexes, and so imports this module
-
-        indexer = XetrievalIndexer(
-            self.with_views().model, self.path, encoder=encoder, refit=self.settings["refit"], dtype=self.settings["dtype"],
-            texts=self.settings.get(TEXTS, False), evidence=self.settings.get(EVIDENCE, False), resume=resume,
-            batch_size=batch_size, shard_size=self.settings["shard_size"], verbose=verbose,
-        )  # fmt: skip
-        indexer.adds, indexer.replaces = True, bool(replace)
-        return indexer
 
     def delete(self, docnos: Iterable[str]) -> XetrievalIndex:
         """Deletes documents, all of them or none, and returns the index without them.
@@ -225,30 +186,6 @@ class XetrievalIndex(pt.Artifact):
         """The index as it is on the disk now, with what was added and deleted since this object was loaded."""
         return _open(str(self.path), self.device, self.aspects)
 
-    def retriever(self, *, num_results: int = 1000, device: str | None = None) -> IndexRetriever:
-        """First stage, one exact dot product per document: :class:`IndexRetriever`."""
-        return IndexRetriever(self, num_results=num_results, device=device)
-
-    def vec_loader(self) -> VectorLoader:
-        """Adds the original ``doc_vec`` by docno: :class:`~pyterrier_xetrieval.VectorLoader`."""
-        return VectorLoader(self.vectors)
-
-    def text_loader(self) -> TextLoader:
-        """Adds ``text`` by docno, of an index made with ``texts=True``: :class:`TextLoader`."""
-        return TextLoader(self)
-
-    def evidence(self, encoder: BiEncoder | None = None) -> IndexEvidence:
-        """Adds words to explanations, of an index made with ``evidence=True``: :class:`IndexEvidence`."""
-        return IndexEvidence(self, encoder)
-
-    def explainer(self, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10) -> IndexExplainer:
-        """Explains results from the stored codes: :class:`IndexExplainer`."""
-        return IndexExplainer(self, threshold=threshold, min_confidence=min_confidence, top=top)
-
-    def feature_retriever(self, features: Features | None = None, *, num_results: int = 1000) -> FeatureRetriever:
-        """Retrieves by features instead of vectors: :class:`FeatureRetriever`."""
-        return FeatureRetriever(self, features, num_results=num_results)
-
     def documents_of(self, feature: int, *, num_results: int | None = None) -> pd.DataFrame:
         """The documents in which a feature is active, strongest first: ``docno``, ``activation`` (largest over the views).
 
@@ -289,11 +226,8 @@ class XetrievalIndex(pt.Artifact):
             return None
         if self.aspects not in self._means:
             docids = np.unique(np.linspace(0, len(self) - 1, min(len(self), MEAN_OF)).astype(np.int64))
-            weights = (1.0, *self.model.weights.values())
-            dict_size = self.settings["dict_size"]
-            codes = unpack(self.layout.codes(docids), 1 + len(self.settings["aspects"]), dict_size).first_views(len(weights))
-            vectors = self.layout.vectors(FOLDED if self.aspects else VECTORS)[docids]
-            self._means[self.aspects] = MeanDocument.of(vectors, codes, weights, dict_size)
+            weights, vectors = (1.0, *self.model.weights.values()), self.layout.vectors(self.searched)[docids]
+            self._means[self.aspects] = MeanDocument.of(vectors, self.codes(docids), weights, self.settings["dict_size"])
         return self._means[self.aspects]
 
     def docids(self, docnos: Sequence[str], *, guess: np.ndarray | None = None) -> np.ndarray:
@@ -322,27 +256,7 @@ class XetrievalIndex(pt.Artifact):
         Args:
             verbose: show a progress bar.
         """
-        self._check_shards()
-        self.layout.verify(verbose=verbose)
-        expected = self.meta["sha256"].get(LOOKUP)
-        for file in (self.path / folder / LOOKUP for folder in (VECTORS, FOLDED)):
-            found = sha256(regular(file))
-            if found != expected and (self.path / SHARDS).stat().st_size > self.meta["shards_bytes"]:
-                raise ValueError(f"an addition to {self.path} was cut off as it finished; add the same documents again")
-            if found != expected:
-                raise ValueError(f"{file} is damaged: it does not fit its checksum")
-        fresh = Xetrieval(self.path / MODEL)
-        fresh.sae, fresh.internalizers, fresh.labels  # noqa: B018  (reading compares)
-        if fresh.vector_facts is not None and len(self):
-            x = np.asarray(
-                self.layout.vectors(VECTORS)[np.unique(np.linspace(0, len(self) - 1, 256).astype(np.int64))], np.float32
-            )
-            facts, codes = fresh.vector_facts, encode_view(fresh.sae, x, refit=False, batch_size=256)
-            if problem := facts.wrong_length(x) or facts.wrong_space(fresh.sae, x, codes):
-                warnings.warn(
-                    f"{self!r} holds vectors that its model's encoder does not give: {problem}; index the corpus again with "
-                    "model.encoder()", stacklevel=2,
-                )  # fmt: skip
+        verify(self, verbose=verbose)
 
     def bytes_per_document(self) -> dict[str, float]:
         """Bytes on disk per document that is left, by file, those of deleted ones included; the model apart."""
@@ -352,32 +266,10 @@ class XetrievalIndex(pt.Artifact):
             sizes[DELETED] = (self.path / DELETED).stat().st_size
         return {name: size / len(self) for name, size in sizes.items()}
 
-    def _check_shards(self) -> None:
-        found, expected = sha256(regular(self.path / SHARDS), 0, self.meta["shards_bytes"]), self.meta["sha256"].get(SHARDS)
-        if found != expected:
-            raise ValueError(f"{self.path / SHARDS} is damaged: expected sha256 {expected}, found {found}")
-
     def _flex(self, folder: str) -> FlexIndex:
         from .flex_index import flex_index  # late: pyterrier_dr takes seconds to import
 
         return flex_index(self.layout, folder)
-
-    def _read_meta(self) -> dict[str, Any]:
-        try:
-            meta = artifact_facts(self.path, XetrievalIndex, {"version", "documents", "shards", "shards_bytes", "sha256"})
-        except FileNotFoundError:
-            state = "an unfinished index; start its indexing again" if (self.path / SHARDS).exists() else "nothing"
-            raise FileNotFoundError(f"no finished XetrievalIndex at {self.path}: {META} is missing (found {state})") from None
-        file = self.path / META
-        if meta["version"] not in (VERSION, VERSION_WITH_DELETIONS) and is_count(meta["version"]):
-            raise ValueError(
-                f"{self.path} has layout {meta['version']}, this version of the package reads layouts {VERSION} and "
-                f"{VERSION_WITH_DELETIONS}; index the corpus again with it, model.indexer(path), or read it with pyterrier_xetrieval "
-                f"{meta.get('package_version', 'of another version')}, which wrote it"
-            )
-        counts = ("version", "documents", "shards", "shards_bytes")
-        check_facts(meta, {**dict.fromkeys(counts, COUNT), "sha256": TEXTS_BY_NAME}, file)
-        return meta
 
     def _identity(self) -> tuple:
         return str(self.path), self.device, self.layout.deleted.total, len(self), self.aspects

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..documents import as_texts
+from ..store.checksums import check_sha256, sha256
 from ..store.files import write_json
 from ..store.locks import locked
-from .storage import DELETED, FOLDED, META, SHARDS, VECTORS, VERSION_WITH_DELETIONS, sha256
+from .storage import DELETED, FOLDED, META, SHARDS, VECTORS, VERSION_WITH_DELETIONS
 
 if TYPE_CHECKING:
     from .artifact import XetrievalIndex
@@ -47,11 +48,8 @@ def read_deleted(path: Path, facts: dict[str, Any]) -> np.ndarray:
     count = facts.get("deleted", 0)
     if not count:
         return np.empty(0, np.int64)
-    file = path / DELETED
-    expected, found = facts["sha256"].get(DELETED), sha256(file, 0, count * _BYTES) if file.exists() else None
-    if found != expected:
-        raise ValueError(f"{file} is damaged: expected sha256 {expected}, found {found}")
-    return np.fromfile(file, "<i8", count)
+    check_sha256(path / DELETED, facts["sha256"].get(DELETED), count * _BYTES)
+    return np.fromfile(path / DELETED, "<i8", count)
 
 
 def record_deleted(path: Path, facts: dict[str, Any], rows: np.ndarray) -> dict[str, Any]:

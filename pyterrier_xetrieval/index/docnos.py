@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from ..stages.load import rows_of
+from ..stages.load import distinct_docnos, rows_of
 from .storage import DOCUMENT, Layout
 
 if TYPE_CHECKING:
@@ -122,8 +122,10 @@ class LiveLookup:
     """
 
     def __init__(self, lookup: Lookup, layout: Layout):
-        self.lookup, self.layout = lookup, layout
-        self.fwd, self.inv = _Forward(lookup, layout), _Inverse(lookup, layout)
+        self.layout = layout
+        self.fwd = _Reads(lambda docids: lookup.fwd[layout.deleted.rows_of(np.asarray(docids, np.int64))])
+        # -1 for a docno that is not there, and for one of which another row was found
+        self.inv = _Reads(lambda docnos: layout.deleted.docids_of(np.asarray(lookup.inv[docnos], np.int64)))
 
     def __len__(self) -> int:
         return len(self.layout)
@@ -136,22 +138,14 @@ class LiveLookup:
             yield from self.layout.docnos(np.arange(start, min(start + _BLOCK, len(self))))
 
 
-class _Forward:
-    def __init__(self, lookup: Lookup, layout: Layout):
-        self.lookup, self.layout = lookup, layout
+class _Reads:
+    """A function that is called in square brackets."""
 
-    def __getitem__(self, docids: np.ndarray) -> np.ndarray:
-        rows = self.layout.deleted.rows_of(np.asarray(docids, np.int64))
-        return self.lookup.fwd[rows]
+    def __init__(self, function: Callable[[np.ndarray], np.ndarray]):
+        self.function = function
 
-
-class _Inverse:
-    def __init__(self, lookup: Lookup, layout: Layout):
-        self.lookup, self.layout = lookup, layout
-
-    def __getitem__(self, docnos: np.ndarray) -> np.ndarray:
-        """The documents, int64 ``[n]``; -1 for one that is not there, and for one of which another row was found."""
-        return self.layout.deleted.docids_of(np.asarray(self.lookup.inv[docnos], np.int64))
+    def __getitem__(self, asked: np.ndarray) -> np.ndarray:
+        return self.function(asked)
 
 
 def located(layout: Layout, lookup: Lookup | LiveLookup, docnos: Sequence[str], guess: np.ndarray | None) -> np.ndarray:
@@ -166,15 +160,14 @@ def located(layout: Layout, lookup: Lookup | LiveLookup, docnos: Sequence[str], 
     return rows_of(docnos, lookup)
 
 
-def docids_of(index: XetrievalIndex, inp: pd.DataFrame, docnos: Sequence[str], rows: np.ndarray) -> np.ndarray:
-    """The docid of each document of a frame, which may bring them itself (``docid``), int64 ``[u]``.
+def docids_of(index: XetrievalIndex, inp: pd.DataFrame, *, stage: object) -> tuple[np.ndarray, np.ndarray]:
+    """The docids of the ``u`` documents of a frame, each once, int64 ``[u]``; and which of them each row has, int64 ``[n]``.
 
-    Args:
-        docnos: ``u``, the distinct ones of the frame; rows: int64 ``[n]``, which of them each row has.
+    The frame may bring its docids itself, in the column ``docid``.
 
     Raises:
-        ValueError: a docno that the index does not hold.
+        ValueError: a missing docno, naming ``stage``; a docno that the index does not hold.
     """
-    if "docid" not in inp:
-        return index.docids(docnos)
-    return index.docids(docnos, guess=inp["docid"].to_numpy()[np.unique(rows, return_index=True)[1]])
+    docnos, rows = distinct_docnos(inp, stage=stage)
+    guess = inp["docid"].to_numpy()[np.unique(rows, return_index=True)[1]] if "docid" in inp else None
+    return index.docids(docnos, guess=guess), rows

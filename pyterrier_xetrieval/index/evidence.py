@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..core.checks import found_type
 from ..core.codes import DocumentCodes
@@ -17,13 +16,11 @@ from ..explanation import Explanation
 from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
 from ..stages.columns import VectorColumns
-from ..stages.load import distinct_docnos
 from ..store.surrogates import repaired
 from ..token_vectors import TokenEncoder
 from ..word_evidence import WordEvidence
 from .docnos import docids_of
-from .packing import unpack
-from .storage import EVIDENCE, FOLDED, VECTORS
+from .storage import EVIDENCE
 from .strongest_words import document_table, unpack_words
 from .texts import stored_texts
 
@@ -75,10 +72,9 @@ class IndexEvidence(RowWiseStage):
         model, explained, asked = self.index.model, plain["explanation"].tolist(), query_texts(plain, stage=self)
         self._check(explained)
         queries, query_rows = VectorColumns(plain, dim=model.dim, stage=self).queries()
-        docnos, doc_rows = distinct_docnos(plain, stage=self)
-        documents = _Documents(self.index, docids_of(self.index, plain, docnos, doc_rows))
-        distinct = list(dict.fromkeys(asked))
-        words = dict(zip(distinct, self._reader.words(distinct)))
+        docids, doc_rows = docids_of(self.index, plain, stage=self)
+        documents = _Documents(self.index, docids)
+        words = self._reader.words_by_text(asked)
         projected: dict[tuple[str, int], np.ndarray] = {}
         found = np.empty(len(plain), dtype=object)
         for i, (e, query, q, d) in enumerate(zip(explained, asked, query_rows.tolist(), doc_rows.tolist())):
@@ -112,15 +108,14 @@ class _Documents:
     def __init__(self, index: XetrievalIndex, docids: np.ndarray):
         model, layout = index.model, index.layout
         sae, self.weights = model.sae, np.array([1.0, *model.weights.values()])
-        self.all_views = unpack(layout.codes(docids), 1 + len(index.settings["aspects"]), sae.dict_size)
+        self.all_views = index.with_views().codes(docids)
         self.codes = self.all_views.first_views(len(self.weights))
-        self.vectors = layout.vectors(FOLDED if index.aspects else VECTORS)[docids]
+        self.vectors = layout.vectors(index.searched)[docids]
         self.texts = [repaired(text) for text in stored_texts(index, docids)]
         self.packed = layout.records(EVIDENCE, docids)
         self.damaged = f"{index!r} is damaged: {{}}; index.verify() says where"
         features, self.places = np.unique(self.codes.features, return_inverse=True)
-        own = sae.w_dec.detach()[torch.from_numpy(features).to(sae.w_dec.device)]
-        self.directions = torch.cat([own, sae.b_dec.detach()[None]]).float().cpu().numpy()
+        self.directions = np.concatenate([sae.directions(features), sae.bias[None]])
 
     def evidence(self, d: int, e: Explanation, query: WordVectors, columns: np.ndarray, projected: np.ndarray) -> Evidence:
         """Both sides of one pair; projected: float ``[f + 1, w + 4]``, the directions times the columns of the query."""

@@ -8,17 +8,14 @@ import numpy as np
 import pandas as pd
 
 from ..core.attribution import QueryChange, explain_vectors
-from ..core.checks import positive_int, threshold_of
+from ..core.codes import DocumentCodes
 from ..core.mean_document import MeanDocument
 from ..model import Xetrieval
-from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
 from ..stages.columns import VectorColumns
-from ..stages.explain import checked_floor, explanations
-from ..stages.load import distinct_docnos
+from ..stages.explain import Explainer
 from .docnos import docids_of
-from .packing import DamagedCodes, PackedCodes, unpack
-from .storage import FOLDED, VECTORS
+from .packing import DamagedCodes
 
 if TYPE_CHECKING:
     from .artifact import XetrievalIndex
@@ -33,12 +30,8 @@ class Explainable(Protocol):
     def model(self) -> Xetrieval:
         """The model, with the views that are to be explained."""
 
-    @property
-    def settings(self) -> dict:
-        """``aspects``: all whose codes are stored, beside the original view."""
 
-
-class StoredExplainer(RowWiseStage):
+class StoredExplainer(Explainer):
     """What the explainers over stored codes share; one of them says where the codes are (:meth:`_stored`).
 
     Args:
@@ -49,17 +42,15 @@ class StoredExplainer(RowWiseStage):
     remedy = ""  # what to do about damaged codes
 
     def __init__(self, index: Explainable, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10):
+        super().__init__(threshold=threshold, min_confidence=min_confidence, top=top)
         self.index = index
-        self.min_confidence = checked_floor(min_confidence, stage=type(self).__name__)
-        self.threshold = threshold_of(threshold, stage=type(self).__name__)
-        self.top = positive_int(top, "top", stage=type(self).__name__)
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "docno", "query_vec"])
         if not len(inp):
             return inp.assign(explanation=np.empty(0, dtype=object))
         inp = plain_cells(inp)
-        columns = VectorColumns(inp, dim=self.index.model.dim, stage=self, model=self.index.model)
+        columns = VectorColumns(inp, stage=self, model=self.index.model)
         queries, query_rows, change = columns.changed_queries()
         try:
             parts = [
@@ -75,34 +66,27 @@ class StoredExplainer(RowWiseStage):
     ) -> np.ndarray:
         own, query_rows = np.unique(query_rows, return_inverse=True)  # the queries of this block
         queries, change = queries[own], None if change is None else change.of(own)
-        model, stored = self.index.model, self.index.settings
-        docnos, rows = distinct_docnos(inp, stage=self)
-        vectors, packed = self._stored(inp, docnos, rows)
-        weights = (1.0, *model.weights.values())
-        codes = unpack(packed, 1 + len(stored["aspects"]), model.sae.dict_size).first_views(len(weights))
+        model, (vectors, codes, rows) = self.index.model, self._stored(inp)
         parts = explain_vectors(
             model.sae, queries, query_rows, codes, rows, folded=vectors,
-            weights=weights, threshold=self.threshold, check=columns.check_space, change=change,
+            weights=(1.0, *model.weights.values()), threshold=self.threshold, check=columns.check_space, change=change,
         )  # fmt: skip
-        named = inp["qid"].tolist(), inp["docno"].tolist()
-        return explanations(
-            *named, parts, model, views=("original", *model.aspects), top=self.top, min_confidence=self.min_confidence,
-            mean=self._mean(), queries=queries, query_rows=query_rows,
-        )  # fmt: skip
+        views = ("original", *model.aspects)
+        return self.explanations(inp, parts, model, views=views, mean=self._mean(), queries=queries, query_rows=query_rows)
 
     def _mean(self) -> MeanDocument | None:
         """The mean document that scores are measured against."""
         return self.index.model.mean_document()
 
-    def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
-        """The stored vectors of documents and their codes.
-
-        Args:
-            inp: the frame.
-            docnos: ``u``, the distinct ones of the frame; rows: int64 ``[n]``, which of them each row has.
+    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, DocumentCodes, np.ndarray]:
+        """The stored vectors of a frame's ``u`` distinct documents, their codes, and which document each row has.
 
         Returns:
-            float32 ``[u, m]``, the folded vectors if the model has aspects, else the original ones; and codes.
+            float32 ``[u, m]``, the folded vectors if the model has aspects, else the original ones; codes in the views of the
+            model; int64 ``[n]``.
+
+        Raises:
+            DamagedCodes: codes that do not fit together.
         """
         raise NotImplementedError
 
@@ -134,13 +118,9 @@ class IndexExplainer(StoredExplainer):
     index: XetrievalIndex
     remedy = "index.verify() says where"
 
-    def __init__(self, index: XetrievalIndex, *, threshold: float = 0.0, min_confidence: float | None = None, top: int = 10):
-        super().__init__(index, threshold=threshold, min_confidence=min_confidence, top=top)
-
-    def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
-        docids = docids_of(self.index, inp, docnos, rows)
-        layout = self.index.layout
-        return layout.vectors(FOLDED if self.index.aspects else VECTORS)[docids], layout.codes(docids)
+    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, DocumentCodes, np.ndarray]:
+        docids, rows = docids_of(self.index, inp, stage=self)
+        return self.index.layout.vectors(self.index.searched)[docids], self.index.codes(docids), rows
 
     def _mean(self) -> MeanDocument | None:
         return self.index.mean_document()

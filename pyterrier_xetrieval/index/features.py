@@ -12,7 +12,7 @@ import pandas as pd
 from ..core.checks import positive_int
 from ..documents import as_texts
 from ..labels import feature_ids
-from .packing import decode_gaps, decode_levels, unpack
+from .packing import decode_gaps, decode_levels
 from .storage import Layout
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def features_of(index: XetrievalIndex, docno: str) -> pd.DataFrame:
     """See :meth:`XetrievalIndex.features_of`."""
     names = np.array(["original", *index.settings["aspects"]])
     docids = index.docids(as_texts([docno], stage=index))
-    codes = unpack(index.layout.codes(docids), len(names), index.settings["dict_size"])
+    codes = index.with_views().codes(docids)
     labels = index.model.labels
     columns = {
         "feature": codes.features,

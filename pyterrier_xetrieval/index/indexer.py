@@ -22,6 +22,7 @@ from ..model import Xetrieval
 from ..stages.base import Stage
 from ..stages.columns import VectorColumns
 from ..store.facts import check_facts, is_count, read_json
+from ..store.files import artifact_kind
 from ..store.surrogates import repaired
 from ..token_vectors import TokenEncoder
 from .artifact import XetrievalIndex
@@ -158,9 +159,8 @@ class XetrievalIndexer(pt.Indexer):
                     )  # fmt: skip
                     writer.append(block)
                 replaced = self._replaced(seen, old) if self.replaces else None
-            kind, facts = XetrievalIndex, {"package_version": __version__, "encoder": self.model.meta["encoder"]}
-            named = {"type": kind.ARTIFACT_TYPE, "format": kind.ARTIFACT_FORMAT, "package_hint": kind.ARTIFACT_PACKAGE_HINT}
-            writer.finish({**named, **facts}, deleted=replaced)
+            facts = {"package_version": __version__, "encoder": self.model.meta["encoder"]}
+            writer.finish({**artifact_kind(XetrievalIndex), **facts}, deleted=replaced)
 
     def _finished_shards(self) -> int | None:
         """Shards of the finished index that is to be added to; None where every finished shard belongs to this run."""

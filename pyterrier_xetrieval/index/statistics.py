@@ -11,7 +11,6 @@ from ..core.calibration import CorpusStatistics
 from ..core.views import unit_rows
 from ..stages.load import compares_by_cosine
 from .artifact import XetrievalIndex
-from .storage import FOLDED, VECTORS
 
 if TYPE_CHECKING:
     from npids import Lookup
@@ -37,7 +36,7 @@ def corpus_statistics(index: XetrievalIndex | FlexIndex | np.ndarray) -> CorpusS
 def vectors_of(index: XetrievalIndex | FlexIndex | np.ndarray) -> tuple[Any, bool]:
     """The vectors that a retriever over an index compares queries with, to be read in slices, and whether by cosine."""
     if isinstance(index, XetrievalIndex):
-        return index.layout.vectors(FOLDED if index.aspects else VECTORS), False
+        return index.layout.vectors(index.searched), False
     if isinstance(index, np.ndarray) and index.ndim == 2:
         return index, False
     if hasattr(index, "np_vecs"):

@@ -11,7 +11,6 @@ left, numbered one after the other: these numbers are *docids*.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import pyterrier as pt
 import torch
 
+from ..store.checksums import sha256
 from ..store.facts import parsed
 from .deleted_rows import DeletedRows, LiveVectors
 from .packing import PackedCodes, gather
@@ -249,15 +249,3 @@ class Layout:
                         f"expected sha256 {shard['sha256'][name]}, found {found}"
                     )
             begins = shard["ends"]
-
-
-def sha256(path: Path, start: int = 0, stop: int | None = None) -> str:
-    """Of a file, or of its bytes ``start … stop-1``."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        file.seek(start)
-        left = float("inf") if stop is None else stop - start
-        while left > 0 and (data := file.read(int(min(left, 1 << 20)))):
-            digest.update(data)
-            left -= len(data)
-    return digest.hexdigest()

@@ -10,7 +10,6 @@ import pandas as pd
 
 from ..stages.base import RowWiseStage
 from ..stages.cells import plain_cells
-from ..stages.load import distinct_docnos
 from .docnos import docids_of
 from .storage import TEXTS
 
@@ -65,9 +64,9 @@ class TextLoader(RowWiseStage):
         inp = plain_cells(inp)
         found = np.empty(len(inp), dtype=object)
         if len(inp):
-            docnos, rows = distinct_docnos(inp, stage=self)
-            texts = np.empty(len(docnos), dtype=object)
-            texts[:] = stored_texts(self.index, docids_of(self.index, inp, docnos, rows))
+            docids, rows = docids_of(self.index, inp, stage=self)
+            texts = np.empty(len(docids), dtype=object)
+            texts[:] = stored_texts(self.index, docids)
             found = texts[rows]
         return inp.assign(text=pd.Series(found, inp.index, dtype=object))  # pandas' strings cannot hold half of a pair
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..model import Xetrieval
+from ..store.checksums import sha256
 from ..store.facts import read_json
 from ..store.files import remove_unfinished, replacing, write_json
 from ..store.locks import locked
@@ -37,7 +38,6 @@ from .storage import (
     data_files,
     kept,
     matrix_file,
-    sha256,
 )  # fmt: skip
 
 

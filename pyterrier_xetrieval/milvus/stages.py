@@ -9,8 +9,9 @@ import pandas as pd
 import pyterrier as pt
 
 from ..core.checks import positive_int
+from ..core.codes import DocumentCodes
 from ..index.explain import StoredExplainer
-from ..index.packing import PackedCodes
+from ..index.packing import unpack
 from ..stages.base import RowWiseStage, Stage
 from ..stages.columns import VectorColumns
 from ..stages.load import distinct_docnos
@@ -113,6 +114,8 @@ class MilvusExplainer(StoredExplainer):
     index: MilvusIndex
     remedy = "drop the collection and upload the index again"
 
-    def _stored(self, inp: pd.DataFrame, docnos: list[str], rows: np.ndarray) -> tuple[np.ndarray, PackedCodes]:
-        vectors, codes = self.index.fetch(docnos, FOLDED if self.index.aspects else VECTOR, CODES, stage=self)
-        return vectors, from_text(codes)
+    def _stored(self, inp: pd.DataFrame) -> tuple[np.ndarray, DocumentCodes, np.ndarray]:
+        docnos, rows = distinct_docnos(inp, stage=self)
+        vectors, texts = self.index.fetch(docnos, FOLDED if self.index.aspects else VECTOR, CODES, stage=self)
+        codes = unpack(from_text(texts), 1 + len(self.index.settings["aspects"]), self.index.model.sae.dict_size)
+        return vectors, codes.first_views(1 + len(self.index.aspects)), rows

@@ -45,7 +45,7 @@ class QueryAdapter(Stage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "query_vec"])
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         queries, rows = columns.queries()
         moved = queries @ self.matrix
         return columns.with_changed_queries(moved if self.shift is None else moved + self.shift, rows)
@@ -56,7 +56,7 @@ class QueryAdapter(Stage):
         ``gain`` is ``⟨w_j A, w_j⟩ / ⟨w_j, w_j⟩``: the contribution of a feature that both texts have becomes so many times as large.
         ``added`` is ``⟨b, w_j⟩``: what every query gets of the feature, in the unit of its activation. Rows are ordered by ``|gain − 1| + |added|``.
         """
-        directions = self.model.sae.w_dec.detach().cpu().numpy()
+        directions = self.model.sae.directions()
         gains = feature_gains(directions, self.matrix.T)
         added = np.zeros(len(gains)) if self.shift is None else directions.astype(np.float64) @ self.shift
         order = np.argsort(-(np.abs(gains - 1) + np.abs(added)), kind="stable")

@@ -52,7 +52,7 @@ class QueryCalibration(Stage):
     @property
     def topicality(self) -> float:
         """How much the corpus's mean document differs from the dictionary's bias; see :meth:`CorpusStatistics.topicality`."""
-        return self.corpus.topicality(self.model.sae.b_dec.detach().cpu().numpy())
+        return self.corpus.topicality(self.model.sae.bias)
 
     @property
     def exponent(self) -> float:
@@ -64,7 +64,7 @@ class QueryCalibration(Stage):
         """The map of queries, symmetric float32 ``[m, m]``, scaled so that the median of the features' gains is 1."""
         if self._map is None:
             whitening = self.corpus.whitening(self.exponent)
-            directions = self.model.sae.w_dec.detach().cpu().numpy()
+            directions = self.model.sae.directions()
             self._map = (whitening / np.median(feature_gains(directions, whitening))).astype(np.float32)
         return self._map
 
@@ -72,7 +72,7 @@ class QueryCalibration(Stage):
         self.check(inp, ["qid", "query_vec"])
         if self.exponent == 0:
             return inp
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         queries, rows = columns.queries()
         columns.check_space("query_vec", queries)
         return columns.with_changed_queries(queries @ self.matrix, rows)
@@ -88,7 +88,7 @@ class QueryCalibration(Stage):
 
             model.calibrated(index).features().head(10)
         """
-        directions = self.model.sae.w_dec.detach().cpu().numpy()
+        directions = self.model.sae.directions()
         gains = feature_gains(directions, self.matrix)
         shares = feature_gains(directions, self.corpus.covariance) / np.trace(self.corpus.covariance)
         order = np.argsort(-shares * np.abs(gains - 1), kind="stable")[: 0 if self.exponent == 0 else None]

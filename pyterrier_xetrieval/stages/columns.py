@@ -64,21 +64,22 @@ class VectorColumns:
 
     Args:
         frame: it is not changed.
-        dim: the expected dimension; None takes that of the first vector.
         stage: who asks; errors name it.
         model: whose encoder's ``query_vec`` and ``doc_vec`` these should be: their length is looked at when they are read, and
             :meth:`check_space` looks at the rest. Every vector is looked at once, by the first stage that reads it; what the
             model's own stages made of it (edited, folded) is not. Without a model nothing is looked at.
+        dim: the expected dimension; None takes the model's, and without a model that of the first vector.
 
     Example::
 
-        columns = VectorColumns(frame, dim=384, stage=self)
+        columns = VectorColumns(frame, stage=self, model=self.model)
         z, rows = columns["doc_vec"]                            # z[rows[i]] is the vector of row i
         return columns.assign(doc_vec_qa=unstack(view, rows))
     """
 
-    def __init__(self, frame: pd.DataFrame, *, dim: int | None, stage: object, model: Xetrieval | None = None):
-        self.frame, self.dim, self.stage, self.model = frame, dim, stage, model
+    def __init__(self, frame: pd.DataFrame, *, stage: object, model: Xetrieval | None = None, dim: int | None = None):
+        self.frame, self.stage, self.model = frame, stage, model
+        self.dim = model.dim if dim is None and model is not None else dim
         self._found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._own: dict[str, np.ndarray] = {}
         self._unsure: dict[str, MatrixRows | None] = {}  # the columns whose vectors nobody has looked at

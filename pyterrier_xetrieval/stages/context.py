@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 import pyterrier as pt
 
-from ..core.checks import found_type, positive_int
+from ..core.checks import positive_int
 from ..documents import document_name, no_text, query_texts
-from ..explanation import Explanation
+from ..explanation import Explanation, explained_in
 from .base import Stage
 
 _CITATION = re.compile(r"\[(\d+(?:\s*[,;]\s*\d+)*)\]")
@@ -99,14 +99,11 @@ class ContextBuilder(Stage):
 
     def _context(self, rows: pd.DataFrame) -> tuple[str, list[CitedPassage]]:
         passages, texts = [], []
-        cells = zip(rows["docno"].tolist(), rows[self.text_field].tolist(), rows["explanation"].tolist())
+        explained = explained_in(rows, stage=repr(self), cure="; put model.explainer() before")
+        cells = zip(rows["docno"].tolist(), rows[self.text_field].tolist(), explained)
         for i, (docno, text, e) in enumerate(cells):
             if not isinstance(text, str):
                 raise no_text(repr(self), document_name(rows, i), text, field=self.text_field)
-            if not isinstance(e, Explanation):
-                raise ValueError(
-                    f"{self!r} expects an Explanation in every row, found {found_type(e)}; put model.explainer() before"
-                )
             passage = CitedPassage(i + 1, docno, self._words(e), e)
             passages.append(passage)
             found_by = f"\nFound by: {_quoted(passage.words)}" if passage.words else ""

@@ -11,7 +11,7 @@ import pyterrier as pt
 
 from ..core.checks import check_model, found_type, positive_int
 from ..core.codes import encode_views, join_views
-from ..core.evidence import WordVectors, pair_evidence
+from ..core.evidence import pair_evidence
 from ..documents import Missing, TextCheck, checked_missing, document_name, query_texts
 from ..explanation import Explanation
 from ..store.surrogates import repaired
@@ -85,7 +85,7 @@ class FeatureEvidence(RowWiseStage):
         weights = self._weights(explained)
         if not set(weights) <= set(aspects_of(inp.columns)):  # an index explains views that its frames do not carry
             inp = ReasoningInternalizer(self.model.with_views(list(weights))).transform(inp)
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         queries, query_rows = columns.queries()
         documents, doc_rows = columns.documents(list(weights))
         sae, modules = self.model.sae, [self.model.internalizers[aspect] for aspect in weights]
@@ -94,7 +94,9 @@ class FeatureEvidence(RowWiseStage):
         columns.check_space("doc_vec", documents[0], own[0])
         codes = join_views(own, sae.dict_size)
         queries_asked, document_texts = query_texts(inp, stage=self), [repaired(text) for text in inp[self.text_field].tolist()]
-        query_words, document_words = self._words(queries_asked, "query"), self._words(document_texts, "document")
+        readers = self._readers
+        query_words = readers["query"].words_by_text(queries_asked)
+        document_words = readers["document"].words_by_text(document_texts)
         found = np.empty(len(inp), dtype=object)
         for i, (e, query, document) in enumerate(zip(explained, queries_asked, document_texts)):
             if not np.isin(e.features, codes.features[codes.offsets[doc_rows[i]] : codes.offsets[doc_rows[i] + 1]]).all():
@@ -122,10 +124,6 @@ class FeatureEvidence(RowWiseStage):
         kept = [check.keeps(text, document_name(inp, row), field=self.text_field) for row, text in enumerate(texts)]
         check.tell()
         return inp if all(kept) else inp[kept]
-
-    def _words(self, texts: list[str], side: str) -> dict[str, WordVectors]:
-        distinct = list(dict.fromkeys(texts))
-        return dict(zip(distinct, self._readers[side].words(distinct)))
 
     @cached_property
     def _readers(self) -> dict[str, TokenEncoder]:

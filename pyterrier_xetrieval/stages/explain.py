@@ -21,7 +21,42 @@ if TYPE_CHECKING:
     from ..model import Xetrieval
 
 
-class SAEExplainer(RowWiseStage):
+class Explainer(RowWiseStage):
+    """What all explainers share: which features are active, which are shown, and how the parts of scores become explanations.
+
+    Args:
+        threshold, min_confidence, top: as in :class:`SAEExplainer`.
+    """
+
+    def __init__(self, *, threshold: float, min_confidence: float | None, top: int):
+        stage = type(self).__name__
+        self.min_confidence = None if min_confidence is None else share_of_one(min_confidence, "min_confidence", stage=stage)
+        self.threshold = threshold_of(threshold, stage=stage)
+        self.top = positive_int(top, "top", stage=stage)
+
+    def explanations(
+        self, inp: pd.DataFrame, parts: Attribution, model: Xetrieval, *, views: tuple[str, ...], mean: MeanDocument | None,
+        queries: np.ndarray, query_rows: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """One :class:`~pyterrier_xetrieval.Explanation` for each row, object ``[n]``.
+
+        Args:
+            inp: the rows, with ``qid`` and ``docno``; parts: of their scores; model: who names the features.
+            views: those that the scores are of.
+            mean: the mean document that the scores are measured against, if they are.
+            queries: float32 ``[u, m]``, distinct query vectors; query_rows: int64 ``[n]``, which one each row has.
+        """
+        against = None if mean is None else baseline(model.sae, queries, query_rows, parts, mean)
+        floor = model.min_confidence if self.min_confidence is None else self.min_confidence
+        labels, column = model.labels, np.empty(len(inp), dtype=object)
+        column[:] = [
+            Explanation(qid, docno, parts, row, views, labels, self.top, floor, baseline=against)
+            for row, (qid, docno) in enumerate(zip(inp["qid"].tolist(), inp["docno"].tolist()))
+        ]
+        return column
+
+
+class SAEExplainer(Explainer):
     """Explains each result: which hidden features query and document share, and how they add up to the score.
 
     Needs ``qid``, ``docno``, ``query_vec`` and ``doc_vec``; uses the views ``doc_vec_<aspect>`` of the model that the
@@ -61,10 +96,8 @@ class SAEExplainer(RowWiseStage):
         batch_size: int = 512,
     ):  # fmt: skip
         check_model(model, stage="SAEExplainer")
+        super().__init__(threshold=threshold, min_confidence=min_confidence, top=top)
         self.model, self.refit = model, refit
-        self.min_confidence = checked_floor(min_confidence, stage="SAEExplainer")
-        self.threshold = threshold_of(threshold, stage="SAEExplainer")
-        self.top = positive_int(top, "top", stage="SAEExplainer")
         self.batch_size = positive_int(batch_size, "batch_size", stage="SAEExplainer")
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +106,7 @@ class SAEExplainer(RowWiseStage):
         if not len(inp):
             return inp.assign(explanation=np.empty(0, dtype=object))
         weights = views_of(inp, self.model)
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         queries, query_rows, change = columns.changed_queries()
         documents, rows = columns.documents(list(weights))
         parts = explain_vectors(
@@ -81,11 +114,10 @@ class SAEExplainer(RowWiseStage):
             threshold=self.threshold, refit=self.refit, batch_size=self.batch_size, check=columns.check_space,
             change=change,
         )  # fmt: skip
-        found = explanations(
-            inp["qid"].tolist(), inp["docno"].tolist(), parts, self.model, views=("original", *weights), top=self.top,
-            min_confidence=self.min_confidence, mean=self.model.mean_document(tuple(weights)), queries=queries,
-            query_rows=query_rows,
-        )  # fmt: skip
+        mean = self.model.mean_document(tuple(weights))
+        found = self.explanations(
+            inp, parts, self.model, views=("original", *weights), mean=mean, queries=queries, query_rows=query_rows
+        )
         self._say_which_score(inp, parts.score, found)
         return columns.assign(explanation=found)
 
@@ -107,26 +139,3 @@ def _numbers(scores: pd.Series) -> np.ndarray:
         return pd.to_numeric(scores, errors="coerce").to_numpy(np.float64)
     except OverflowError:
         return np.full(len(scores), np.nan)
-
-
-def checked_floor(min_confidence: float | None, *, stage: str) -> float | None:
-    """The confidence from which on features are shown, if it is None (the model's own) or a number from 0 to 1."""
-    return None if min_confidence is None else share_of_one(min_confidence, "min_confidence", stage=stage)
-
-
-def explanations(
-    qids: list[str], docnos: list[str], parts: Attribution, model: Xetrieval, *, views: tuple[str, ...], top: int,
-    min_confidence: float | None, mean: MeanDocument | None, queries: np.ndarray, query_rows: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """One :class:`~pyterrier_xetrieval.Explanation` for each pair, object ``[n]``.
-
-    Args:
-        mean: the mean document that the scores are measured against, if they are.
-        queries: float32 ``[u, m]``, distinct query vectors; query_rows: int64 ``[n]``, which one each pair has.
-    """
-    against = None if mean is None else baseline(model.sae, queries, query_rows, parts, mean)
-    floor, labels = model.min_confidence if min_confidence is None else min_confidence, model.labels
-    column = np.empty(len(qids), dtype=object)
-    pairs = enumerate(zip(qids, docnos))
-    column[:] = [Explanation(qid, docno, parts, row, views, labels, top, floor, baseline=against) for row, (qid, docno) in pairs]
-    return column

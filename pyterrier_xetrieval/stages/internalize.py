@@ -44,7 +44,7 @@ class ReasoningInternalizer(RowWiseStage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["doc_vec"])
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         z, rows = columns["doc_vec"]
         columns.check_space("doc_vec", z)
         views = {}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from ..core.checks import check_model, found_type, found_value, is_finite, positive_int
+from ..core.checks import check_model, found_value, is_finite, positive_int
 from ..core.edits import CENTRES, intervene
-from ..explanation import Explanation
+from ..explanation import explained_in
 from ..labels import feature_ids
 from .base import RowWiseStage
 from .columns import VectorColumns, view_column
@@ -122,7 +122,7 @@ class FeatureIntervention(RowWiseStage):
             views = [column for column in map(view_column, self.model.aspects) if column in inp.columns]
             edited += ["doc_vec", *views]
         self.check(inp, [*edited, "explanation"] if self.features == "shared" else edited)
-        columns, sets = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model), self._sets(inp)
+        columns, sets = VectorColumns(inp, stage=self, model=self.model), self._sets(inp)
         for column in edited:
             columns.check_space(column, columns[column][0])
         return columns.assign(**self._edited(columns, edited, sets))
@@ -132,10 +132,8 @@ class FeatureIntervention(RowWiseStage):
             return [tuple(self.features)] * len(inp)
         if callable(self.features):
             return [self._checked(self.features(row)) for row in inp.to_dict("records")]
-        explained = inp["explanation"].tolist()
+        explained = explained_in(inp, stage="FeatureIntervention")
         for e in explained:
-            if not isinstance(e, Explanation):
-                raise ValueError(f"FeatureIntervention expects an Explanation in every row, found {found_type(e)}")
             if e.labels.dictionary != self.model.labels.dictionary:
                 raise ValueError(f"{self!r} expects explanations by its model's dictionary, found one by another dictionary")
         return [self._checked(e.features) for e in explained]

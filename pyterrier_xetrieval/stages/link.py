@@ -48,14 +48,14 @@ class FeatureLinks(Stage):
         self.check(inp, ["qid", "query_vec"])
         if not len(self.tuning):
             return inp
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         queries, rows, change = columns.changed_queries()
         encoded = queries if change is None else change.encoded
         columns.check_space("query_vec", encoded)
         links, sae = self.tuning.as_links(), self.model.sae
         codes = encode_view(sae, encoded, refit=False, batch_size=self.batch_size)
         amounts = links.amounts(codes, sae.dict_size)
-        moved = links.applied(queries, amounts, sae.w_dec.detach().cpu().numpy())
+        moved = links.applied(queries, amounts, sae.directions())
         before = [{}] * len(queries) if change is None else change.added
         cells = np.empty(len(queries), object)
         cells[:] = [_cell(own, earlier) for own, earlier in zip(links.added(amounts), before)]

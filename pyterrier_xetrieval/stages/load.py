@@ -70,7 +70,7 @@ class VectorLoader(RowWiseStage):
         inp = inp.assign(doc_vec=unstack(unit_rows(vectors), rows))
         if "query_vec" not in inp.columns:
             return inp
-        columns = VectorColumns(inp, dim=None, stage=self)
+        columns = VectorColumns(inp, stage=self)
         queries, rows = columns.queries()
         return inp.assign(query_vec=columns.unstacked("query_vec", unit_rows(queries), rows))
 

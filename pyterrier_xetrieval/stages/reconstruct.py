@@ -45,7 +45,7 @@ class Reconstructor(RowWiseStage):
             v.columns(includes=["query_vec", "doc_vec"], mode="both")
             v.columns(includes=["doc_vec"], mode="doc")
             v.columns(includes=["query_vec"], mode="query")
-        columns = VectorColumns(inp, dim=self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         edited = {}
         for column in {"both": ["query_vec", "doc_vec"], "doc": ["doc_vec"], "query": ["query_vec"]}[v.mode]:
             x, rows = columns[column]

@@ -78,7 +78,7 @@ class MultiViewScorer(Stage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "docno", "query_vec", "doc_vec"])
         weights = views_of(inp, self.model)
-        columns = VectorColumns(inp, dim=None if self.model is None else self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         views, rows = columns.documents(list(weights))
         queries, query_rows = columns.queries()
         columns.check_space("doc_vec", views[0])
@@ -115,7 +115,7 @@ class FoldViews(RowWiseStage):
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["doc_vec"])
         weights = views_of(inp, self.model)
-        columns = VectorColumns(inp, dim=None if self.model is None else self.model.dim, stage=self, model=self.model)
+        columns = VectorColumns(inp, stage=self, model=self.model)
         views, rows = columns.documents(list(weights))
         columns.check_space("doc_vec", views[0])
         facts = None if self.model is None else self.model.vector_facts

@@ -129,6 +129,11 @@ def _given(name: str, value: object) -> str:
     return f"no {name}" if value is None else f"{name}={value!r}"
 
 
+def artifact_kind(kind: type[Any]) -> dict[str, str]:
+    """What the ``pt_meta.json`` of an artifact of this class says of its kind."""
+    return {"type": kind.ARTIFACT_TYPE, "format": kind.ARTIFACT_FORMAT, "package_hint": kind.ARTIFACT_PACKAGE_HINT}
+
+
 def artifact_facts(path: Path, kind: type[Any], needed: set[str]) -> dict:
     """The content of the ``pt_meta.json`` of an artifact's folder.
 

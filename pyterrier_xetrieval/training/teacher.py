@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import KW_ONLY, dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.checks import found_value
+from ..core.checks import found_value, is_finite
 from ..documents import docno_of, documents_in, no_text, text_of
 from ..llm.answer_file import AnswerFile, Question
 from ..llm.endpoints import Answer, LanguageModel, Options, as_model
@@ -58,7 +57,7 @@ class Teacher(Options):
             value = getattr(self, name)
             if not (isinstance(value, int) and value > 0 or name == "max_chars" and value is None):
                 raise ValueError(f"Teacher expects a positive number as {name}, found {found_value(value)}")
-        if self.price is not None and not (len(self.price) == 2 and all(math.isfinite(p) and p >= 0 for p in self.price)):
+        if self.price is not None and not (len(self.price) == 2 and all(is_finite(p) and p >= 0 for p in self.price)):
             raise ValueError(f"Teacher expects price as (input, output) per million tokens, found {self.price!r}")
 
     def __repr__(self) -> str:

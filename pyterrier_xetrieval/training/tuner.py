@@ -134,7 +134,7 @@ class FeatureTuner(Stage, pt.Estimator):
         self.check(frame, ["qid", "query_vec"])
         pt.validate.columns(qrels, includes=["qid", "docno", "label"])
         own = frame.drop_duplicates("qid")
-        queries, rows = VectorColumns(own, dim=self.model.dim, stage=self, model=self.model).queries()
+        queries, rows = VectorColumns(own, stage=self, model=self.model).queries()
         encoded = queries[rows]
         mapped = encoded if calibration is None else encoded @ calibration.matrix
         return JudgedCandidates.of(

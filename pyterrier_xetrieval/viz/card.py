@@ -7,8 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..explanation import Explanation
-from ..explanation_tables import BIAS, OTHER, RESIDUAL
-from ..explanation_text import baseline_name, change_sentence, changed_rows
+from ..explanation_text import baseline_name, change_sentence, changed_rows, score_parts
 from .palette import PALETTE
 from .segments import marked
 from .templates import emphasised, signed
@@ -27,10 +26,10 @@ def card_of(e: Explanation, rank: int | None = None) -> dict[str, Any]:
     shown = {row.feature for row in rows}
     weak = [e.row(i) for feature, i in places.items() if feature not in shown]
     parts = [(f"f{n}", row.label, row.contribution) for n, row in enumerate(coloured)]
-    rest = [("more", f"{len(more)} more shared", _sum(more))] if more else []
-    rest += [("weak", f"{len(weak)} weakly shared", _sum(weak))] if weak else []
-    rest += [("other", OTHER, e.other)] if e.bias == 0 and whole is not e else [("other", OTHER, e.other), ("bias", BIAS, e.bias)]
-    rest += [("residual", RESIDUAL, e.residual)]
+    shorter = {"more": f"{len(more)} more shared", "weak": f"{len(weak)} weakly shared"}
+    rest = [(p.kind, shorter.get(p.kind, p.name), p.value) for p in score_parts(e, len(coloured)) if p.row is None]
+    if whole is not e and e.bias == 0:
+        rest = [part for part in rest if part[0] != "bias"]
     numbers = [(row.feature, row.label) for row in coloured]
     return {
         "e": e, "whole": whole, "against": baseline_name(whole), "rank": rank, "rows": coloured, "more": more, "weak": weak, "rest": rest,
@@ -73,10 +72,6 @@ def stacked(parts: list[tuple[str, str, float]]) -> list[tuple[str, str, float, 
     """Kind, name and value of the parts of a score, and how wide they are in a bar, in percent of all of them."""
     total = sum(abs(value) for _, _, value in parts) or 1.0
     return [(kind, name, value, 100 * abs(value) / total) for kind, name, value in parts]
-
-
-def _sum(rows: list) -> float:
-    return float(sum(row.contribution for row in rows))
 
 
 def _number(feature: int, numbers: list[tuple[int, str]]) -> int | None:

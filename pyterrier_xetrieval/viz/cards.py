@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..core.checks import found_type, is_missing, positive_int
-from ..explanation import Explanation
+from ..core.checks import is_missing, positive_int
+from ..explanation import Explanation, explained_in
 from .card import card_of
 from .comparison import comparison_of, comparison_text
 from .templates import render
@@ -84,10 +84,7 @@ def _groups(results: pd.DataFrame, num_results: int) -> list[dict[str, Any]]:
         raise ValueError(
             f"show expects a column explanation, found {list(results.columns)}; add model.explainer() to the pipeline"
         )
-    explained = results["explanation"].tolist()
-    for e in explained:
-        if not isinstance(e, Explanation):
-            raise ValueError(f"show expects an Explanation in every row, found {found_type(e)}")
+    explained = explained_in(results, stage="show")
     ranks = pd.to_numeric(results["rank"], errors="coerce").tolist() if "rank" in results.columns else [None] * len(explained)
     queries = results["query"].tolist() if "query" in results.columns else [None] * len(explained)
     groups: dict[str, dict[str, Any]] = {}

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyterrier as pt
-import torch
 
-from ..core.checks import found_type, positive_int
+from ..core.checks import positive_int
+from ..core.codes import encode_view
 from ..documents import query_texts
-from ..explanation import Explanation
+from ..explanation import explained_in
+from ..index.docnos import docids_of
 from ..model import Xetrieval
 from ..store.files import replacing
 from .explorer_data import page_data
 from .explorer_sources import (
     chosen_documents,
     collection_of_index,
-    docids_of_results,
     documents_of_frame,
     documents_of_index,
     queries_of,
@@ -33,6 +33,7 @@ from .explorer_sources import (
 from .palette import PALETTE
 
 if TYPE_CHECKING:
+    from ..explanation import Explanation
     from ..index import XetrievalIndex
 
 DEPTH = 100  # results of a query that are in a page, if there is place
@@ -86,7 +87,7 @@ def to_html(
     pt.validate.columns(results, includes=["qid", "query", "query_vec", "docno"])
     if not len(results):
         raise ValueError("to_html expects at least one result, found none")
-    explained = results["explanation"].tolist() if "explanation" in results.columns else []
+    explained = explained_in(results, stage="to_html") if "explanation" in results.columns else []
     model, floor = _model_of(explained, results, model, index)
     queries, query_rows = queries_of(results, model, stage="to_html")
     if index is None:
@@ -95,7 +96,7 @@ def to_html(
         collection = None
     else:
         index = index.with_views(model.aspects)
-        docids, doc_rows = docids_of_results(results, index, stage="to_html")
+        docids, doc_rows = docids_of(index, results, stage="to_html")
         given = dict(zip(results["docno"].astype(str), results["text"])) if "text" in results.columns else None
         documents = documents_of_index(index, docids, texts=given, stage="to_html", verbose=verbose)
         collection = collection_of_index(index)
@@ -147,9 +148,9 @@ def explore(
     depth = max(10, min(DEPTH, documents // (2 * len(topics))))
     results = index.retriever(num_results=depth)(asked)
     queries, query_rows = queries_of(results, model, stage="explore")
-    found, doc_rows = docids_of_results(results, index, stage="explore")
-    codes = model.sae.encode(torch.from_numpy(queries.vectors).to(model.sae.w_enc.device))
-    features = np.unique(codes.ids.cpu().numpy()[codes.values.cpu().numpy() > 0])
+    found, doc_rows = docids_of(index, results, stage="explore")
+    codes = encode_view(model.sae, queries.vectors, refit=False, batch_size=512)
+    features = np.unique(codes.ids[codes.activations > 0])
     chosen = chosen_documents(index, found, features, documents)
     own = documents_of_index(index, chosen, texts=texts, stage="explore", verbose=verbose)
     place = np.searchsorted(chosen, found)
@@ -162,13 +163,11 @@ def explore(
 
 
 def _model_of(
-    explained: list[Any], results: pd.DataFrame, model: Xetrieval | None, index: XetrievalIndex | None
+    explained: list[Explanation], results: pd.DataFrame, model: Xetrieval | None, index: XetrievalIndex | None
 ) -> tuple[Xetrieval, float]:
     """The model with the views that are explained, and the confidence from which on features are shown."""
     own = model or (index.model if index is not None else Xetrieval.default())
     for e in explained:
-        if not isinstance(e, Explanation):
-            raise ValueError(f"to_html expects an Explanation in every row, found {found_type(e)}")
         if e.labels.dictionary != own.labels.dictionary:
             raise ValueError(
                 f"to_html expects explanations by the dictionary of {own!r}, found one by another; give the model that made them"

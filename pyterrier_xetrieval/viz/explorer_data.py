@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyterrier as pt
-import torch
 
-from ..core.codes import DocumentCodes
+from ..core.codes import DocumentCodes, encode_view
 from ..core.mean_document import MeanDocument
 from ..core.packed_evidence import PackedEvidence
-from ..core.sae import SparseAutoencoder
 from ..index.strongest_words import document_table, unpack_words
 from ..words import FUNCTION_WORDS, Phrase, phrases_of_features
 
@@ -113,13 +111,13 @@ def page_data(
         verbose: show progress over the documents.
     """
     sae, codes = model.sae, documents.codes
-    asked = sae.encode(torch.from_numpy(queries.vectors).to(sae.w_enc.device))
-    ids, activations = asked.ids.cpu().numpy(), asked.values.cpu().numpy()
+    asked = encode_view(sae, queries.vectors, refit=False, batch_size=512)
+    ids, activations = asked.ids, asked.activations
     features = np.arange(sae.dict_size) if all_features else np.union1d(codes.features, ids[activations > 0])
     folded = codes.coefficients.astype(np.float64) @ np.array([1.0, *model.weights.values()])
     own, strongest = codes.activations[:, 0], codes.activations.max(axis=1, initial=0.0)
     texts, phrases, stops = _document_words(documents, verbose)
-    bias = float(1 + sum(model.weights.values())) * sae.b_dec.detach().cpu().numpy()
+    bias = float(1 + sum(model.weights.values())) * sae.bias
     confidence = model.labels.confidence
     return {
         "format": FORMAT,
@@ -173,7 +171,7 @@ def _features(model: Xetrieval, ids: np.ndarray, collection: Collection) -> dict
         "ids": packed(ids, "uint32"),
         "labels": [model.labels.name(j) for j in ids.tolist()],
         **{name: packed(facts[:, i], "float32") for i, name in enumerate(("maxima", "clarity", "detection"))},
-        "vectors": packed(_directions(model.sae, ids), "float16"),
+        "vectors": packed(model.sae.directions(ids), "float16"),
         "counts": packed(collection.counts[ids], "uint32"),
         "histograms": packed(collection.histograms[ids], "uint32"),
         "size": collection.size,
@@ -185,10 +183,10 @@ def _query_codes(
 ) -> dict[str, Any]:
     """The features of each query, strongest first, and the phrases that carry them."""
     reader, counts, found, values, phrases = model.shared_readers["query"], [], [], [], []
-    words = dict(zip(queries.texts, reader.words(list(queries.texts))))
+    words = reader.words_by_text(queries.texts)
     for text, own, values_of in zip(queries.texts, ids, activations):
         order = [i for i in np.argsort(-values_of, kind="stable").tolist() if values_of[i] > 0]
-        shares = _directions(model.sae, own[order]) @ words[text].rows[: len(words[text].spans)].T
+        shares = model.sae.directions(own[order]) @ words[text].rows[: len(words[text].spans)].T
         counts.append(len(order))
         found.extend(own[order].tolist())
         values.extend(values_of[order].tolist())
@@ -251,8 +249,3 @@ def _in_utf16(text: str) -> Callable[[int], int]:
     if text.isascii() or max(text) <= "\uffff":
         return lambda place: place
     return lambda place: place + sum(character > "\uffff" for character in text[:place])
-
-
-def _directions(sae: SparseAutoencoder, ids: np.ndarray) -> np.ndarray:
-    own = torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(sae.w_dec.device)
-    return sae.w_dec.detach()[own].float().cpu().numpy()

@@ -13,10 +13,8 @@ import pyterrier as pt
 from ..core.codes import DocumentCodes, encode_views, join_views
 from ..core.views import fold_views
 from ..documents import no_text, query_texts
-from ..index.docnos import docids_of
 from ..index.features import feature_statistics, postings
-from ..index.packing import unpack
-from ..index.storage import EVIDENCE, FOLDED, TEXTS, VECTORS
+from ..index.storage import EVIDENCE, TEXTS, VECTORS
 from ..index.strongest_words import pack_words
 from ..index.texts import stored_texts
 from ..stages.columns import VectorColumns, aspects_of
@@ -105,10 +103,8 @@ def documents_of_index(
             "model.indexer(path, encoder=encoder, evidence=True), or give the texts"
         )
     own = stored_texts(index, docids) if texts is None else [_text_of(texts, docno, stage) for docno in docnos]
-    packed, stored = layout.codes(docids), 1 + len(index.settings["aspects"])
-    codes = unpack(packed, stored, model.sae.dict_size).first_views(1 + len(model.aspects))
-    folded = layout.vectors(FOLDED if index.aspects else VECTORS)[docids].astype(np.float32)
-    if index.settings.get(EVIDENCE) and len(model.aspects) + 1 == stored:
+    codes, folded = index.codes(docids), layout.vectors(index.searched)[docids].astype(np.float32)
+    if index.settings.get(EVIDENCE) and len(index.aspects) == len(index.settings["aspects"]):
         return Documents(docnos, own, folded, codes, layout.records(EVIDENCE, docids))
     frame = ReasoningInternalizer(model).transform(pd.DataFrame({"doc_vec": list(layout.vectors(VECTORS)[docids])}))
     views = [np.stack(frame[column].tolist()) for column in ("doc_vec", *(f"doc_vec_{aspect}" for aspect in model.aspects))]
@@ -119,12 +115,6 @@ def _text_of(texts: Mapping[str, str], docno: str, stage: str) -> str:
     if docno not in texts:
         raise ValueError(f"{stage} expects a text for every document of the index, found none for {docno!r}")
     return texts[docno]
-
-
-def docids_of_results(results: pd.DataFrame, index: XetrievalIndex, *, stage: str) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct documents of a frame as rows of an index, and which of them each row of the frame has."""
-    docnos, rows = distinct_docnos(results, stage=stage)
-    return docids_of(index, results, docnos, rows), rows
 
 
 def collection_of_index(index: XetrievalIndex) -> Collection:

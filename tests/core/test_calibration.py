@@ -29,6 +29,7 @@ def test_topicality_and_effective_rank_of_known_vectors():
     found = CorpusStatistics.from_vectors([x])
     assert found.topicality(np.zeros(2)) == pytest.approx(3 / np.sqrt(10))
     assert found.topicality(np.float32([3, 0])) == 0
+    assert CorpusStatistics.from_vectors([x / 100]).topicality(np.zeros(2)) == pytest.approx(3 / np.sqrt(10))  # of any length
     assert found.effective_rank == pytest.approx(1)
     assert CorpusStatistics.from_vectors([np.eye(4)]).effective_rank == pytest.approx(3)
     assert CorpusStatistics.from_vectors([np.ones((2, 2))]).topicality(np.ones(2)) == 0
@@ -54,7 +55,14 @@ def test_soft_whitening_divides_each_principal_direction_by_a_power_of_its_varia
 def test_a_direction_in_which_the_encoder_gives_nothing_stays_finite():
     x = vectors()
     x[:, 0] = 7
-    assert np.isfinite(CorpusStatistics.from_vectors([x]).whitening(0.5)).all()
+    found = CorpusStatistics.from_vectors([x])
+    assert np.isfinite(found.whitening(0.5)).all()
+    # it counts as a thousandth of the mean variance, which is about 11 here
+    gains = np.diag(found.whitening(0.5))
+    largest = np.linalg.eigvalsh(found.covariance)[-1]
+    assert gains[0] / np.linalg.eigvalsh(found.whitening(0.5))[0] == pytest.approx(
+        (largest / (1e-3 * np.trace(found.covariance) / 5)) ** 0.5
+    )
 
 
 @pytest.mark.parametrize("blocks", [[], [np.ones((1, 3))], [np.empty((0, 3))]])
@@ -80,4 +88,4 @@ def test_strength_is_nothing_for_general_corpora_grows_in_between_and_then_stays
 
 def test_gains_of_directions_of_any_length():
     a = np.float64([[2, 1], [1, 4]])
-    assert feature_gains(np.float32([[1, 0], [0, 3], [1, 1]]), a).tolist() == pytest.approx([2, 4, 4])
+    assert feature_gains(np.float32([[1, 0], [0, 3], [1, 1], [2, 1]]), a).tolist() == pytest.approx([2, 4, 4, 3.2])

@@ -131,6 +131,16 @@ def test_pool_without_prefixes():
     assert pooled.get_excluded().values.tolist() == [["q0", "d1"]]
 
 
+def test_docnos_that_are_no_ids():
+    class Bytes(Numbers):
+        def get_corpus_iter(self, *, verbose=False):
+            yield {"docno": b"d0", "text": "text"}
+
+    for collection in (sample(Bytes(4, 2)), pool([Bytes(4, 2)])):
+        with pytest.raises(ValueError, match="expects a text or a number as docno, found bytes b'd0'"):
+            docnos(collection)
+
+
 def test_names_that_clash():
     twice = pool([Numbers(4, 2), Numbers(4, 2)])
     with pytest.raises(ValueError, match="docnos.*'d0'.*dict"):

@@ -158,7 +158,7 @@ def test_an_iterator_is_read_as_needed(out):
 
 
 def test_bad_options_are_named(out):
-    for options in ({"attempts": 0}, {"give_up": 0}, {"max_chars": 0}, {"price": (1, -1)}, {"price": (1,)}):
+    for options in ({"attempts": 0}, {"give_up": 0}, {"max_chars": 0}, {"price": (1, -1)}, {"price": (1,)}, {"price": ("1", 2)}):
         with pytest.raises(ValueError, match="Teacher expects"):
             Teacher(upper, **options)
     for aspects in ("qa", ["qa", "qa"], ["nothing"]):

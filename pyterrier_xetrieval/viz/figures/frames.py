@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+MOST = 8  # things to compare, which a reader can tell apart
 NUMBERS = ("measure", "value", "low", "high")
 # what `evaluate` calls the table of a function of another name
 ASKED = {"faithfulness_curves": "curves", "score_shares": "shares", "label_scores": "labels"}
@@ -58,14 +59,14 @@ def by(rows: pd.DataFrame, index: str, factor: float = 1.0) -> pd.DataFrame:
     return factor * rows.set_index(index)[["value", "low", "high"]].astype(float)
 
 
-def kinds(series: Mapping[str, Any], most: int = 8) -> list[str]:
+def kinds(series: Mapping[str, Any]) -> list[str]:
     """The names of what is compared.
 
     Raises:
         ValueError: more than a reader could tell apart.
     """
-    if len(series) > most:
-        raise ValueError(f"figure expects at most {most} things to compare, found {len(series)}: {list(series)}; choose rows")
+    if len(series) > MOST:
+        raise ValueError(f"figure expects at most {MOST} things to compare, found {len(series)}: {list(series)}; choose rows")
     return list(series)
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ...core.checks import found_type
-from ...explanation import Explanation
+from ...explanation import Explanation, explained_in
 from .axes import axes_or_new
 from .primitives import LOWERS, RAISES, shortened
 
@@ -68,9 +67,7 @@ def _checked(results: pd.DataFrame) -> list[Explanation]:
     if missing := [c for c in ("docno", "explanation") if c not in results.columns]:
         raise ValueError(f"plot_page expects columns docno and explanation, found no {missing}; add model.explainer()")
     ordered = results.sort_values("rank", kind="stable") if "rank" in results else results
-    own = ordered["explanation"].tolist()
-    if wrong := [found_type(e) for e in own if not isinstance(e, Explanation)]:
-        raise ValueError(f"plot_page expects an Explanation in every row, found {wrong[0]}")
+    own = explained_in(ordered, stage="plot_page")
     queries = list(dict.fromkeys(str(e.qid) for e in own))
     if len(queries) != 1:
         raise ValueError(

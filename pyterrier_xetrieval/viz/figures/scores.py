@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...explanation import Explanation
-from ...explanation_tables import BIAS, OTHER, RESIDUAL
-from ...explanation_text import WEAK, baseline_name
+from ...explanation_rows import ShownFeature
+from ...explanation_text import baseline_name, score_parts
 from ..palette import PALETTE
 from .axes import axes_or_new
 from .primitives import Bar, draw_bars, shortened
@@ -16,7 +17,13 @@ from .primitives import Bar, draw_bars, shortened
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-REST = {WEAK: ("#555555", "//"), OTHER: ("#777777", "\\\\"), BIAS: ("#aaaaaa", ""), RESIDUAL: ("#999999", "xx")}
+REST = {
+    "more": ("#333333", ""),
+    "weak": ("#555555", "//"),
+    "other": ("#777777", "\\\\"),
+    "bias": ("#aaaaaa", ""),
+    "residual": ("#999999", "xx"),
+}  # colour and hatch
 SCORE = "#000000"
 
 
@@ -34,19 +41,10 @@ def plot_explanation(explanation: Explanation, kind: str, ax: Axes | None = None
 def _waterfall(explanation: Explanation, ax: Axes | None) -> Axes:
     """The rows of the explanation, each from where the one before it ended, then the rest of the score, and the score."""
     whole, explanation = explanation, explanation.above_mean or explanation
-    rows, (weak, weak_part) = explanation.rows, explanation.weakly_shared
-    shown = rows[: explanation.top]
     bars = [
-        Bar(_row(row.label, row.feature, row.query_words, row.document_words), row.contribution, PALETTE[i % len(PALETTE)].bar)
-        for i, row in enumerate(shown)
+        Bar(part.name, part.value, *REST[part.kind]) if part.row is None else Bar(_row(part.row), part.value, colour.bar)
+        for part, colour in zip(score_parts(explanation, explanation.top), cycle(PALETTE))
     ]
-    if more := rows[explanation.top :]:
-        part = float(np.sum([row.contribution for row in more], dtype=np.float64))
-        bars.append(Bar(f"{len(more)} more shared features", part, "#333333"))
-    if weak:
-        bars.append(Bar(f"{weak} {WEAK}", weak_part, *REST[WEAK]))
-    for name, value in ((OTHER, explanation.other), (BIAS, explanation.bias), (RESIDUAL, explanation.residual)):
-        bars.append(Bar(name, value, *REST[name]))
     ends = np.cumsum([bar.value for bar in bars])
     bars.append(Bar("score" if whole is explanation else f"score above {baseline_name(whole)}", explanation.score, SCORE))
     ax = axes_or_new(ax, 7, _height([bar.name for bar in bars]))
@@ -103,9 +101,10 @@ def _named(label: str, feature: int) -> str:
     return label if label == f"feature {feature}" else f"{shortened(label, 36)} [{feature}]".replace(r"\$", "$")
 
 
-def _row(label: str, feature: int, *words: tuple[str, ...]) -> str:
+def _row(row: ShownFeature) -> str:
     """A feature's name, and on a line below the strongest words of both texts, if there are any."""
-    name, strongest = _named(label, feature), [f"“{shortened(own[0], 24)}”" if own else "…" for own in words]
+    words = row.query_words, row.document_words
+    name, strongest = _named(row.label, row.feature), [f"“{shortened(own[0], 24)}”" if own else "…" for own in words]
     return f"{name}\n{' ↔ '.join(strongest)}".replace(r"\$", "$") if any(words) else name
 
 
