@@ -371,7 +371,7 @@ class XetrievalIndex(pt.Artifact):
         file = self.path / META
         if meta["version"] not in (VERSION, VERSION_WITH_DELETIONS) and is_count(meta["version"]):
             raise ValueError(
-                f"{self.path} has layout {meta['version']}, this version of the package reads layouts {VERSION} and "
+                f"{self.path} has format {meta['version']}, this version of the package reads formats {VERSION} and "
                 f"{VERSION_WITH_DELETIONS}; index the corpus again with it, model.indexer(path), or read it with pyterrier_xetrieval "
                 f"{meta.get('package_version', 'of another version')}, which wrote it"
             )
