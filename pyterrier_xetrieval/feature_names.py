@@ -100,7 +100,7 @@ class FeatureNames:
         return names
 
 
-# labels about how words are written and not what they mean: readers take them for nonsense unless that is said
+# labels about how words are written and not what they mean: judges take them for nonsense unless that is said
 _SPELLING = re.compile(
     r"\b(?:words?|names?|abbreviations?|acronyms?)\b.* (?:beginning|starting|ending)\b|^abbreviations? |\bletters? [A-Z]\b", re.I
 )

@@ -42,7 +42,7 @@ def model_card(model: Xetrieval, sources: Mapping[str, str]) -> str:
         "## Labels",
         f"""A large language model read, for each feature, up to ten texts of one half of a pool (the six that activate it most and
 four weaker ones), at most 45 words each, with the words marked that carry most of the activation. It was asked for 1 to 8 words
-and a clarity: 2 if nearly all texts fit one reading, 1 if most of the strong ones do, 0 if none fits. Other readers of the same
+and a clarity: 2 if nearly all texts fit one reading, 1 if most of the strong ones do, 0 if none fits. Other instances of the same
 kind judged blind, on texts of the other half, whether the label applies: eight excerpts of 40 words, four of which activate the
 feature. Detection = (hits + 1 − false alarms) / 2; .5 is chance.
 
@@ -125,7 +125,7 @@ def _fitted(facts: Mapping) -> str:
     if "rows_read" not in facts:
         return texts
     read = facts["rows_read"]
-    return f"{texts}, and then on {read['verdicts']:,} verdicts of blind readers on rows of {read['pairs']} explanations"
+    return f"{texts}, and then on {read['verdicts']:,} verdicts of blind judges on rows of {read['pairs']} explanations"
 
 
 def _logit(confidence: Mapping[str, float]) -> str:

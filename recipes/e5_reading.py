@@ -36,7 +36,7 @@ def rows_read(path: Path) -> str:
     return f"""## The rows, read blind
 
 {int(scores["n"].max())} pairs of five collections, the ten largest rows of each (words of the query ↔ words of the document · label by evidence words) among
-decoys, as on [the page about reading](reading.md): two readers, instances of a large language model that saw the sheets and nothing
+decoys, as on [the page about reading](reading.md): two judges, instances of a large language model that saw the sheets and nothing
 else (weighted κ {kappa:.2f}). Of all rows {told(FORM, "clear")} were clear and {told(FORM, "nonsense")} nonsense, of the decoys {told(FORM, "decoys_clear")} and
 {told(FORM, "decoys_nonsense")}; of words that both texts have, which stand for no feature, {told("overlap", "clear")} were clear. Far
 below the bundled model, whose labels a language model wrote and whose dictionary has seen ten times the text.

@@ -1,4 +1,4 @@
-"""Which of five pairs of one collection is an explanation of? Sheets for blind readers, and how often they are right.
+"""Which of five pairs of one collection is an explanation of? Sheets for blind judges, and how often they are right.
 
 ``python -m recipes.identification sheets …``, have the sheets answered, then ``python -m recipes.identification score …``;
 see ``--help``.
@@ -28,7 +28,7 @@ CANDIDATES = {PAGE: page_candidates, QUERIES: query_candidates}
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Let readers find the pair that an explanation is of, among five that are hard to tell apart."""
+    """Let judges find the pair that an explanation is of, among five that are hard to tell apart."""
 
 
 @main.command(cls=Command, interrupted="Sheets that are written stay.")
@@ -51,10 +51,10 @@ def sheets(
     collections: list[EmbeddedCollection], seed: int, n: int, kinds: tuple[str, ...], forms: list[tuple[str, str, str]],
     original: tuple[str, ...], min_confidence: float | None, out: Path,
 ) -> None:  # fmt: skip
-    """Write sheets for blind readers, identify_NN.md.
+    """Write sheets for blind judges, identify_NN.md.
 
-    Each sheet says what is asked and how to answer. Readers must not see identify_key.jsonl. No pair is twice in a sheet,
-    so a reader of one sheet alone never sees a pair in two forms.
+    Each sheet says what is asked and how to answer. Judges must not see identify_key.jsonl. No pair is twice in a sheet,
+    so a judge of one sheet alone never sees a pair in two forms.
     """
     names = [name for name, _, _ in forms]
     if len(set(names)) != len(names) or set(original) - set(names):
@@ -88,16 +88,16 @@ def sheets(
 )
 @click.option(
     "--answers", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True,
-    help="A reader's answers; may be repeated.  [default: identify_NN.JUDGE.txt beside the sheets]",
+    help="A judge's answers; may be repeated.  [default: identify_NN.JUDGE.txt beside the sheets]",
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of the resampling.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Ids, answers and scores, JSON.")
 def score(folder: Path, answers: tuple[Path, ...], seed: int, out: Path | None) -> None:
-    """Report how often readers found the pair; chance is one in five.
+    """Report how often judges found the pair; chance is one in five.
 
     \b
-    An answers file is one reader's. It has a line for each section that the
-    reader was given: the section's number and the number of the pair, 1 to 5,
+    An answers file is one judge's. It has a line for each section that the
+    judge was given: the section's number and the number of the pair, 1 to 5,
     with a space between them. Sections are numbered through all sheets, so a
     file may be about one sheet or several, but of each sheet it answers all:
       7 3
@@ -105,8 +105,8 @@ def score(folder: Path, answers: tuple[Path, ...], seed: int, out: Path | None) 
     """
     chosen = read_choices(folder, answers)
     scores = identification_scores(chosen, seed=seed)
-    readers = chosen.groupby("judge")["right"].agg(["size", "mean"])
-    click.echo(f"{len(readers)} readers, {len(chosen)} answers; right by reader:\n{readers.round(3).to_string()}\n")
+    judges = chosen.groupby("judge")["right"].agg(["size", "mean"])
+    click.echo(f"{len(judges)} judges, {len(chosen)} answers; right by judge:\n{judges.round(3).to_string()}\n")
     click.echo(scores.round(3).to_string(index=False))
     if out is not None:
         asked = json.loads((folder / RUN).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""The reading test on a folder of collections: sheets for blind readers, and what their verdicts come to.
+"""The reading test on a folder of collections: sheets for blind judges, and what their verdicts come to.
 
 ``python -m recipes.reading sheets …``, have the sheets judged, then ``python -m recipes.reading score …``; see ``--help``.
 """
@@ -40,7 +40,7 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    """Let readers who know nothing judge the rows of explanations, and report what they say."""
+    """Let judges who know nothing read the rows of explanations, and report what they say."""
 
 
 def on_collections(function: Callable[..., None]) -> Callable[..., None]:
@@ -75,9 +75,9 @@ def sheets(
     collections: list[EmbeddedCollection], seed: int, n: int, forms: list[tuple[str, str, str]], original: tuple[str, ...],
     fewer: list[tuple[str, int]], identify: tuple[str, ...], min_confidence: float | None, out: Path,
 ) -> None:  # fmt: skip
-    """Write sheets for blind readers, sheet_NN.md.
+    """Write sheets for blind judges, sheet_NN.md.
 
-    A reader's verdicts go into sheet_NN.JUDGE.txt beside the sheet. Readers must not see key.jsonl and explained.jsonl.
+    A judge's verdicts go into sheet_NN.JUDGE.txt beside the sheet. Judges must not see key.jsonl and explained.jsonl.
     """
     names = [name for name, _, _ in forms]
     if len(set(names)) != len(names):

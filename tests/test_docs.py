@@ -4,12 +4,14 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval.cli import VERBS
 from tests.helpers.pages import assert_same_text, rst_blocks, run_blocks
 
 ROOT = Path(__file__).parent.parent
@@ -50,6 +52,13 @@ def test_recipes_are_short_and_every_directive_of_code_is_read():
         assert len(blocks) == (PAGES / f"{page}.rst").read_text(encoding="utf-8").count("code-block::"), page
 
 
+def test_the_extras_are_those_that_there_are():
+    page = (PAGES / "index.rst").read_text(encoding="utf-8")
+    listed = re.findall(r"``([a-z]+)``", page.partition("list-table:: Extras")[2].partition("What needs an extra")[0])
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        assert sorted(listed) == sorted(tomllib.load(file)["project"]["optional-dependencies"])
+
+
 def test_the_printed_form_of_the_reading_page_is_the_one_that_is_printed():
     (printed,) = [block.code for block in BLOCKS["reading"] if block.language == "none"]
     e = Xetrieval.default().explain(
@@ -68,6 +77,16 @@ def test_the_reference_names_everything_public():
     assert sorted(re.findall(r"automodule:: pyterrier_xetrieval\.(\w+)", reference)) == SUBPACKAGES
 
 
+def test_the_summaries_of_the_reference_name_everything_public():
+    reference = (PAGES / "api.rst").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   \* - (?::\w+:)?`+(?:~pyterrier_xetrieval\.)?([\w.]+)`+$", reference, re.M))
+    for package in SUBPACKAGES:
+        for name in import_module(f"pyterrier_xetrieval.{package}").__all__:
+            assert name in listed or f"{package}.{name}" in listed, f"{package}.{name}"
+    assert set(import_module("pyterrier_xetrieval").__all__) <= {name.rpartition(".")[2] for name in listed}
+    assert set(VERBS) <= listed
+
+
 def test_the_pages_build_without_a_warning(tmp_path):
     pytest.importorskip("sphinx")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-c", "docs", str(PAGES), str(tmp_path / "html")]
@@ -81,6 +100,7 @@ def test_the_pages_build_without_a_warning(tmp_path):
     )
     assert done.returncode == 0 and not done.stderr.strip(), done.stderr
     reference = (tmp_path / "html" / "api.html").read_text(encoding="utf-8")
+    assert not re.findall(r'<td><p><code class="xref[^>]*>', reference), "a summary names what the reference does not describe"
     for package in ["", *(f".{name}" for name in SUBPACKAGES)]:
         module = f"pyterrier_xetrieval{package}"
         for name in set(import_module(module).__all__) - CONSTANTS:

@@ -23,8 +23,8 @@ def label_similarity(
     """How well the cosine of a label's vector tells texts that have the feature from texts that lack it.
 
     This is circular: the encoder's own vectors decide which texts have the feature, and the same encoder then says
-    what is near the label. A label of words that lie near the feature's direction scores well, whatever a reader would
-    say. So it ranks labels, it says nothing about readers, and never stands in for their verdicts.
+    what is near the label. A label of words that lie near the feature's direction scores well, whatever a judge would
+    say. So it ranks labels, it says nothing about other judges, and never stands in for their verdicts.
 
     Args:
         model: whose labels; collection: texts that no label was made from.

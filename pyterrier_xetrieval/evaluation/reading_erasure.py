@@ -1,4 +1,4 @@
-"""Did the rows that readers see put the document there? They are erased from it, and as much of other features."""
+"""Did the rows that judges see put the document there? They are erased from it, and as much of other features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does an explanation say which pair it explains? From its rows alone, a reader chooses among five pairs."""
+"""Does an explanation say which pair it explains? From its rows alone, a judge chooses among five pairs."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ def write_choices(
 
 
 def read_choices(folder: str | os.PathLike[str], answers: Sequence[str | os.PathLike[str]] = ()) -> pd.DataFrame:
-    """What readers chose, a line for each section and reader, with the key.
+    """What judges chose, a line for each section and judge, with the key.
 
     Args:
         folder: what :func:`write_choices` has filled.
-        answers: a file for each reader, of lines ``section pair`` such as ``7 3``, about one sheet or several, whole
+        answers: a file for each judge, of lines ``section pair`` such as ``7 3``, about one sheet or several, whole
             ones. Without any, the files ``identify_NN.JUDGE.txt`` beside the sheets.
 
     Returns:

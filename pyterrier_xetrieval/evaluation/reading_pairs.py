@@ -1,4 +1,4 @@
-"""The pairs that readers judge: queries drawn by seed, each with the document that ranks first for it."""
+"""The pairs whose rows are judged: queries drawn by seed, each with the document that ranks first for it."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 
 from .collection import EmbeddedCollection, rank
 
-QUERY_WORDS, DOCUMENT_WORDS = 80, 170  # as much as a reader takes in; an encoder of 256 tokens reads little more
+QUERY_WORDS, DOCUMENT_WORDS = 80, 170  # as much as a judge takes in; an encoder of 256 tokens reads little more
 
 
 @dataclass(frozen=True)
 class ReadingPair:
-    """A query and a document that was found for it, as a reader sees them.
+    """A query and a document that was found for it, as a judge sees them.
 
     Attributes:
         collection: its name; qid, docno: the pair's ids there.
         query, document: the texts, cut after :data:`QUERY_WORDS` and :data:`DOCUMENT_WORDS` words. These texts are
-            what is explained, so that a row never points at words that the reader does not see.
+            what is explained, so that a row never points at words that the judge does not see.
         query_row, document_row: the pair's rows in the collection.
         query_cut, document_cut: whether words were cut.
     """
@@ -77,7 +77,7 @@ def even_counts(n: int, parts: int, rng: np.random.Generator) -> list[int]:
 
 
 def pair_of(collection: EmbeddedCollection, query_row: int, document_row: int) -> ReadingPair:
-    """A query and a document of a collection with texts, as a reader sees them."""
+    """A query and a document of a collection with texts, as a judge sees them."""
     texts, query_texts = texts_of(collection)
     query, query_cut = cut(str(query_texts[query_row]), QUERY_WORDS)
     document, document_cut = cut(texts([document_row])[0], DOCUMENT_WORDS)

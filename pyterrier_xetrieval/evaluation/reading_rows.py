@@ -1,4 +1,4 @@
-"""The rows of an explanation that readers judge, and decoys in the same form."""
+"""The rows of an explanation that are judged, and decoys in the same form."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ Show = Literal["words and label", "words", "label"]
 
 @dataclass(frozen=True)
 class ReadingRow:
-    """One row as a reader sees it, and what is known of it.
+    """One row as a judge sees it, and what is known of it.
 
     Attributes:
-        feature: its id; of a baseline without features, a word. text: what the reader sees.
+        feature: its id; of a baseline without features, a word. text: what the judge sees.
         decoy: whether the row is of another pair and was only written in this one's words.
         contribution: its part of the score; of a decoy NaN.
         query_activation, document_activation: over the feature's maximum, NaN where that is unknown; the document's own
@@ -186,7 +186,7 @@ class ModelPair:
 def _nearest(text: str, words: WordVectors, direction: np.ndarray) -> tuple[str, ...]:
     """The phrases that carry most of a direction; the word nearest to it where none carries any of it.
 
-    A row without words would tell a reader that it is a decoy.
+    A row without words would tell a judge that it is a decoy.
     """
     shares = words.rows[: len(words.spans)] @ direction
     content = content_words(text, words.spans)

@@ -1,4 +1,4 @@
-"""What the verdicts of readers come to: shares by form, by collection, and by the least confidence that is shown."""
+"""What the verdicts of judges come to: shares by form, by collection, and by the least confidence that is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sheets for blind readers: the rows of several forms and decoys, mixed under numbers that say nothing, and the key."""
+"""Sheets for blind judges: the rows of several forms and decoys, mixed under numbers that say nothing, and the key."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Write one line for each row into a text file: section, row, verdict, with spaces
 
 @dataclass(frozen=True)
 class Section:
-    """One pair in one form: the rows in the order in which the reader sees them, and all that the form found."""
+    """One pair in one form: the rows in the order in which the judge sees them, and all that the form found."""
 
     pair: ReadingPair
     form: str
@@ -143,7 +143,7 @@ def _shuffled(sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
 
 
 def section_text(pair: ReadingPair) -> str:
-    """Query and document as a reader sees them, in Markdown."""
+    """Query and document as a judge sees them, in Markdown."""
     query, document = pair.query + pair.query_cut * CUT, pair.document + pair.document_cut * CUT
     return f"**Query.** {query}\n\n**Document.** {document}\n"
 

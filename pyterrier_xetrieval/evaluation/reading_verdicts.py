@@ -1,4 +1,4 @@
-"""What readers said of the rows of sheets, with the key; and how far two readers agree."""
+"""What judges said of the rows of sheets, with the key; and how far two judges agree."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def read_explained(folder: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def reading_agreement(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """How far two readers of the same rows agree.
+    """How far two judges of the same rows agree.
 
     Cohen's weighted κ with weights ``|i − j|`` (Cohen 1968): 1 minus the distance of their verdicts over that which is
-    expected of two readers who say 0, 1 and 2 as often, but each without looking. Rows with another number of
-    judges than two are left out; of each row the judge whose name comes first is the first reader.
+    expected of two judges who say 0, 1 and 2 as often, but each without looking. Rows with another number of
+    judges than two are left out; of each row the one whose name comes first is the first judge.
 
     Args:
         verdicts: as :func:`read_verdicts` gives them.
@@ -121,7 +121,7 @@ def reading_agreement(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def weighted_kappa(first: np.ndarray, second: np.ndarray) -> float:
-    """Cohen's κ with weights ``|i − j|`` of two readers' verdicts, int ``[n]`` each; NaN where there is but one verdict.
+    """Cohen's κ with weights ``|i − j|`` of two judges' verdicts, int ``[n]`` each; NaN where there is but one verdict.
 
     Example::
 

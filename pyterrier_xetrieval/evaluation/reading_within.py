@@ -18,7 +18,7 @@ _NEAR = 8 * CHOICES  # how far down a page, or among the nearest queries, five d
 
 @dataclass(frozen=True)
 class CandidatePairs:
-    """A pair that is explained, and the five among which a reader is to find it.
+    """A pair that is explained, and the five among which a judge is to find it.
 
     Attributes:
         among: how the four others were chosen, :data:`PAGE` or :data:`QUERIES`.

@@ -38,7 +38,7 @@ def read_facts(path: Path, kind: type[XetrievalIndex]) -> dict[str, Any]:
         raise FileNotFoundError(f"no finished XetrievalIndex at {path}: {META} is missing (found {state})") from None
     if meta["version"] not in (VERSION, VERSION_WITH_DELETIONS) and is_count(meta["version"]):
         raise ValueError(
-            f"{path} has layout {meta['version']}, this version of the package reads layouts {VERSION} and "
+            f"{path} has format {meta['version']}, this version of the package reads formats {VERSION} and "
             f"{VERSION_WITH_DELETIONS}; index the corpus again with it, model.indexer(path), or read it with pyterrier_xetrieval "
             f"{meta.get('package_version', 'of another version')}, which wrote it"
         )

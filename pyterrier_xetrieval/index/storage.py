@@ -29,8 +29,8 @@ from .settings import check_settings, check_shards
 META, SHARDS, MODEL, VECTORS, FOLDED = "pt_meta.json", "shards.jsonl", "model", "vectors", "folded"
 LOOKUP = "docnos.npids"  # in the folder of each matrix, for pyterrier_dr
 MERGING = "merging"  # an empty file: what is there is an unfinished merge, which is started over
-VERSION = 2
-VERSION_WITH_DELETIONS = 3  # editions of this package that know no deletions refuse it
+VERSION = 2  # of the format of the files
+VERSION_WITH_DELETIONS = 3  # versions of this package that know no deletions refuse it
 DELETED = "deleted.i8"  # rows of deleted documents, int64, in the order of deletion; not there before the first one
 MAX_VIEWS = 8  # one bit each of a byte
 

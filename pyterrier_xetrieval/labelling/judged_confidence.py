@@ -12,7 +12,7 @@ from ..core.confidence import Confidence, predictors
 from ..labels import FeatureLabels
 
 WEIGHTS = ("activation", "clarity", "detection")
-FITS = 2  # the verdict of a reader on a row that clearly fits both texts
+FITS = 2  # the verdict of a judge on a row that clearly fits both texts
 PASSES = 6  # of filling in the verdicts left out; what is still wrong becomes about a quarter with each
 START = Confidence(intercept=0.0, activation=1.0, clarity=1.0, detection=1.0)
 LEAST_FEATURES, LEAST_DETECTION = 20, 0.6  # of a judge that is believed

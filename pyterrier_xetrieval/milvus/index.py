@@ -56,7 +56,7 @@ class MilvusIndex:
             raise ValueError(f"collection {collection!r} is not one that pyterrier_xetrieval.milvus.upload has made")
         if facts["version"] != VERSION:
             found = facts["version"]
-            raise ValueError(f"collection {collection!r} has layout {found}, this version of the package reads layout {VERSION}")
+            raise ValueError(f"collection {collection!r} has format {found}, this version of the package reads format {VERSION}")
         self.settings: dict[str, Any] = facts
         self.aspects = tuple(facts["aspects"])
         if missing := set(self.aspects) - set(model.aspects):

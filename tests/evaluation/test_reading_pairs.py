@@ -1,4 +1,4 @@
-"""Pairs for readers: as many of each collection, the document that ranks first, texts cut for reading."""
+"""Pairs for judges: as many of each collection, the document that ranks first, texts cut for reading."""
 
 import dataclasses
 from collections import Counter

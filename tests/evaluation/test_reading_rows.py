@@ -1,4 +1,4 @@
-"""Rows for readers: what an explanation prints, decoys in words of the pair, an untrained dictionary, shared words."""
+"""Rows for judges: what an explanation prints, decoys in words of the pair, an untrained dictionary, shared words."""
 
 import numpy as np
 import pytest

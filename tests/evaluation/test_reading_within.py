@@ -66,7 +66,7 @@ def test_documents_that_read_alike_are_one():
         query_candidates([dataclasses.replace(collection(), texts=None)], 3)
 
 
-def test_all_forms_show_as_many_rows_and_a_reader_sees_a_pair_once(tmp_path):
+def test_all_forms_show_as_many_rows_and_a_judge_sees_a_pair_once(tmp_path):
     candidates = [*page_candidates([collection()], 6), *query_candidates([collection()], 6)]
     shown, other = known_pairs(candidates), known_pairs(candidates, rows=9)
     shown[3] = KnownPair([])  # nothing is shown of it

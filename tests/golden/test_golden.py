@@ -41,7 +41,7 @@ def test_the_indexes(name, left):
 
 
 @pytest.mark.parametrize("name, call, told", [
-    ("index", XetrievalIndex, r"has layout 9, .* reads layouts 2 and 3; index the corpus again .*model.indexer\(path\)"),
+    ("index", XetrievalIndex, r"has format 9, .* reads formats 2 and 3; index the corpus again .*model.indexer\(path\)"),
     ("model", Xetrieval, r"has format 9, .* reads format 1; train the model again .*train_model"),
 ])  # fmt: skip
 def test_another_version_is_refused_with_what_to_do(tmp_path, name, call, told):

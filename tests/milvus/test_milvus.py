@@ -323,7 +323,7 @@ def test_changed_behind_its_back(model, client, folder, fresh):
     assert not len((served.retriever() >> served.explainer())(topics(2)))
     facts = json.loads(client.describe_collection(fresh)["properties"][FACTS])
     client.alter_collection_properties(fresh, {FACTS: json.dumps({**facts, "version": 2})})
-    with pytest.raises(ValueError, match="has layout 2, this version .* layout 1"):
+    with pytest.raises(ValueError, match="has format 2, this version .* format 1"):
         MilvusIndex(model, client, fresh)
 
 

@@ -1,4 +1,4 @@
-"""Which of five pairs, from a folder of collections to the scores of readers' answers."""
+"""Which of five pairs, from a folder of collections to the scores of judges' answers."""
 
 import json
 
@@ -41,7 +41,7 @@ def test_from_sheets_to_scores(on, tmp_path):
     answers.write_text("".join(f"{row['section']} {row['answer']}\n" for row in key))
     told = run("score", "--folder", folder, "--answers", answers, "--out", tmp_path / "within.json")
     report = json.loads((tmp_path / "within.json").read_text())
-    assert "1 readers" in told and "anna" in told and {row["value"] for row in report["scores"]} == {1}
+    assert "1 judges" in told and "anna" in told and {row["value"] for row in report["scores"]} == {1}
     assert len(report["rows"]) == len(key) and report["rows"][0]["right"] is True and report["key"]["options"] == facts
     assert not any(text[:15] in json.dumps(report) for texts in TEXTS.values() for text in texts.values())
 
