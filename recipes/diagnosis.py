@@ -18,7 +18,7 @@ from pyterrier_xetrieval.core.calibration import CorpusStatistics
 from pyterrier_xetrieval.evaluation import Diagnosis, EmbeddedCollection, read_embedded
 from pyterrier_xetrieval.evaluation.bootstrap import estimate
 from pyterrier_xetrieval.evaluation.collection import retrieval_ndcg
-from recipes.command import Command
+from recipes.command import FOLDER, Command
 
 MODULE = "recipes.diagnosis"
 FOUND = 100  # results of each query
@@ -53,12 +53,8 @@ def found_in(own: Judged, *, seed: int = 0) -> Diagnosis:
 
 @click.command(cls=Command, interrupted="Nothing is kept.")
 @click.argument("names", nargs=-1, required=True)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Folder of collections."
-)
-@click.option(
-    "--vectors", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="NAME.f16.npy and so on."
-)
+@click.option("--data", type=FOLDER, required=True, help="Folder of collections.")
+@click.option("--vectors", type=FOLDER, required=True, help="NAME.f16.npy and so on.")
 @click.option("--exclude-own-id", multiple=True, help="A collection whose queries are documents; may be repeated.")
 @click.option("--seed", default=0, show_default=True)
 def main(names: tuple[str, ...], data: Path, vectors: Path, exclude_own_id: tuple[str, ...], seed: int) -> None:

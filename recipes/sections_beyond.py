@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval.viz.figures.panels import dots, lines, stacked
-from recipes.tables import Results, above, below, figure_link, interval, markdown, percent, pick, spread, times, unseen
+from recipes.tables import Results, above, below, cell, figure_link, interval, markdown, percent, pick, spread, times, unseen
 
 ORDERS = ("contribution", "activation", "random")
 NULL = ("untrained", "untrained_random")  # an untrained dictionary's shared features, by contribution and at random
@@ -126,10 +127,7 @@ def stability(results: Results):
             "since both are near the query."
         )
     names = panels["jaccard"][next(iter(kinds))].index
-    rows = [
-        [name, *(interval(panels["jaccard"][k].loc[name], 2) if name in panels["jaccard"][k].index else "" for k in kinds)]
-        for name in names
-    ]
+    rows = [[name, *(cell(panels["jaccard"][k], name, 2) for k in kinds)] for name in names]
     text = "\n\n".join(
         [
             "## Explanations of slightly changed documents",
@@ -158,9 +156,9 @@ def counterfactual(results: Results):
     median = pick(t, order="contribution", measure="pruned_q50").value
     leave, first = 100 * possible["contribution"].value, size["contribution"].value
     rows = [
-        [name, percent(possible["contribution"].value[name], 0), *(_mean(size[o], name) for o in ORDERS),
-         f"{median[name]:.0f}" if name in median.index else "", percent(control["contribution"].value[name], 0) if name in control["contribution"].index else "",
-         percent(possible["untrained"].value[name], 0), _mean(size["untrained"], name)]
+        [name, percent(possible["contribution"].value[name], 0), *(cell(size[o], name, 1) for o in ORDERS),
+         f"{median[name]:.0f}" if name in median.index else "", percent(control["contribution"].value.get(name, np.nan), 0),
+         percent(possible["untrained"].value[name], 0), cell(size["untrained"], name, 1)]
         for name in possible["contribution"].index
     ]  # fmt: skip
     header = ["collection", "possible (%)", *(f"features, by {o}" if o != "random" else "features, random order" for o in ORDERS)]
@@ -200,7 +198,3 @@ def _untrained(t: pd.DataFrame, possible, size, listed) -> str:
         f"Where it succeeds it takes {spread(size['untrained'].value, '{:.1f}')} features in order of contribution, more than the model's on the same documents on "
         f"{above(more)} of {len(more)} (interval of the difference) and fewer on {below(more)}."
     )
-
-
-def _mean(frame: pd.DataFrame, name: str) -> str:
-    return interval(frame.loc[name], 1) if name in frame.index else ""

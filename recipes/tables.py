@@ -86,9 +86,9 @@ def below(frame: pd.DataFrame) -> int:
     return int((frame["high"] < 0).sum())
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
-    """A table; numbers to the right, the columns ``left`` to the left."""
-    lines = [header, ["---" if i in left else "---:" for i in range(len(header))], *rows]
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] | None = (0,)) -> str:
+    """A table; numbers to the right, the columns ``left`` (None: all) to the left."""
+    lines = [header, ["---" if left is None or i in left else "---:" for i in range(len(header))], *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
@@ -103,8 +103,19 @@ def interval(row: Mapping, digits: int, factor: float = 1.0, *, signed: bool = F
     return text if pd.isna(row["low"]) else f"{text} [{form.format(factor * row['low'])}, {form.format(factor * row['high'])}]"
 
 
+def cell(frame: pd.DataFrame, name: str, digits: int, factor: float = 1.0, *, signed: bool = False) -> str:
+    """:func:`interval` of the row of this name; nothing where there is none."""
+    return interval(frame.loc[name], digits, factor, signed=signed) if name in frame.index else ""
+
+
+def points(row: Mapping) -> str:
+    """A difference of nDCG in points: ``+0.30 [-0.10, +0.70]``."""
+    return interval(row, 2, 100, signed=True)
+
+
 def percent(value: float, digits: int = 1) -> str:
-    return f"{100 * value:.{digits}f}"
+    """Nothing for NaN."""
+    return "" if pd.isna(value) else f"{100 * value:.{digits}f}"
 
 
 def p_value(p: float) -> str:

@@ -19,11 +19,10 @@ from .diagnosis_tables import Errors, add_words, blind_queries, blind_spots, gro
 from .diagnosis_text import page_of, told
 from .distractors import find_distractors
 from .held_out import HeldOut
+from .significance import SIGNIFICANT
 
 if TYPE_CHECKING:
     from pyterrier_dr import FlexIndex
-
-SIGNIFICANT = 0.05  # of the corrected p-values
 
 
 @dataclass(frozen=True, eq=False)

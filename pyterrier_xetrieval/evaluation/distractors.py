@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .diagnosis_candidates import ExplainedCandidates
+from .significance import holm
 
 _FIRST, _MOST = 1_000, 100_000  # draws for all features; at most, for those that may be distractors
 _COMMON = (
@@ -126,21 +127,6 @@ def temperature_of(queries: list[tuple[np.ndarray, np.ndarray]]) -> float:
         if abs(step) < 1e-6:
             break
     return t
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """P-values corrected for the number of tests (Holm 1979), float64 ``[f]``.
-
-    Example::
-
-        >>> holm(np.array([0.01, 0.04, 0.03])).tolist()
-        [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    out = np.empty(len(p))
-    out[order] = np.minimum(stepped, 1.0)
-    return out
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:
