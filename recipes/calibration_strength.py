@@ -17,7 +17,7 @@ import pandas as pd
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.core.calibration import CorpusStatistics
 from pyterrier_xetrieval.evaluation.collection import retrieval_ndcg
-from recipes.command import Command
+from recipes.command import FOLDER, NEW_FILE, Command
 from recipes.pooling import paired
 from recipes.result_files import measured_facts, weights_of, write_result
 from recipes.tuning import embedded
@@ -39,9 +39,9 @@ def gain_of(gains: np.ndarray, topicality: float, most: float, start: float, wid
 
 
 @click.command(cls=Command, interrupted="Nothing was written.")
-@click.option("--data", type=click.Path(path_type=Path), required=True)
-@click.option("--vectors", type=click.Path(path_type=Path), required=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A line for each collection, JSON.")
+@click.option("--data", type=FOLDER, required=True)
+@click.option("--vectors", type=FOLDER, required=True)
+@click.option("--out", type=NEW_FILE, required=True, help="A line for each collection, JSON.")
 def main(data: Path, vectors: Path, out: Path) -> None:
     """Writes and prints the gain on each collection by numbers that were chosen on the others."""
     start, model = time.perf_counter(), Xetrieval.default()

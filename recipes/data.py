@@ -90,24 +90,24 @@ def questions_of(texts) -> list[str]:
     return [question for text in texts for question in _QUESTION.findall(text)]
 
 
-def sentences_of(text: str, *, min_words: int = 5, max_words: int = 30) -> list[str]:
-    """Sentences of a text that read like prose: length within bounds, mostly words."""
+def sentences_of(text: str) -> list[str]:
+    """Sentences of a text that read like prose: of 5 to 30 words, mostly letters."""
     found = []
     for sentence in _SENTENCE_END.split(" ".join(text.split())):
         words = sentence.split()
-        if min_words <= len(words) <= max_words and len(_WORD.findall(sentence)) >= 0.6 * len(words):
+        if 5 <= len(words) <= 30 and len(_WORD.findall(sentence)) >= 0.6 * len(words):
             found.append(sentence)
     return found
 
 
-def embed_texts(texts, *, cache=None, encoder=None, batch_size: int = 256, verbose: bool = False) -> np.ndarray:
+def embed_texts(texts, *, cache=None, encoder=None, verbose: bool = False) -> np.ndarray:
     """L2-normalised vectors of ``texts``, float32 ``[n, m]``.
 
     Args:
         texts: list of strings.
         cache: folder; vectors are kept there (float16) under a digest of the texts and read again next time.
         encoder: a sentence-transformers model; default that of :class:`~pyterrier_xetrieval.MiniLM` on the CPU.
-        batch_size, verbose: of the encoder.
+        verbose: show the encoder's progress.
     """
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     with TemporaryDirectory() if cache is None else nullcontext(cache) as folder:
@@ -116,7 +116,7 @@ def embed_texts(texts, *, cache=None, encoder=None, batch_size: int = 256, verbo
             # not MiniLM's own vectors: their norms are made 1 once more, which moves some of them in the last digit of float16
             encoder = encoder or MiniLM(device="cpu").model
             vectors = encoder.encode(
-                texts, batch_size=batch_size, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=verbose
+                texts, batch_size=256, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=verbose
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path, "wb") as file:

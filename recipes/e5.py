@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval import Xetrieval
-from pyterrier_xetrieval.evaluation import read_embedded
 from pyterrier_xetrieval.store.files import replacing
 from recipes import e5_training, e5_vectors
 from recipes.command import FOLDER, GROUP, NEW_FILE, NEW_FOLDER, Command
 from recipes.data import vectors_of
 from recipes.e5_mean import mean_facts
 from recipes.e5_report import page
-from recipes.e5_table1 import DENSE, E5, ELSEWHERE, MINILM, SHOWN, SUMMARY, measured, name_of
+from recipes.e5_table1 import DENSE, E5, ELSEWHERE, MINILM, SHOWN, SUMMARY, Table, name_of
+from recipes.measured_collections import Sources
 from recipes.result_files import measured_facts, weights_of, write_result
 
 MODULE = "recipes.e5"
@@ -71,18 +71,17 @@ def table1(data: Path, vectors: Path, path: Path, seed: int, out: Path) -> None:
     names = e5_vectors.encoded_collections(data, vectors)
     if not names:
         raise ValueError(f"table1 expects a collection of {data} with vectors in {vectors}, found none; run encode first")
-    tables, means, encoders = {}, [], {E5: (model, vectors, {way: modules for way, (modules, _) in ways.items()})}
-    bundled = Xetrieval.default()
-    if known := [n for n in names if (vectors_of(data) / f"{n}.q.f16.npy").is_file()]:
-        encoders[MINILM] = (bundled, vectors_of(data), {e5_training.MAIN: bundled.internalizers})
-    for encoder, (own, folder, modules) in encoders.items():
-
-        def read(name: str, folder: Path = folder):
-            return read_embedded(data, name, vectors=folder, exclude_own_id=name in e5_vectors.OWN_ID)
-
-        chosen = names if encoder == E5 else known
-        tables[encoder] = measured(modules, chosen, read, lambda name, e=encoder: _summaries(e, data, vectors, name, bundled))
-        means += [{"encoder": encoder, "collection": n, **mean_facts(own, read(n), seed=seed)} for n in chosen]
+    bundled, tables, means = Xetrieval.default(), {}, []
+    known = [name for name in names if (vectors_of(data) / f"{name}.q.f16.npy").is_file()]
+    sources = {E5: Sources(data, vectors, names, e5_vectors.OWN_ID, None, model)}
+    if known:
+        sources[MINILM] = Sources(data, vectors_of(data), known, e5_vectors.OWN_ID, None, bundled)
+    modules = {E5: {way: own for way, (own, _) in ways.items()}, MINILM: {e5_training.MAIN: bundled.internalizers}}
+    for encoder, own in sources.items():
+        tables[encoder] = Table(modules[encoder])
+        for name in own.names():
+            tables[encoder].measure(own.open(name), _summaries(encoder, data, vectors, name, bundled))
+            means.append({"encoder": encoder, "collection": name, **mean_facts(own.model, own.open(name), seed=seed)})
     shown = [DENSE, *(name_of(e5_training.MAIN, weight) for weight in SHOWN), ELSEWHERE]
     rows = _joined({encoder: table.rows() for encoder, table in tables.items()})
     parts = {

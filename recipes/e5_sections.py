@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from pyterrier_xetrieval.evaluation.significance import SIGNIFICANT
 from pyterrier_xetrieval.evaluation.view_weights import GRID
 from recipes.e5_table1 import DENSE, E5, ELSEWHERE, INTERNALISED, MINILM, REPLACED, SHOWN, WRITTEN, name_of
 from recipes.e5_training import DISTILLED, MAIN, SCRATCH, WEIGHT
-from recipes.tables import TRAINED_ON, markdown, p_value, percent, points
+from recipes.tables import TRAINED_ON, markdown, p_value, percent, points, significant
 
 SYSTEMS = {f"weight {w:g}": name_of(MAIN, w) for w in SHOWN} | {"weight chosen elsewhere": ELSEWHERE}
 
@@ -71,9 +70,8 @@ def _verdict(own: pd.DataFrame, encoder: str) -> str:
     said = []
     for title, system in SYSTEMS.items():
         cells = own[own["system"] == system]
-        sure = cells["p_holm"] < SIGNIFICANT
         up, down = int((cells["value"] > 0).sum()), int((cells["value"] < 0).sum())
-        better, worse = int((sure & (cells["value"] > 0)).sum()), int((sure & (cells["value"] < 0)).sum())
+        better, worse = significant(cells["value"], cells["p_holm"])
         said.append(f"{title}: {up} of {len(cells)} up ({better} significantly), {down} down ({worse})")
     return f"**{encoder}.** " + "; ".join(said) + "."
 
@@ -127,7 +125,7 @@ def learning(rows: pd.DataFrame, pooled: pd.DataFrame, ways: pd.DataFrame) -> st
             system = name_of(way, weight)
             own = rows[rows["system"] == system]
             mean = _effect(pooled, E5, system, "plain mean") if len(pooled) else pd.Series(dtype=float)
-            worse = int(((own["p_holm"] < SIGNIFICANT) & (own["value"] < 0)).sum())
+            _, worse = significant(own["value"], own["p_holm"])
             line += ["" if mean.empty else points(mean), f"{worse}"]
         cells.append(line)
     aspects = list(ways["aspect"].unique())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -113,14 +113,3 @@ class Table:
             {"collection": name, "system": system, "ndcg": [round(float(v), 4) for v in own[system]]}
             for name, own in self.ndcg.items() for system in systems if system in own
         ])  # fmt: skip
-
-
-def measured(
-    ways: Mapping[str, Mapping[str, Internalizer]], names: Sequence[str], read: Callable[[str], EmbeddedCollection],
-    summaries: Callable[[str], np.ndarray | None],
-) -> Table:  # fmt: skip
-    """The table over these collections."""
-    table = Table(ways)
-    for name in names:
-        table.measure(read(name), summaries(name))
-    return table

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 import numpy as np
+import pandas as pd
 import pyterrier as pt
 
 from pyterrier_xetrieval import Xetrieval, pydocs
@@ -101,6 +102,15 @@ def explicit_views(path: Path, docnos: np.ndarray, aspects: Sequence[str], encod
     found = written_texts(path)
     whole = {a: found[a] for a in aspects if a in found and set(docnos.tolist()) <= set(found[a])}
     return {a: np.asarray(encoder.encode_docs([texts[d] for d in docnos.tolist()]), np.float32) for a, texts in whole.items()}
+
+
+def qrels_of(collection: EmbeddedCollection) -> pd.DataFrame:
+    """The judgements as a frame: ``qid``, ``docno``, ``label``."""
+    told = [
+        (str(qid), str(collection.docnos[row]), grade)
+        for qid, own in zip(collection.qids, collection.judged) for row, grade in own.items()
+    ]  # fmt: skip
+    return pd.DataFrame(told, columns=["qid", "docno", "label"])
 
 
 def digest(collection: EmbeddedCollection) -> str:

@@ -20,7 +20,7 @@ from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.core.calibration import CorpusStatistics
 from pyterrier_xetrieval.evaluation.collection import retrieval_ndcg
 from recipes.calibration_strength import COLLECTIONS
-from recipes.command import Command
+from recipes.command import FOLDER, NEW_FILE, NEW_FOLDER, Command
 from recipes.result_files import measured_facts, weights_of, write_result
 from recipes.tuning import embedded
 from recipes.tuning_report import TOPICAL
@@ -46,10 +46,10 @@ def maps(docs: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
 
 
 @click.command(cls=Command, interrupted="Nothing was written.")
-@click.option("--data", type=click.Path(path_type=Path), required=True)
-@click.option("--vectors", type=click.Path(path_type=Path), required=True)
-@click.option("--pydocs", type=click.Path(path_type=Path), help="Folder with the vectors of pydocs, which is measured too.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The gains of all maps, JSON.")
+@click.option("--data", type=FOLDER, required=True)
+@click.option("--vectors", type=FOLDER, required=True)
+@click.option("--pydocs", type=NEW_FOLDER, help="Folder with the vectors of pydocs, which is measured too.")
+@click.option("--out", type=NEW_FILE, required=True, help="The gains of all maps, JSON.")
 def main(data: Path, vectors: Path, pydocs: Path | None, out: Path) -> None:
     """Writes and prints the mean gains of all maps."""
     model, names, gains = Xetrieval.default(), [*COLLECTIONS, *(["pydocs"] if pydocs else [])], []

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval.viz.figures.panels import dots, lines, stacked
-from recipes.tables import Results, above, below, cell, figure_link, interval, markdown, percent, pick, spread, times, unseen
+from recipes.tables import Results, above, below, cell, figure_link, lines_of, markdown, percent, pick, spread, times, unseen
 
 ORDERS = ("contribution", "activation", "random")
 NULL = ("untrained", "untrained_random")  # an untrained dictionary's shared features, by contribution and at random
@@ -26,10 +26,6 @@ def curves(results: Results):
     whole = t[(t["measure"] == "relative_score") & (t["curve"] == "deletion") & (t["fraction"] == 1)]
     left = {order: 100 * pick(whole, order=order).value for order in ("contribution", "untrained")}
     differ = {c: gain[c, "contribution"].value - gain[c, "activation"].value for c in spots}
-    rows = [
-        [name, *(interval(frame.loc[name], 3, signed=True) for frame in gain.values())]
-        for name in spots["deletion"]["activation"].index
-    ]
     text = "\n\n".join(
         [
             "## Deletion and insertion curves",
@@ -39,7 +35,7 @@ def curves(results: Results):
             f"{above(gain['insertion', 'contribution'])} (interval of the difference). Order by contribution beats order by activation in the mean on "
             f"{int((differ['deletion'] < 0).sum())} of {n} by deletion and {int((differ['insertion'] > 0).sum())} by insertion.",
             _no_training(gain, left),
-            markdown(["area − random", *(f"{c}, {o}" for c, o in gain)], rows),
+            markdown(["area − random", *(f"{c}, {o}" for c, o in gain)], lines_of(gain, 3, signed=True)),
             figure_link("curves", "Deletion and insertion curves"),
             "Mean of the collections; bands from the lowest to the highest.",
             figure_link("areas", "Area under the curves, less that of a random order"),
@@ -83,7 +79,7 @@ def shares(results: Results):
     listed, only, carried = (pick(t, part="shared", measure=m).value for m in ("listed", "view_only", "view_only_share"))
     frame = pd.DataFrame({title: mean[part].value for part, title in parts.items()})
     rows = [
-        [name, *(interval(mean[p].loc[name], 1, 100) for p in parts), f"{percent(low[name])} to {percent(high[name])}",
+        [name, *(cell(mean[p], name, 1, 100) for p in parts), f"{percent(low[name])} to {percent(high[name])}",
          f"{null['shared'][name]:.1f}", f"{null['residual'][name]:.1f}"]
         for name in frame.index
     ]  # fmt: skip
@@ -126,13 +122,11 @@ def stability(results: Results):
             f" The floor is not 0: two different documents of the same query, at a cosine of {spread(other, '{:.2f}')}, agree as much as said last, "
             "since both are near the query."
         )
-    names = panels["jaccard"][next(iter(kinds))].index
-    rows = [[name, *(cell(panels["jaccard"][k], name, 2) for k in kinds)] for name in names]
     text = "\n\n".join(
         [
             "## Explanations of slightly changed documents",
             f"How alike the shared features (Jaccard) and their contributions (correlation) stay when the best document changes a little: {said}.{moved}",
-            markdown(["Jaccard", *kinds], rows),
+            markdown(["Jaccard", *kinds], lines_of(panels["jaccard"], 2)),
             figure_link("stability", "Agreement of explanations before and after the change"),
         ]
     )  # fmt: skip

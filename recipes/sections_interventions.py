@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pyterrier_xetrieval.viz.figures.panels import dots, lines
-from recipes.tables import Results, above, below, cell, figure_link, interval, markdown, pick, spread, times, unseen
+from recipes.tables import Results, above, below, cell, figure_link, lines_of, markdown, pick, spread, times, unseen
 
 SETS = ("overlap", "untrained", "direct", "non_overlap", "random_features", "random_directions")
 KINDS = ("key", "non_key", "non_key_as_active")
@@ -24,7 +24,6 @@ def erasure(results: Results):
     erased = t[(t["mode"] == "erase") & (t["pairs"] == "true positive")]
     change = {s: pick(erased, set=s, measure="change") for s in sets}
     false = pick(t, mode="erase", pairs="false positive", set="overlap", measure="change").value
-    rows = [[name, *(cell(change[s], name, 3, signed=True) for s in sets)] for name in change["overlap"].index]
     drop = -change["overlap"].value
     text = "\n\n".join(
         [
@@ -39,7 +38,7 @@ def erasure(results: Results):
             f"are shared ones by {spread(-change['random_features'].value, '{:.3f}')}, as many random directions by "
             f"{spread(-change['random_directions'].value, '{:.3f}')}. In the paper erasing features that are not shared often raises the cosine; "
             f"here it does on {results.count(above(change['non_overlap']), len(change['non_overlap']))}, and lowers it on {below(change['non_overlap'])}.",
-            markdown(["erased, relevant documents", *map(_words, sets)], rows),
+            markdown(["erased, relevant documents", *map(_words, sets)], lines_of(change, 3, signed=True)),
             _equal_table(erased, sets),
             figure_link("figure7", "Change of the cosine by set, mode and kind of pair"),
         ]
@@ -144,9 +143,7 @@ def steering(results: Results):
     for name, change in readings.items():
         by = {(kind, alpha): pick(change, set=kind, alpha=alpha) for kind in KINDS for alpha in (bottom, top)}
         header = [f"collection, {name}", *(f"{_words(k)}, α = {a:g}" for k, a in by)]
-        tables.append(
-            markdown(header, [[n, *(interval(frame.loc[n], 1, 100, signed=True) for frame in by.values())] for n in names])
-        )
+        tables.append(markdown(header, lines_of(by, 1, 100, signed=True)))
     text = "\n\n".join(
         [
             "## Figure 8: turning key features down and up",

@@ -15,7 +15,7 @@ MOST = 0.5  # a judge that says the same of all texts of more features than this
 def judged(results: Results):
     """Fig. 5, and the mono-semanticity of Fig. 3, by a language model that writes and judges."""
     t = results.frames["judged"]
-    files = [file for file in results.files if file["key"]["question"] == "judged"]
+    files = results.of("judged")
     parts, drawn = [], {}
     for file in files:
         name, options = file["key"]["collection"], file["key"]["options"]

@@ -8,7 +8,7 @@ import pandas as pd
 from pyterrier_xetrieval.evaluation.multi_view_retrieval import COT, INTERNALIZER
 from pyterrier_xetrieval.evaluation.significance import SIGNIFICANT
 from pyterrier_xetrieval.viz.figures.panels import dots, lines
-from recipes.tables import NDCG, Results, cell, figure_link, markdown, p_value, percent, pick, times
+from recipes.tables import NDCG, Results, cell, figure_link, markdown, p_value, percent, pick, significant, times
 
 DELTA = f"{NDCG}_minus_dense"
 
@@ -29,8 +29,7 @@ def retrieval(results: Results):
                 percent(value.value.get(name, np.nan)), cell(delta, name, 1, 100, signed=True), p_value(p.value.get(name, np.nan)),
             ]  # fmt: skip
         drawn[kind] = times(delta, 100)
-        sure = p.value.reindex(delta.index) < SIGNIFICANT
-        worse, better = int((sure & (delta.value < 0)).sum()), int((sure & (delta.value > 0)).sum())
+        better, worse = significant(delta.value, p.value.reindex(delta.index))
         mean = 100 * delta.value.mean()
         sentences.append(
             f"With {kind}, multi-view retrieval is significantly worse than dense retrieval on {results.count(worse, len(delta))}, "
@@ -66,7 +65,7 @@ def _explicit(results: Results, explicit: pd.DataFrame, dense: pd.DataFrame) -> 
 
 
 def _own_weights(results: Results) -> str:
-    weights = [file["facts"].get("own_weights") for file in results.files if file["key"]["question"] == "retrieval"][0]
+    weights = results.of("retrieval")[0]["facts"].get("own_weights")
     return f" The model's own weights are {', '.join(f'{w:g}' for w in weights)}." if weights else ""
 
 
@@ -109,7 +108,7 @@ def _cot(results: Results, whole) -> str:
     """What writing texts costs beside internalising vectors, if it was timed."""
     if "cot" not in results.frames:
         return "The paper's CoT reasoner needs a language model and was not timed."
-    t, options = results.frames["cot"], next(f["key"]["options"] for f in results.files if f["key"]["question"] == "cot")
+    t, options = results.frames["cot"], results.of("cot")[0]["key"]["options"]
     measured, guessed = t[~t["extrapolated"].astype(bool)].iloc[0], t[t["extrapolated"].astype(bool)].set_index("size")["value"]
     size = guessed.index.max()
     return (

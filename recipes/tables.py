@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pyterrier_xetrieval.evaluation.significance import SIGNIFICANT
+
 NDCG = "nDCG@10"
 SAE = "sae.safetensors"
 WITHOUT_DICTIONARY = ("cot", "sweep")  # questions that the model's own dictionary has no part in: an earlier one's stay
@@ -50,6 +52,10 @@ class Results:
         numbers = {"value": np.nan, "low": np.nan, "high": np.nan}
         frames = {question: pd.DataFrame([{**numbers, **row} for row in own]) for question, own in rows.items()}
         return cls(files, frames)
+
+    def of(self, question: str) -> list[dict]:
+        """The files of a question."""
+        return [file for file in self.files if file["key"]["question"] == question]
 
     @staticmethod
     def count(n: int, of: int | None = None) -> str:
@@ -106,6 +112,18 @@ def interval(row: Mapping, digits: int, factor: float = 1.0, *, signed: bool = F
 def cell(frame: pd.DataFrame, name: str, digits: int, factor: float = 1.0, *, signed: bool = False) -> str:
     """:func:`interval` of the row of this name; nothing where there is none."""
     return interval(frame.loc[name], digits, factor, signed=signed) if name in frame.index else ""
+
+
+def lines_of(frames: Mapping[str, pd.DataFrame], digits: int, factor: float = 1.0, *, signed: bool = False) -> list[list[str]]:
+    """A line for each name in the first frame: the name, and its :func:`cell` of every frame."""
+    names = next(iter(frames.values())).index
+    return [[name, *(cell(frame, name, digits, factor, signed=signed) for frame in frames.values())] for name in names]
+
+
+def significant(value: pd.Series, p: pd.Series) -> tuple[int, int]:
+    """How many differences are significant: those above 0, and those below."""
+    sure = p < SIGNIFICANT
+    return int((sure & (value > 0)).sum()), int((sure & (value < 0)).sum())
 
 
 def points(row: Mapping) -> str:

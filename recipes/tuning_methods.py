@@ -7,7 +7,7 @@ changed; the documents stay as they are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from pyterrier_xetrieval.training.judged_candidates import JudgedCandidates
 from pyterrier_xetrieval.training.link_path import Judged, link_path
 from pyterrier_xetrieval.training.tuner import FeatureTuner
 from pyterrier_xetrieval.vector_cells import unstack
+from recipes.measured_collections import qrels_of
 
 DEPTH, LISTED = 200, 40
 PRF_DOCS, PRF_FEATURES, PRF_WEIGHT = 3, 20, 0.3
@@ -60,15 +61,11 @@ class Trial:
 
     def qrels(self, rows: np.ndarray, *, shuffled: bool = False) -> pd.DataFrame:
         """Judgements of these queries; ``shuffled``, those of another one of them in the place of each one's own."""
-        judged_as = rows
+        own = self.collection.select(rows)
         if shuffled:
             order = np.random.default_rng(self.seed).permutation(len(rows))
-            judged_as = rows[np.roll(order, 1)[np.argsort(order)]]
-        told = [
-            (self.collection.qids[i], self.collection.docnos[d], g)
-            for i, j in zip(rows, judged_as) for d, g in self.collection.judged[j].items()
-        ]  # fmt: skip
-        return pd.DataFrame(told, columns=["qid", "docno", "label"])
+            own = replace(own, judged=[own.judged[i] for i in np.roll(order, 1)[np.argsort(order)]])
+        return qrels_of(own)
 
     def changed(self, stage, rows: np.ndarray) -> np.ndarray:
         frame = pd.DataFrame({"qid": self.collection.qids[rows], "query_vec": unstack(self.collection.queries, rows)})
