@@ -147,9 +147,7 @@ def diagnose(
     held_out = HeldOut(collection, searched.model.sae, candidates.asked, seed=seed)
 
     def distracting(rows: np.ndarray) -> pd.DataFrame:
-        found = find_distractors(candidates, rows, min_queries=min_queries, seed=seed)
-        names = ("feature", "lift", "queries", "p", "p_holm")
-        table = pd.DataFrame(dict(zip(names, (found.features, found.lift, found.queries, found.p, found.p_holm))))
+        table = find_distractors(candidates, rows, min_queries=min_queries, seed=seed)
         table = table[(table["p_holm"] < SIGNIFICANT) & (table["lift"] > 0)]
         return table.loc[(table["lift"] * table["queries"]).sort_values(ascending=False, kind="stable").index][:findings]
 

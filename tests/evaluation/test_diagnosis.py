@@ -141,7 +141,7 @@ def test_p_values_hold_their_level_by_chance(made, found):
         for _, pairs in candidates.of_queries():
             relevant[rng.integers(pairs.start, pairs.stop)] = True
         by_chance = type(candidates)(**{**vars(candidates), "relevant": relevant})
-        p += find_distractors(by_chance, np.arange(TOPICS), min_queries=5, seed=seed).p.tolist()
+        p += find_distractors(by_chance, np.arange(TOPICS), min_queries=5, seed=seed)["p"].tolist()
     assert len(p) == 120 and 0.35 < np.mean(p) < 0.65 and np.mean(np.array(p) < 0.05) < 0.12
 
 
