@@ -13,11 +13,14 @@ from pyterrier_xetrieval import Xetrieval, pydocs
 from pyterrier_xetrieval.cli.demo_job import Demo
 
 
-def demo_setting(description: str, *, repeat: int) -> tuple[argparse.Namespace, Xetrieval, Demo]:
-    """Reads ``--repeat`` and ``--threads``, and opens the bundled model and the demo's index (embedded once, then kept)."""
+def demo_setting(description: str, **numbers: int) -> tuple[argparse.Namespace, Xetrieval, Demo]:
+    """Reads options that are ``numbers`` (``--repeat`` …) and ``--threads``, opens the bundled model and the demo's index.
+
+    The demo's documents are embedded once and then kept.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=repeat)
-    parser.add_argument("--threads", type=int, default=1)
+    for name, default in {**numbers, "threads": 1}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     threadpool_limits(args.threads)  # numpy's own, for the whole run

@@ -42,13 +42,15 @@ def vectors(n: int, seed: int, block: int = 10_000):
         yield from x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def median_ms(stage, pages) -> float:
-    times = []
-    for page in pages[:5] + pages:  # five to warm up
-        started = time.perf_counter()
-        stage(page)
-        times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times[5:])
+def alternated(calls: dict, inputs: list) -> dict[str, float]:
+    """Median milliseconds of each call, which take turns on every input."""
+    times = {name: [] for name in calls}
+    for given in inputs[:5] + inputs:  # five to warm up
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call(given)
+            times[name].append(1000 * (time.perf_counter() - started))
+    return {name: statistics.median(values[5:]) for name, values in times.items()}
 
 
 def main() -> None:
@@ -89,9 +91,11 @@ def main() -> None:
     pages = [page.reset_index(drop=True) for _, page in results.groupby("qid")]
     direct = model.internalizer() >> model.explainer()
     loaded = [index.vec_loader()(page) for page in pages]
-    print(f"explain a page from the index      {median_ms(index.explainer(), pages):7.2f} ms")
-    print(f"internalize and explain it         {median_ms(direct, loaded):7.2f} ms")
-    print(f"load vectors, internalize, explain {median_ms(index.vec_loader() >> direct, pages):7.2f} ms")
+    for name, stage, given in (
+        ("explain a page from the index", index.explainer(), pages), ("internalize and explain it", direct, loaded),
+        ("load vectors, internalize, explain", index.vec_loader() >> direct, pages),
+    ):  # fmt: skip
+        print(f"{name:34s} {alternated({name: stage}, given)[name]:7.2f} ms")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,22 @@
 """What data frames cost: the stages of a pipeline against the functions they call, handed the same vectors as arrays.
 
-    python benchmarks/pipeline_overhead.py [--queries 100] [--depth 100] [--repeat 7]
+    python benchmarks/pipeline_overhead.py [--queries 100] [--depth 100] [--repeat 7] [--threads 1]
 
 Frames: ``model.internalizer() >> model.scorer() >> model.explainer()`` over results with vectors, and
 ``index.explainer()`` over results of the index. Arrays: ``internalize`` (the index: ``unpack``) and ``explain_vectors``
 on distinct vectors, and which of them each pair has; they end in arrays of contributions where the frames end in one
-``Explanation`` per row. Medians of processor time of alternated runs on one thread, and what the frames cost on top.
+``Explanation`` per row. Medians of processor time of alternated runs, and what the frames cost on top.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import pyterrier as pt
-import torch
-from threadpoolctl import threadpool_limits
+from demo_setting import demo_setting
 
-from pyterrier_xetrieval import VectorLoader, Xetrieval, pydocs
-from pyterrier_xetrieval.cli.demo_job import Demo
+from pyterrier_xetrieval import VectorLoader
 from pyterrier_xetrieval.core.attribution import explain_vectors
 from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.index.packing import unpack
@@ -67,16 +63,7 @@ def compare(name: str, stage, frame, arrays, repeat: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--depth", type=int, default=100)
-    parser.add_argument("--repeat", type=int, default=7)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    threadpool_limits(1)  # numpy's own, for the whole run
-
-    model = Xetrieval.default()
-    job = Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval")
+    args, model, job = demo_setting(__doc__, queries=100, depth=100, repeat=7)
     topics = job.encoder(job.dataset.get_topics().head(args.queries))
     stages = model.internalizer() >> model.scorer() >> model.explainer()
     with tempfile.TemporaryDirectory() as folder:

@@ -10,15 +10,13 @@ and the folded vectors stored as float16. Medians in milliseconds per query.
 
 import argparse
 import shutil
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from index_page import vectors
+from index_page import alternated, vectors
 from pyterrier_dr import FlexIndex
 
 from pyterrier_xetrieval import Xetrieval
@@ -61,16 +59,6 @@ def search(query: np.ndarray, views: list[np.ndarray], weights: list[float]):
         scores[block] = sum(np.float32(w) * (query @ view[block].T) for w, view in zip(weights, views))
     best = np.argpartition(-scores, RESULTS)[:RESULTS]
     return best[np.argsort(-scores[best])], scores
-
-
-def alternated(calls: dict, queries: list) -> dict[str, float]:
-    times = {name: [] for name in calls}
-    for query in queries[:5] + queries:  # five to warm up
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call(query)
-            times[name].append(1000 * (time.perf_counter() - started))
-    return {name: statistics.median(values[5:]) for name, values in times.items()}
 
 
 def main() -> None:

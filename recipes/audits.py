@@ -14,7 +14,7 @@ import pandas as pd
 from pyterrier_xetrieval import Xetrieval, audit, beir_folder, pydocs
 from pyterrier_xetrieval.datasets import Collection
 from pyterrier_xetrieval.evaluation import Audit, boilerplate_pairs, length_pairs, spelling_pairs
-from recipes.command import Command
+from recipes.command import FOLDER, HELP, Command
 
 KINDS: dict[str, Callable[..., pd.DataFrame]] = {
     "padding of 48 words": length_pairs,
@@ -24,8 +24,8 @@ KINDS: dict[str, Callable[..., pd.DataFrame]] = {
 FIRST_WORDS = 60  # so that padding and footer are within the 256 word pieces that the encoder reads
 
 
-@click.command(cls=Command, interrupted="Nothing was written.", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of BEIR-style folders.")
+@click.command(cls=Command, interrupted="Nothing was written.", context_settings=HELP)
+@click.option("--data", type=FOLDER, help="Folder of BEIR-style folders.")
 @click.option("--collection", "names", multiple=True, help="A folder in there; may be repeated. The bundled one comes first.")
 @click.option("--pairs", "n", default=40, show_default=True, help="At most, of each kind and collection.")
 @click.option("--seed", default=0, show_default=True)

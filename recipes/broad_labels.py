@@ -30,7 +30,7 @@ from recipes import data as source
 from recipes import default
 from recipes.broad_verdicts import KEY, TEXTS, read_labels, read_verdicts, table_of, with_broad_labels
 from recipes.calibration import show_errors
-from recipes.command import Command
+from recipes.command import FILE, FOLDER, GROUP, NEW_FILE, Command
 from recipes.confidence import BY_ROW, held_out_rows
 from recipes.reading_report import kept_rows
 
@@ -70,18 +70,16 @@ One line for each label, in verdicts.NAME.tsv: ID<TAB>A or B<TAB>one digit for e
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings=GROUP)
 def main() -> None:
     """Name features again by texts of every strength, and keep the labels that judges prefer."""
 
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _WORK = click.option("--work", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the sheets.")
 
 
 @main.command(cls=Command, interrupted="Nothing was written.")
-@click.option("--data", type=_FOLDER, required=True, help="Folder of collections and training text, with their vectors.")
+@click.option("--data", type=FOLDER, required=True, help="Folder of collections and training text, with their vectors.")
 @click.option("--collections", "names", multiple=True, required=True, help="Whose pairs say which features matter; repeat it.")
 @click.option("--exclude-own-id", "own", multiple=True, help="One whose queries are documents: never their own id.")
 @click.option("--from", "first", default=0, show_default=True, help="Leave out so many of the features that matter most.")
@@ -136,12 +134,10 @@ def judge(work: Path) -> None:
 
 
 @main.command(cls=Command, interrupted="Nothing was written.")
-@click.option("--work", "folders", type=_FOLDER, multiple=True, help="Folder of judged sheets; may be repeated.")
-@click.option(
-    "--kept", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Verdicts as kept: read without --work."
-)
-@click.option("--hypotheses", type=_FILE, required=True, help="The old labels.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The new table.")
+@click.option("--work", "folders", type=FOLDER, multiple=True, help="Folder of judged sheets; may be repeated.")
+@click.option("--kept", type=NEW_FILE, required=True, help="Verdicts as kept: read without --work.")
+@click.option("--hypotheses", type=FILE, required=True, help="The old labels.")
+@click.option("--out", type=NEW_FILE, help="The new table.")
 def keep(folders: Sequence[Path], kept: Path, hypotheses: Path, out: Path | None) -> None:
     """Say which labels judges prefer, and write the table of hypotheses with the better label of each feature."""
     if folders:
@@ -157,10 +153,10 @@ def keep(folders: Sequence[Path], kept: Path, hypotheses: Path, out: Path | None
 
 
 @main.command(cls=Command, interrupted="Nothing was written.")
-@click.option("--data", type=_FOLDER, required=True, help="Folder of the training text's SOURCE.md files.")
-@click.option("--hypotheses", type=_FILE, required=True, help="What keep wrote.")
+@click.option("--data", type=FOLDER, required=True, help="Folder of the training text's SOURCE.md files.")
+@click.option("--hypotheses", type=FILE, required=True, help="What keep wrote.")
 @click.option(
-    "--run", "runs", type=(_FILE, str), multiple=True, required=True, metavar="FILE FORM", help="A reading, and which form."
+    "--run", "runs", type=(FILE, str), multiple=True, required=True, metavar="FILE FORM", help="A reading, and which form."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the artifact; must not exist.")
 def model(data: Path, hypotheses: Path, runs: Sequence[tuple[Path, str]], out: Path) -> None:

@@ -1,22 +1,25 @@
 """The three numbers of the calibration's strength, chosen anew with each collection left out, and what they gain on that one.
 
-``python -m recipes.calibration_strength --data DIR --vectors FOLDER``; a minute. The collections are those of ``docs/tuning.md``
-but pydocs, which was measured when the numbers stood.
+``python -m recipes.calibration_strength --data DIR --vectors FOLDER --out docs/tuning/strength.json``; a minute. The collections are
+those of ``docs/tuning.md`` but pydocs, which was measured when the numbers stood.
 """
 
 from __future__ import annotations
 
+import time
 from itertools import product
 from pathlib import Path
 
 import click
 import numpy as np
-from scipy import stats
+import pandas as pd
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.core.calibration import CorpusStatistics
 from pyterrier_xetrieval.evaluation.collection import retrieval_ndcg
-from recipes.command import Command
+from recipes.command import FOLDER, NEW_FILE, Command
+from recipes.pooling import paired
+from recipes.result_files import measured_facts, weights_of, write_result
 from recipes.tuning import embedded
 from recipes.tuning_report import TOPICAL
 
@@ -36,12 +39,13 @@ def gain_of(gains: np.ndarray, topicality: float, most: float, start: float, wid
 
 
 @click.command(cls=Command, interrupted="Nothing was written.")
-@click.option("--data", type=click.Path(path_type=Path), required=True)
-@click.option("--vectors", type=click.Path(path_type=Path), required=True)
-def main(data: Path, vectors: Path) -> None:
-    """Prints the gain on each collection by numbers that were chosen on the others."""
-    origin = Xetrieval.default().sae.b_dec.detach().numpy()
-    gains, topicality = {}, {}
+@click.option("--data", type=FOLDER, required=True)
+@click.option("--vectors", type=FOLDER, required=True)
+@click.option("--out", type=NEW_FILE, required=True, help="A line for each collection, JSON.")
+def main(data: Path, vectors: Path, out: Path) -> None:
+    """Writes and prints the gain on each collection by numbers that were chosen on the others."""
+    start, model = time.perf_counter(), Xetrieval.default()
+    origin, gains, topicality = model.sae.b_dec.detach().numpy(), {}, {}
     for name in COLLECTIONS:
         collection = embedded(data, vectors, name)
         docs, statistics = np.asarray(collection.docs), CorpusStatistics.from_vectors([collection.docs])
@@ -51,16 +55,25 @@ def main(data: Path, vectors: Path) -> None:
         gains[name] = 100 * (values - values[0])
     grid = list(product(MOST, STARTS, WIDTHS))
     means = {g: {name: gain_of(gains[name], topicality[name], *g).mean() for name in gains} for g in grid}
-    found = []
+    rows = []
     for name in gains:
         best = max(grid, key=lambda g: sum(value for other, value in means[g].items() if other != name))
-        own = gain_of(gains[name], topicality[name], *best)
-        p = stats.ttest_1samp(own, 0).pvalue if own.any() else 1.0
+        own = paired(gain_of(gains[name], topicality[name], *best))
+        rows.append({
+            "collection": name, "topicality": topicality[name], "most": best[0], "start": best[1], "width": best[2],
+            "gain": own["value"], "p": own["p"],
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    command = "python -m recipes.calibration_strength --data DIR --vectors DIR --out docs/tuning/strength.json"
+    key = {"model": weights_of(model), "question": "strength"}
+    write_result(out, key, measured_facts(command, time.perf_counter() - start), table)
+    for row in table.itertuples():
         click.echo(
-            f"{name:17} topicality {topicality[name]:.2f}, most {best[0]}, from {best[1]} on: {own.mean():+.2f} (p = {p:.3f})"
+            f"{row.collection:17} topicality {row.topicality:.2f}, most {row.most}, from {row.start} on: {row.gain:+.2f} "
+            f"(p = {row.p:.3f})"
         )
-        found += [own.mean()] if topicality[name] >= TOPICAL else []
-    click.echo(f"mean of the {len(found)} topical ones: {np.mean(found):+.2f}")
+    found = table.loc[table["topicality"] >= TOPICAL, "gain"]
+    click.echo(f"mean of the {len(found)} topical ones: {found.mean():+.2f}")
 
 
 if __name__ == "__main__":

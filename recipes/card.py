@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
+
+from recipes.tables import markdown
 
 if TYPE_CHECKING:
     from pyterrier_xetrieval import Xetrieval
 
+_table = partial(markdown, left=None)
 _SOURCE = re.compile(r"^\| (\w+) \| [\w-]+ \| [\d,]+ \| (?:[^|\\]|\\.)* \| ((?:[^|\\]|\\.)+) \|", re.MULTILINE)
 
 
@@ -154,11 +158,6 @@ def _source(name: str, text: str) -> str:
         f"Passages of 20 to 200 words in seven kinds of equal size, and short texts of 3 to 20 words (`train_short`), of {len(listed)} sources. Licences as far as they are known:\n\n"
         + "\n".join(lines)
     )
-
-
-def _table(header, rows) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def _fve_table(collections, aspects) -> str:

@@ -28,7 +28,7 @@ from pyterrier_xetrieval.labelling.judged_confidence import (
 )
 from pyterrier_xetrieval.store.files import replacing
 from recipes.calibration import isotonic, kept, log_loss, reliability, show_errors
-from recipes.command import Command
+from recipes.command import FILE, HELP, NEW_FILE, Command
 
 BY_ROW = ((*WEIGHTS, "contribution"), (*WEIGHTS, "support"), (*WEIGHTS, "contribution", "support"))
 FORMS = (WEIGHTS[:1], WEIGHTS[:2], WEIGHTS)
@@ -170,15 +170,12 @@ def refit(rows: pd.DataFrame, start: Confidence, seed: int) -> Confidence:
     return fit_pairs(rows, start, use)
 
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-@click.command(cls=Command, interrupted="Nothing was written.", context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--verdicts", required=True, type=_FILE, help="What a judge said of excerpts, JSON lines, plain or .gz.")
-@click.option("--hypotheses", required=True, type=_FILE, help="Table with columns feature, clarity, max.")
-@click.option("--pairs", type=_FILE, help=f"Verdicts on rows of explanations, a table: {', '.join(ROW)}.")
+@click.command(cls=Command, interrupted="Nothing was written.", context_settings=HELP)
+@click.option("--verdicts", required=True, type=FILE, help="What a judge said of excerpts, JSON lines, plain or .gz.")
+@click.option("--hypotheses", required=True, type=FILE, help="Table with columns feature, clarity, max.")
+@click.option("--pairs", type=FILE, help=f"Verdicts on rows of explanations, a table: {', '.join(ROW)}.")
 @click.option("--seed", default=0, show_default=True, help="Of the parts held out.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The parameters, JSON.")
+@click.option("--out", type=NEW_FILE, help="The parameters, JSON.")
 def main(verdicts: Path, hypotheses: Path, pairs: Path | None, seed: int, out: Path | None) -> None:
     """Fit the confidence of labels on what judges read, and show how well it is calibrated on what they read elsewhere."""
     excerpts = read_excerpts(verdicts, hypotheses)

@@ -1,4 +1,4 @@
-"""The training texts and vectors of a data folder: documents, teacher texts, and short query-like texts."""
+"""The training texts and vectors of a data folder: documents, and what a language model wrote about them."""
 
 from __future__ import annotations
 
@@ -56,13 +56,22 @@ def read_vectors(data, name: str, n: int | None = None) -> np.ndarray:
     return read_unit_vectors(vectors_of(data) / f"{name}.f16.npy", n, f"texts of {name}", stage="read_vectors")
 
 
-def read_packed_vectors(data, name: str, n: int) -> np.ndarray:
+def read_packed_vectors(data, name: str) -> np.ndarray:
     """``embeddings/minilm/NAME.int8.npz`` (``q`` int8 ``[n, m]``, ``scale`` float32 ``[n]``), each of length 1; float32 ``[n, m]``."""
+    n = len(read_jsonl(Path(data) / name / "corpus.jsonl.gz"))
     with np.load(vectors_of(data) / f"{name}.int8.npz") as packed:
         vectors = packed["q"].astype(np.float32) * packed["scale"][:, None]
     if len(vectors) != n:
         raise ValueError(f"read_packed_vectors expects a vector for each of {n} texts of {name}, found {len(vectors)}")
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def written_texts(path) -> dict[str, dict[str, str]]:
+    """The texts that a language model wrote about documents, by aspect and the document's id; aspects in order of appearance."""
+    texts: dict[str, dict[str, str]] = {}
+    for row in read_jsonl(path):
+        texts.setdefault(row["aspect"], {})[str(row["_id"])] = row["text"]
+    return texts
 
 
 def read_teacher_texts(data) -> tuple[list[dict], np.ndarray, dict[str, list[str]], dict[str, np.ndarray]]:
@@ -71,9 +80,7 @@ def read_teacher_texts(data) -> tuple[list[dict], np.ndarray, dict[str, list[str
     The aspects are those found in ``teacher_texts/reasoning.jsonl.gz``, in order of appearance.
     """
     documents, z = read_documents(data, "teacher_texts")
-    texts: dict[str, dict[str, str]] = {}
-    for row in read_jsonl(Path(data) / "teacher_texts" / "reasoning.jsonl.gz"):
-        texts.setdefault(row["aspect"], {})[row["_id"]] = row["text"]
+    texts = written_texts(Path(data) / "teacher_texts" / "reasoning.jsonl.gz")
     vectors = {aspect: read_vectors(data, f"teacher_texts.{aspect}") for aspect in texts}
     return documents, z, {a: [t[d["_id"]] for d in documents] for a, t in texts.items()}, vectors
 
@@ -83,47 +90,24 @@ def questions_of(texts) -> list[str]:
     return [question for text in texts for question in _QUESTION.findall(text)]
 
 
-def sentences_of(text: str, *, min_words: int = 5, max_words: int = 30) -> list[str]:
-    """Sentences of a text that read like prose: length within bounds, mostly words."""
+def sentences_of(text: str) -> list[str]:
+    """Sentences of a text that read like prose: of 5 to 30 words, mostly letters."""
     found = []
     for sentence in _SENTENCE_END.split(" ".join(text.split())):
         words = sentence.split()
-        if min_words <= len(words) <= max_words and len(_WORD.findall(sentence)) >= 0.6 * len(words):
+        if 5 <= len(words) <= 30 and len(_WORD.findall(sentence)) >= 0.6 * len(words):
             found.append(sentence)
     return found
 
 
-def short_texts(documents, teacher_texts, *, max_titles: int, max_questions: int, max_sentences: int, seed: int = 0) -> list[str]:
-    """Query-like texts from training text only: titles, teacher questions, single sentences; no text twice.
-
-    Queries are encoded by the same dictionary as documents but are shorter than any of them.
-
-    Args:
-        documents: {title, text} rows; at most one sentence of each is used.
-        teacher_texts: texts by aspect; question lines are taken from whichever have them.
-        max_titles, max_questions, max_sentences: how many of each to draw.
-        seed: of the draw.
-    """
-    rng = np.random.default_rng(seed)
-    titles = [d["title"].strip() for d in documents if len(d.get("title", "").split()) >= 2]
-    questions = [q for texts in teacher_texts.values() for q in questions_of(texts)]
-    found = [sentences_of(d["text"]) for d in documents]
-    sentences = [s[rng.integers(len(s))] for s in found if s]
-    chosen: dict[str, None] = {}
-    for texts, most in ((titles, max_titles), (questions, max_questions), (sentences, max_sentences)):
-        texts = [t for t in dict.fromkeys(texts) if t not in chosen]
-        chosen.update(dict.fromkeys(texts[i] for i in np.sort(rng.permutation(len(texts))[:most])))
-    return list(chosen)
-
-
-def embed_texts(texts, *, cache=None, encoder=None, batch_size: int = 256, verbose: bool = False) -> np.ndarray:
+def embed_texts(texts, *, cache=None, encoder=None, verbose: bool = False) -> np.ndarray:
     """L2-normalised vectors of ``texts``, float32 ``[n, m]``.
 
     Args:
         texts: list of strings.
         cache: folder; vectors are kept there (float16) under a digest of the texts and read again next time.
         encoder: a sentence-transformers model; default that of :class:`~pyterrier_xetrieval.MiniLM` on the CPU.
-        batch_size, verbose: of the encoder.
+        verbose: show the encoder's progress.
     """
     digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
     with TemporaryDirectory() if cache is None else nullcontext(cache) as folder:
@@ -132,7 +116,7 @@ def embed_texts(texts, *, cache=None, encoder=None, batch_size: int = 256, verbo
             # not MiniLM's own vectors: their norms are made 1 once more, which moves some of them in the last digit of float16
             encoder = encoder or MiniLM(device="cpu").model
             vectors = encoder.encode(
-                texts, batch_size=batch_size, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=verbose
+                texts, batch_size=256, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=verbose
             )
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path, "wb") as file:

@@ -27,7 +27,7 @@ from pyterrier_xetrieval.training import fraction_of_variance_explained, train_i
 from pyterrier_xetrieval.training.fidelity import firing_statistics
 from recipes import confidence, data, fidelity
 from recipes.card import model_card
-from recipes.command import Command
+from recipes.command import FILE, Command
 
 DOCUMENTS = ("train_stackexchange", "train_prose", "mutual_train")
 LEAVE_OUT = ("beer_", "matheducators_")  # evaluation collections under the same ids
@@ -60,12 +60,16 @@ def fit_internalizers(folder, *, seed: int = 0, verbose: bool = False):
     return train_internalizers(z, targets, pretrain=np.concatenate(unlabelled), seed=seed, verbose=verbose, **INTERNALIZERS)
 
 
+def figures_of(history) -> dict[str, dict[str, float]]:
+    """By aspect the figures of its training, without those of single epochs."""
+    return {aspect: {k: v for k, v in own.items() if not isinstance(v, list)} for aspect, own in history.items()}
+
+
 def collect(folder, internalizers, *, seed: int = 0) -> TrainingSet:
     """All training vectors: documents and varied passages, raw and internalised, utterances, teacher and short texts."""
     *prose, utterances = (data.read_documents(folder, name, leave_out=LEAVE_OUT)[1] for name in DOCUMENTS)
     _, _, _, teacher_vectors = data.read_teacher_texts(folder)
-    rows = {name: len(data.read_jsonl(Path(folder) / name / "corpus.jsonl.gz")) for name in ("train_varied", "train_short")}
-    varied, short = (data.read_packed_vectors(folder, name, n) for name, n in rows.items())
+    varied, short = (data.read_packed_vectors(folder, name) for name in ("train_varied", "train_short"))
     shuffled = np.random.default_rng(seed).permutation(len(varied))
     held, varied = varied[shuffled[:HELD_OUT]], varied[np.sort(shuffled[HELD_OUT:])]
     z = np.concatenate(prose)
@@ -124,19 +128,16 @@ def dictionary_facts(sae: SparseAutoencoder, training: TrainingSet) -> dict:
     return facts
 
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
 @click.command(cls=Command, interrupted="The dictionary's training goes on from its checkpoint when the command is given again.")
 @click.option("--data", "folder", required=True, type=click.Path(exists=True, path_type=Path), help="Collections and embeddings.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the artifact; must not exist.")
-@click.option("--hypotheses", required=True, type=_FILE, help="Table: feature, hypothesis, clarity, max, detection, hits, false.")
-@click.option("--verdicts", required=True, type=_FILE, help="What the judge of the hypotheses said, JSON lines.")
-@click.option("--rows", type=_FILE, help="Verdicts on rows of explanations, to fit the confidence on them as well.")
+@click.option("--hypotheses", required=True, type=FILE, help="Table: feature, hypothesis, clarity, max, detection, hits, false.")
+@click.option("--verdicts", required=True, type=FILE, help="What the judge of the hypotheses said, JSON lines.")
+@click.option("--rows", type=FILE, help="Verdicts on rows of explanations, to fit the confidence on them as well.")
 @click.option("--min-confidence", default=0.4, show_default=True, help="From which confidence on a feature is shown.")
 @click.option("--internalizers", "given", type=click.Path(exists=True, path_type=Path), help="Take them from this artifact.")
-@click.option("--dictionary", type=_FILE, help="Take these weights instead of training some.")
-@click.option("--agreement", type=_FILE, help="What seed_agreement.py found of a second training.")
+@click.option("--dictionary", type=FILE, help="Take these weights instead of training some.")
+@click.option("--agreement", type=FILE, help="What seed_agreement.py found of a second training.")
 @click.option("--evaluate", "names", multiple=True, default=EVALUATE, help="Collections for the model card.")
 @click.option("--seed", default=0, show_default=True)
 def main(folder, out, hypotheses, verdicts, rows, min_confidence, given, dictionary, agreement, names, seed) -> None:
@@ -147,8 +148,7 @@ def main(folder, out, hypotheses, verdicts, rows, min_confidence, given, diction
     if given is None:
         internalizers, history = fit_internalizers(folder, seed=seed, verbose=True)
         internalizers = {aspect: half_precision(module) for aspect, module in internalizers.items()}
-        figures = {a: {k: v for k, v in r.items() if not isinstance(v, list)} for a, r in history.items()}
-        facts["internalizers"] = INTERNALIZERS | {"figures": figures}
+        facts["internalizers"] = INTERNALIZERS | {"figures": figures_of(history)}
     else:
         earlier = Xetrieval(given)
         internalizers = earlier.internalizers
@@ -177,7 +177,7 @@ def main(folder, out, hypotheses, verdicts, rows, min_confidence, given, diction
         "collections": {n: fidelity.measure(internalizers, sae, fidelity.read_collection(folder, n)) for n in names},
     }
     click.echo(json.dumps(facts["sae"] | facts["labels"]))
-    varied = data.read_packed_vectors(folder, "train_varied", len(data.read_jsonl(folder / "train_varied" / "corpus.jsonl.gz")))
+    varied = data.read_packed_vectors(folder, "train_varied")
     model = write_artifact(
         out, internalizers=internalizers, sae=sae, labels=labels, facts=facts, min_confidence=min_confidence,
         vectors=VectorFacts.measure(sae, varied).to_dict(),

@@ -18,7 +18,8 @@ from pyterrier_xetrieval.core.calibration import CorpusStatistics
 from pyterrier_xetrieval.evaluation import Diagnosis, EmbeddedCollection, read_embedded
 from pyterrier_xetrieval.evaluation.bootstrap import estimate
 from pyterrier_xetrieval.evaluation.collection import retrieval_ndcg
-from recipes.command import Command
+from recipes.command import FOLDER, Command
+from recipes.measured_collections import qrels_of
 
 MODULE = "recipes.diagnosis"
 FOUND = 100  # results of each query
@@ -39,11 +40,8 @@ def judged(collection: EmbeddedCollection, path: Path) -> Judged:
     index = Xetrieval.default().with_views(()).indexer(path).index(docs)
     qids, docnos = [str(qid) for qid in collection.qids], collection.docnos
     topics = pd.DataFrame({"qid": qids, "query": collection.query_texts, "query_vec": list(collection.queries)})
-    qrels = [(qid, str(docnos[row]), grade) for qid, own in zip(qids, collection.judged) for row, grade in own.items()]
     excluded = [(qid, str(docnos[row])) for qid, own in zip(qids, collection.excluded) for row in own]
-    return Judged(
-        index, topics, pd.DataFrame(qrels, columns=["qid", "docno", "label"]), pd.DataFrame(excluded, columns=["qid", "docno"])
-    )
+    return Judged(index, topics, qrels_of(collection), pd.DataFrame(excluded, columns=["qid", "docno"]))
 
 
 def found_in(own: Judged, *, seed: int = 0) -> Diagnosis:
@@ -53,12 +51,8 @@ def found_in(own: Judged, *, seed: int = 0) -> Diagnosis:
 
 @click.command(cls=Command, interrupted="Nothing is kept.")
 @click.argument("names", nargs=-1, required=True)
-@click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Folder of collections."
-)
-@click.option(
-    "--vectors", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="NAME.f16.npy and so on."
-)
+@click.option("--data", type=FOLDER, required=True, help="Folder of collections.")
+@click.option("--vectors", type=FOLDER, required=True, help="NAME.f16.npy and so on.")
 @click.option("--exclude-own-id", multiple=True, help="A collection whose queries are documents; may be repeated.")
 @click.option("--seed", default=0, show_default=True)
 def main(names: tuple[str, ...], data: Path, vectors: Path, exclude_own_id: tuple[str, ...], seed: int) -> None:

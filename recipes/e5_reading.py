@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recipes.tables import markdown
+from recipes.tables import interval, markdown
 
 FORM, LEVELS = "e5", (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 
@@ -22,8 +22,7 @@ def rows_read(path: Path) -> str:
     kappa = next(row["kappa"] for row in file["agreement"] if row["form"] == FORM and row["rows"] == "shown")
 
     def told(form: str, measure: str) -> str:
-        s = scores.loc[(form, measure)]
-        return f"{s['value']:.2f} [{s['low']:.2f}, {s['high']:.2f}]"
+        return interval(scores.loc[(form, measure)], 2)
 
     head = [
         "confidence from", "clear", "nonsense", "first row nonsense", "rows a pair", "three rows or more", "no row",

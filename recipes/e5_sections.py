@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval.evaluation.view_weights import GRID
-from recipes.e5_table1 import DENSE, ELSEWHERE, INTERNALISED, REPLACED, SHOWN, WRITTEN, name_of
+from recipes.e5_table1 import DENSE, E5, ELSEWHERE, INTERNALISED, MINILM, REPLACED, SHOWN, WRITTEN, name_of
 from recipes.e5_training import DISTILLED, MAIN, SCRATCH, WEIGHT
-from recipes.tables import TRAINED_ON, markdown, p_value
+from recipes.tables import TRAINED_ON, markdown, p_value, percent, points, significant
 
-SIGNIFICANT = 0.05
-E5, MINILM = "E5", "MiniLM"
 SYSTEMS = {f"weight {w:g}": name_of(MAIN, w) for w in SHOWN} | {"weight chosen elsewhere": ELSEWHERE}
-
-
-def points(value: float, *, signed: bool = True) -> str:
-    """nDCG in points."""
-    return "" if pd.isna(value) else f"{100 * value:{'+' if signed else ''}.1f}"
-
-
-def bracketed(row: pd.Series, low: str = "low", high: str = "high") -> str:
-    """``+0.30 [-0.10, +0.70]``, in points."""
-    value, *ends = (f"{100 * row[name]:+.2f}" for name in ("value", low, high))
-    return value if np.isnan(row[low]) else f"{value} [{', '.join(ends)}]"
 
 
 def _effect(pooled: pd.DataFrame, encoder: str, system: str, method: str, of: str = "all") -> pd.Series:
@@ -68,10 +54,15 @@ def _both(pooled: pd.DataFrame, encoder: str, system: str, of: str) -> list[str]
     """Cells of a line: the effect with both intervals, its p, the part of the spread that is not chance, and the plain mean."""
     effect, mean = (_effect(pooled, encoder, system, method, of) for method in ("random effects", "plain mean"))
     if effect.empty:
-        return ["", "", "", "", bracketed(mean)]
+        return ["", "", "", "", points(mean)]
     beyond = max(0.0, 1 - (effect["k"] - 1) / effect["q"]) if effect["q"] > 0 else 0.0
-    wide = f"[{100 * effect['hk_low']:+.2f}, {100 * effect['hk_high']:+.2f}]"
-    return [bracketed(effect), wide, p_value(effect["p"]), f"{100 * beyond:.0f}%", bracketed(mean)]
+    wide = points(_hartung_knapp(effect)).partition(" ")[2]
+    return [points(effect), wide, p_value(effect["p"]), f"{100 * beyond:.0f}%", points(mean)]
+
+
+def _hartung_knapp(effect: pd.Series) -> dict[str, float]:
+    """The effect with the wider interval."""
+    return {"value": effect["value"], "low": effect["hk_low"], "high": effect["hk_high"]}
 
 
 def _verdict(own: pd.DataFrame, encoder: str) -> str:
@@ -79,9 +70,8 @@ def _verdict(own: pd.DataFrame, encoder: str) -> str:
     said = []
     for title, system in SYSTEMS.items():
         cells = own[own["system"] == system]
-        sure = cells["p_holm"] < SIGNIFICANT
         up, down = int((cells["value"] > 0).sum()), int((cells["value"] < 0).sum())
-        better, worse = int((sure & (cells["value"] > 0)).sum()), int((sure & (cells["value"] < 0)).sum())
+        better, worse = significant(cells["value"], cells["p_holm"])
         said.append(f"{title}: {up} of {len(cells)} up ({better} significantly), {down} down ({worse})")
     return f"**{encoder}.** " + "; ".join(said) + "."
 
@@ -90,9 +80,9 @@ def _by_collection(own: pd.DataFrame, encoder: str) -> str:
     lines = []
     for name, part in own.groupby("collection", sort=False):
         by = part.set_index("system")
-        cells = [name, f"{by.loc[DENSE, 'n']:.0f}", points(by.loc[DENSE, "ndcg"], signed=False)]
+        cells = [name, f"{by.loc[DENSE, 'n']:.0f}", percent(by.loc[DENSE, "ndcg"])]
         for system in SYSTEMS.values():
-            cells += [bracketed(by.loc[system]), p_value(by.loc[system, "p_holm"])]
+            cells += [points(by.loc[system]), p_value(by.loc[system, "p_holm"])]
         lines.append([*cells, f"{by.loc[ELSEWHERE, 'weight']:g}"])
     header = [f"{encoder}, collection", "queries", "dense", *(h for title in SYSTEMS for h in (title, "p")), "which"]
     return markdown(header, lines)
@@ -116,7 +106,7 @@ def _pooling(pooled: pd.DataFrame) -> str:
                 "above chance" if effect["hk_low"] > 0 else "below chance" if effect["hk_high"] < 0 else "not told from nothing"
             )
             said.append(
-                f"over {among} ({effect['k']:.0f}) {bracketed(effect, 'hk_low', 'hk_high')} points, which is {sure} (plain mean {bracketed(mean)})"
+                f"over {among} ({effect['k']:.0f}) {points(_hartung_knapp(effect))} points, which is {sure} (plain mean {points(mean)})"
             )
     if not said:
         return told
@@ -135,8 +125,8 @@ def learning(rows: pd.DataFrame, pooled: pd.DataFrame, ways: pd.DataFrame) -> st
             system = name_of(way, weight)
             own = rows[rows["system"] == system]
             mean = _effect(pooled, E5, system, "plain mean") if len(pooled) else pd.Series(dtype=float)
-            worse = int(((own["p_holm"] < SIGNIFICANT) & (own["value"] < 0)).sum())
-            line += ["" if mean.empty else bracketed(mean), f"{worse}"]
+            _, worse = significant(own["value"], own["p_holm"])
+            line += ["" if mean.empty else points(mean), f"{worse}"]
         cells.append(line)
     aspects = list(ways["aspect"].unique())
     identity = ways[ways["way"] == MAIN].set_index("aspect")["identity_mse"]
@@ -169,8 +159,8 @@ def written(bound: pd.DataFrame) -> str:
     for (encoder, name), part in bound.groupby(["encoder", "collection"], sort=False):
         by = part.set_index("system")
         for kind in (INTERNALISED, WRITTEN, REPLACED):
-            cells = [h for w in SHOWN for h in (bracketed(by.loc[name_of(kind, w)]), p_value(by.loc[name_of(kind, w), "p"]))]
-            lines.append([encoder, name, points(by.loc[DENSE, "ndcg"], signed=False), kind, *cells])
+            cells = [h for w in SHOWN for h in (points(by.loc[name_of(kind, w)]), p_value(by.loc[name_of(kind, w), "p"]))]
+            lines.append([encoder, name, percent(by.loc[DENSE, "ndcg"]), kind, *cells])
     header = ["encoder", "collection", "dense", "views beside ⟨q,z⟩", *(h for w in SHOWN for h in (f"weight {w:g}", "p"))]
     return "\n\n".join(
         [

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recipes.tables import NDCG, Results, markdown, pick
-
-E5, MINILM = "E5", "MiniLM"
+from recipes.e5_table1 import E5, MINILM
+from recipes.tables import NDCG, Results, below, markdown, pick
 
 
 def long_mean(means: pd.DataFrame) -> str:
@@ -98,21 +97,13 @@ def _reconstruction(names: list[str], *frames: pd.DataFrame) -> str:
 def _erasure(names: list[str], *frames: pd.DataFrame) -> str:
     sets = {"shared": "overlap", "untrained": "untrained", "not shared": "non_overlap", "random directions": "random_directions"}
     equal = {"shared, equal size": "overlap_cut_untrained", "untrained, equal size": "untrained_cut"}
-    measures = {}
-    for title, name in (sets | equal).items():
-        measures[title] = tuple(
-            pick(t[(t["mode"] == "erase") & (t["pairs"] == "true positive")], set=name, measure="change").value for t in frames
-        )
-    sizes = {"shared": "overlap", "untrained": "untrained"}
+    erased = [t[(t["mode"] == "erase") & (t["pairs"] == "true positive")] for t in frames]
+    measures = {title: tuple(pick(t, set=name, measure="change").value for t in erased) for title, name in (sets | equal).items()}
     counts = {
-        f"{title} features": tuple(pick(t[(t["mode"] == "erase") & (t["pairs"] == "true positive")], set=name, measure="size").value for t in frames)
-        for title, name in sizes.items()
-    }  # fmt: skip
-    differ = [t[(t["mode"] == "erase") & (t["pairs"] == "true positive")] for t in frames]
-    sure = [
-        {s: int((pick(t, set=s, measure="overlap_minus_set").high < 0).sum()) for s in ("untrained", "untrained_cut")}
-        for t in differ
-    ]
+        f"{title} features": tuple(pick(t, set=sets[title], measure="size").value for t in erased)
+        for title in ("shared", "untrained")
+    }
+    sure = [{s: below(pick(t, set=s, measure="overlap_minus_set")) for s in ("untrained", "untrained_cut")} for t in erased]
     told = "; ".join(
         f"{model}: {s['untrained']} of {len(names)}, at equal size {s['untrained_cut']}"
         for model, s in zip(("bundled", E5), sure)

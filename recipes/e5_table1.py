@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,12 +12,13 @@ from pyterrier_xetrieval.core.internalizer import Internalizer, internalize
 from pyterrier_xetrieval.core.views import fold_views
 from pyterrier_xetrieval.evaluation import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.collection import retrieval_ndcg
-from pyterrier_xetrieval.evaluation.multi_view_retrieval import holm
+from pyterrier_xetrieval.evaluation.significance import holm
 from pyterrier_xetrieval.evaluation.view_weights import GRID
 from recipes.e5_training import MAIN, WEIGHT
 from recipes.pooling import paired, plain_mean, random_effects
 from recipes.tables import TRAINED_ON
 
+E5, MINILM = "E5", "MiniLM"  # the encoders
 DENSE, ELSEWHERE = "dense", "chosen elsewhere"
 SHOWN = (WEIGHT, 1.0)  # weights of every way of training
 SUMMARY = "summary"
@@ -84,7 +84,7 @@ class Table:
         table = pd.DataFrame(found)
         tested = table[~table["bound"] & (table["system"] != DENSE)]
         for rows in tested.groupby("system").groups.values():
-            table.loc[rows, "p_holm"] = holm(table.loc[rows, "p"].tolist())
+            table.loc[rows, "p_holm"] = holm(table.loc[rows, "p"])
         return table
 
     def pooled(self, *, seed: int = 0) -> pd.DataFrame:
@@ -113,19 +113,3 @@ class Table:
             {"collection": name, "system": system, "ndcg": [round(float(v), 4) for v in own[system]]}
             for name, own in self.ndcg.items() for system in systems if system in own
         ])  # fmt: skip
-
-
-def measured(
-    ways: Mapping[str, Mapping[str, Internalizer]], names: Sequence[str], read: Callable[[str], EmbeddedCollection],
-    summaries: Callable[[str], np.ndarray | None],
-) -> Table:  # fmt: skip
-    """The table over these collections."""
-    table = Table(ways)
-    for name in names:
-        table.measure(read(name), summaries(name))
-    return table
-
-
-def has_texts(data: Path, name: str) -> bool:
-    """Whether a language model has written about the documents of a collection."""
-    return (data / name / "reasoning.jsonl.gz").is_file()

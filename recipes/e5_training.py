@@ -23,7 +23,7 @@ from pyterrier_xetrieval.training.own_labels import UNJUDGED, UNJUDGED_FLOOR
 from pyterrier_xetrieval.training.whole_model import mean_documents
 from recipes import e5_vectors as texts
 from recipes.data import read_jsonl
-from recipes.default import DRAW
+from recipes.default import DRAW, figures_of
 from recipes.default import INTERNALIZERS as OPTIONS
 
 MAIN, DISTILLED, SCRATCH = "the model's", "as the bundled model's", "from scratch"
@@ -85,7 +85,7 @@ def internalizers(vectors: Path, work: Path, *, seed: int = 0) -> dict[str, tupl
         path = work / f"views-{name.replace(' ', '-')}.pt"
         if not path.is_file():
             modules, history = fit(z, targets, unlabelled, seed=seed, **options)
-            figures = {a: {k: v for k, v in own.items() if not isinstance(v, list)} for a, own in history.items()}
+            figures = figures_of(history)
             states = {aspect: module.state_dict() for aspect, module in modules.items()}
             with replacing(path, "wb") as file:
                 torch.save({"states": states, "figures": figures}, file)

@@ -19,7 +19,7 @@ import numpy as np
 from pyterrier_xetrieval import SentenceEncoder
 from pyterrier_xetrieval.store.files import replacing
 from pyterrier_xetrieval.store.vectors import read_unit_vectors
-from recipes.data import read_jsonl
+from recipes.data import read_jsonl, written_texts
 from recipes.default import LEAVE_OUT
 
 PREFIXES = {"query": "query: ", "document": "passage: "}
@@ -65,11 +65,14 @@ def sampled(data: Path) -> dict[str, list[dict]]:
 
 def written(data: Path, name: str) -> dict[str, list[str]]:
     """By aspect, the texts that a language model wrote about the documents of a collection, in the documents' order."""
-    by: dict[str, dict[str, str]] = {}
-    for row in read_jsonl(data / name / "reasoning.jsonl.gz"):
-        by.setdefault(row["aspect"], {})[row["_id"]] = row["text"]
     ids = [row["_id"] for row in read_jsonl(data / name / "corpus.jsonl.gz")]
-    return {aspect: [texts[i] for i in ids] for aspect, texts in by.items()}
+    by_aspect = written_texts(data / name / "reasoning.jsonl.gz")
+    return {aspect: [texts[i] for i in ids] for aspect, texts in by_aspect.items()}
+
+
+def has_texts(data: Path, name: str) -> bool:
+    """Whether a language model has written about the documents of a collection."""
+    return (data / name / "reasoning.jsonl.gz").is_file()
 
 
 def collections(data: Path) -> list[str]:
@@ -96,7 +99,7 @@ def wanted(data: Path, only: Sequence[str] = ()) -> Iterator[Texts]:
         else:
             for stem, side, file in ((f"{name}.q", "query", "queries"), (name, "document", "corpus")):
                 yield Texts(stem, side, lambda p=data / name / f"{file}.jsonl.gz": [text_of(row) for row in read_jsonl(p)])
-            if (data / name / "reasoning.jsonl.gz").is_file():
+            if has_texts(data, name):
                 for aspect, texts in written(data, name).items():
                     yield Texts(f"{name}.{aspect}", "document", lambda texts=texts: texts)
 

@@ -17,7 +17,7 @@ from pyterrier_xetrieval.evaluation import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.reading_identification import identification_scores, read_choices, write_choices
 from pyterrier_xetrieval.evaluation.reading_within import PAGE, QUERIES, choices_within, page_candidates, query_candidates
 from pyterrier_xetrieval.store.files import replacing
-from recipes.command import Command
+from recipes.command import FILE, FOLDER, GROUP, NEW_FILE, NEW_FOLDER, Command
 from recipes.reading import DEFAULT, KINDS, form_of, on_collections
 from recipes.reading_report import RUN
 from recipes.result_files import machine, weights_of, write_result
@@ -26,7 +26,7 @@ MODULE = "recipes.identification"
 CANDIDATES = {PAGE: page_candidates, QUERIES: query_candidates}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings=GROUP)
 def main() -> None:
     """Let judges find the pair that an explanation is of, among five that are hard to tell apart."""
 
@@ -46,7 +46,7 @@ def main() -> None:
 )  # fmt: skip
 @click.option("--original", multiple=True, metavar="NAME", help="A form that explains ⟨q,z⟩ alone, without the model's views.")
 @click.option("--min-confidence", type=float, help="From which on a row is shown.  [default: the bundled model's own]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the sheets and the key.")
+@click.option("--out", type=NEW_FOLDER, required=True, help="Folder of the sheets and the key.")
 def sheets(
     collections: list[EmbeddedCollection], seed: int, n: int, kinds: tuple[str, ...], forms: list[tuple[str, str, str]],
     original: tuple[str, ...], min_confidence: float | None, out: Path,
@@ -83,15 +83,13 @@ def sheets(
 
 
 @main.command(cls=Command, interrupted="Nothing was written.")
+@click.option("--folder", type=FOLDER, required=True, help="Of the sheets and the key.")
 @click.option(
-    "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Of the sheets and the key."
-)
-@click.option(
-    "--answers", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True,
+    "--answers", type=FILE, multiple=True,
     help="A judge's answers; may be repeated.  [default: identify_NN.JUDGE.txt beside the sheets]",
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of the resampling.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Ids, answers and scores, JSON.")
+@click.option("--out", type=NEW_FILE, help="Ids, answers and scores, JSON.")
 def score(folder: Path, answers: tuple[Path, ...], seed: int, out: Path | None) -> None:
     """Report how often judges found the pair; chance is one in five.
 

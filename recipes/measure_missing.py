@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from pyterrier_xetrieval.llm.prompts import digest as digest_of
 from recipes.judged_labels import PROMPTS, SIZES, Source, judged
 from recipes.measured_collections import Sources, digest, explicit_views
 from recipes.page_questions import LATENCY_SIZES, compares_dictionaries, measure_one, question_options
-from recipes.result_files import known, machine, write_result
+from recipes.result_files import known, measured_facts, write_result
 
 COT_TEXTS, COT_TOKENS = 24, 128
 JUDGED = "judged"  # needs a language model, which the other questions do not
@@ -88,11 +87,10 @@ class Run:
 
             def table(collection=collection, folder=answers / name):
                 folder.mkdir(parents=True, exist_ok=True)
-                own = compared_dictionaries(self.model, None, collection.docs, seed=self.base["seed"])
-                saes = own if raw is None else {"explainer": own["explainer"], "raw": raw.sae, "random": own["random"]}
+                seed = self.base["seed"]
+                saes = compared_dictionaries(self.model, None, collection.docs, raw=None if raw is None else raw.sae, seed=seed)
                 return judged(
-                    self.model, collection, source, llm, folder, saes=saes, n_features=n_features, **SIZES,
-                    seed=self.base["seed"], verbose=True,
+                    self.model, collection, source, llm, folder, saes=saes, n_features=n_features, **SIZES, seed=seed, verbose=True,
                 )  # fmt: skip
 
             more = f"--judge-texts {source.name} --judge-features {n_features} --collections {name} --questions {JUDGED}"
@@ -119,13 +117,10 @@ class Run:
             return
         collection, start = self.sources.open(key["collection"]), time.perf_counter()
         found = table()
-        seconds = round(time.perf_counter() - start, 1)
         facts = {
-            "documents": len(collection.docnos), "queries": len(collection.qids), **machine(),
-            "date": datetime.now(UTC).date().isoformat(), "seconds": seconds,
-            "own_weights": list(self.model.weights.values()),
-            "command": f"{self.command} {more or '--questions ' + key['question']}",
-            **(about or {}),
+            "documents": len(collection.docnos), "queries": len(collection.qids),
+            **measured_facts(f"{self.command} {more or '--questions ' + key['question']}", time.perf_counter() - start),
+            "own_weights": list(self.model.weights.values()), **(about or {}),
         }  # fmt: skip
         write_result(path, key, facts, found.drop(columns="collection", errors="ignore"))
-        click.echo(f"{path.name}: {seconds} s")
+        click.echo(f"{path.name}: {facts['seconds']} s")

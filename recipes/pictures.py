@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 from pyterrier_xetrieval import Xetrieval, explore, pydocs
 from pyterrier_xetrieval.cli.demo import QUERY
 from pyterrier_xetrieval.cli.demo_job import Demo
-from recipes.command import Command
+from recipes.command import NEW_FILE, NEW_FOLDER, Command
 
 WIDTH, HEIGHT = 1366, 768
 # what the numbers in the picture of a card stand beside; pt_docs/reading.rst says what each is
@@ -31,14 +31,9 @@ TEXTS = ("sort a list of words by their length", "Return a new sorted list; a ke
 
 
 @click.command(cls=Command, interrupted="Start again.")
-@click.option("--cache", type=click.Path(file_okay=False, path_type=Path), help="Vectors of pydocs.  [default: as the demo's]")
-@click.option("--explorer", type=click.Path(dir_okay=False, path_type=Path), default="docs/explorer.png", show_default=True)
-@click.option(
-    "--card",
-    type=click.Path(dir_okay=False, path_type=Path),
-    default="pyterrier_xetrieval/pt_docs/_static/card.png",
-    show_default=True,
-)
+@click.option("--cache", type=NEW_FOLDER, help="Vectors of pydocs.  [default: as the demo's]")
+@click.option("--explorer", type=NEW_FILE, default="docs/explorer.png", show_default=True)
+@click.option("--card", type=NEW_FILE, default="pyterrier_xetrieval/pt_docs/_static/card.png", show_default=True)
 def main(cache: Path | None, explorer: Path, card: Path) -> None:
     """Take the pictures of the explorer and of a card."""
     model = Xetrieval.default()

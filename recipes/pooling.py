@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-RESAMPLES, CONFIDENCE = 2000, 0.95
+from pyterrier_xetrieval.evaluation.bootstrap import CONFIDENCE
+
+RESAMPLES = 2000
 
 
 def random_effects(means: ArrayLike, variances: ArrayLike) -> dict[str, float]:

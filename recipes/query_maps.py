@@ -1,24 +1,27 @@
 """How far can a map of the query go that knows the corpus alone? Many of them, on every collection, at one strength for all.
 
-``python -m recipes.query_maps --data DIR --vectors FOLDER [--pydocs FOLDER]``; ten minutes. Prints each map's mean gain in points of
-nDCG@10 over the topical and over the general collections of ``docs/tuning.md``, best first. It shows how far such a map can go when
-its strength is chosen after the fact; nothing was chosen by it.
+``python -m recipes.query_maps --data DIR --vectors FOLDER [--pydocs FOLDER] --out docs/tuning/query_maps.json``; ten minutes. Writes and
+prints each map's mean gain in points of nDCG@10 over the topical and over the general collections of ``docs/tuning.md``, best first. It
+shows how far such a map can go when its strength is chosen after the fact; nothing was chosen by it.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import click
 import numpy as np
+import pandas as pd
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.core.calibration import CorpusStatistics
 from pyterrier_xetrieval.evaluation.collection import retrieval_ndcg
 from recipes.calibration_strength import COLLECTIONS
-from recipes.command import Command
+from recipes.command import FOLDER, NEW_FILE, NEW_FOLDER, Command
+from recipes.result_files import measured_facts, weights_of, write_result
 from recipes.tuning import embedded
 from recipes.tuning_report import TOPICAL
 
@@ -43,13 +46,15 @@ def maps(docs: np.ndarray) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
 
 
 @click.command(cls=Command, interrupted="Nothing was written.")
-@click.option("--data", type=click.Path(path_type=Path), required=True)
-@click.option("--vectors", type=click.Path(path_type=Path), required=True)
-@click.option("--pydocs", type=click.Path(path_type=Path), help="Folder with the vectors of pydocs, which is measured too.")
-def main(data: Path, vectors: Path, pydocs: Path | None) -> None:
-    """Prints the mean gains of all maps."""
-    origin, gains, general = Xetrieval.default().sae.b_dec.detach().numpy(), {}, {}
-    for name in [*COLLECTIONS, *(["pydocs"] if pydocs else [])]:
+@click.option("--data", type=FOLDER, required=True)
+@click.option("--vectors", type=FOLDER, required=True)
+@click.option("--pydocs", type=NEW_FOLDER, help="Folder with the vectors of pydocs, which is measured too.")
+@click.option("--out", type=NEW_FILE, required=True, help="The gains of all maps, JSON.")
+def main(data: Path, vectors: Path, pydocs: Path | None, out: Path) -> None:
+    """Writes and prints the mean gains of all maps."""
+    model, names, gains = Xetrieval.default(), [*COLLECTIONS, *(["pydocs"] if pydocs else [])], []
+    start, origin = time.perf_counter(), model.sae.b_dec.detach().numpy()
+    for name in names:
         collection = embedded(data, pydocs if pydocs and name == "pydocs" else vectors, name)
         docs = np.asarray(collection.docs, np.float32)
         topical = CorpusStatistics.from_vectors([docs]).topicality(origin) >= TOPICAL
@@ -57,9 +62,14 @@ def main(data: Path, vectors: Path, pydocs: Path | None) -> None:
         for told, shift, matrix in maps(docs):
             queries = ((collection.queries - shift) @ matrix).astype(np.float32)
             gain = 100 * (retrieval_ndcg(collection, docs, queries=queries).mean() - before)
-            (gains if topical else general).setdefault(told, []).append(gain)
-    for told in sorted(gains, key=lambda told: -np.mean(gains[told])):
-        click.echo(f"{np.mean(gains[told]):+.2f} {np.mean(general[told]):+.2f}  {told}")
+            gains.append({"map": told, "kind": "topical" if topical else "general", "gain": gain})
+    table = pd.DataFrame(gains).pivot_table(index="map", columns="kind", values="gain", sort=False)
+    table = table.sort_values("topical", ascending=False, kind="stable")
+    command = f"python -m recipes.query_maps --data DIR --vectors DIR {'--pydocs DIR ' if pydocs else ''}--out docs/tuning/query_maps.json"
+    key = {"model": weights_of(model), "question": "query_maps", "collections": names}
+    write_result(out, key, measured_facts(command, time.perf_counter() - start), table.reset_index())
+    for row in table.itertuples():
+        click.echo(f"{row.topical:+.2f} {row.general:+.2f}  {row.Index}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.cli.llm import language_model
@@ -23,22 +22,21 @@ from pyterrier_xetrieval.evaluation.reading_encoder import label_similarity
 from pyterrier_xetrieval.evaluation.reading_erasure import erase_shown, erasure_scores
 from pyterrier_xetrieval.evaluation.reading_identification import choices_of, write_choices
 from pyterrier_xetrieval.evaluation.reading_judge import judge_sheets
-from pyterrier_xetrieval.evaluation.reading_pairs import ReadingPair, draw_pairs
+from pyterrier_xetrieval.evaluation.reading_pairs import ReadingPair, draw_pairs, even_counts
 from pyterrier_xetrieval.evaluation.reading_rows import Form, ModelForm
 from pyterrier_xetrieval.evaluation.reading_sheets import sections_of, write_sheets
 from pyterrier_xetrieval.store.files import replacing
-from recipes.command import Command
-from recipes.measured_collections import Sources
+from recipes.command import FOLDER, GROUP, NEW_FILE, NEW_FOLDER, Command
+from recipes.measured_collections import Sources, on_sources
 from recipes.reading_report import RUN, read_run, rows_for_confidence, show, write_report
 from recipes.reading_words import measure_words, table_of
 from recipes.result_files import weights_of
 
 MODULE, DEFAULT = "recipes.reading", "default"
 KINDS = ("words-and-label", "words", "label", "untrained", "overlap")
-_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings=GROUP)
 def main() -> None:
     """Let judges who know nothing read the rows of explanations, and report what they say."""
 
@@ -46,8 +44,8 @@ def main() -> None:
 def on_collections(function: Callable[..., None]) -> Callable[..., None]:
     """Adds the options that say which pairs; the command gets ``collections``, opened, and ``seed``."""
 
-    @click.option("--data", type=_FOLDER, required=True, help="Folder of BEIR-style collections.")
-    @click.option("--vectors", type=_FOLDER, required=True, help="Their NAME.f16.npy, NAME.q.f16.npy.")
+    @click.option("--data", type=FOLDER, required=True, help="Folder of BEIR-style collections.")
+    @click.option("--vectors", type=FOLDER, required=True, help="Their NAME.f16.npy, NAME.q.f16.npy.")
     @click.option("--collections", "names", multiple=True, required=True, help="A collection; repeat it for more.")
     @click.option("--exclude-own-id", "own", multiple=True, help="One whose queries are documents: never their own id.")
     @click.option("--seed", default=0, show_default=True, help="Of everything drawn.")
@@ -70,7 +68,7 @@ def on_collections(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--fewer", type=(str, int), multiple=True, metavar="NAME N", help="Only N of the pairs in this form.")
 @click.option("--identify", multiple=True, metavar="NAME", help="Also write sheets: which pair are the rows of this form of?")
 @click.option("--min-confidence", type=float, help="Judge the rows shown from it on.  [default: the ten of largest contribution]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the sheets and the key.")
+@click.option("--out", type=NEW_FOLDER, required=True, help="Folder of the sheets and the key.")
 def sheets(
     collections: list[EmbeddedCollection], seed: int, n: int, forms: list[tuple[str, str, str]], original: tuple[str, ...],
     fewer: list[tuple[str, int]], identify: tuple[str, ...], min_confidence: float | None, out: Path,
@@ -105,8 +103,7 @@ def sheets(
 def spread(pairs: list[ReadingPair], n: int, *, seed: int) -> list[ReadingPair]:
     """``n`` of the pairs, as many of each collection as of any other, or one more; the first ones drawn."""
     names = list(dict.fromkeys(pair.collection for pair in pairs))
-    counts = np.full(len(names), n // len(names))
-    counts[np.random.default_rng([seed, n]).permutation(len(names))[: n % len(names)]] += 1
+    counts = even_counts(n, len(names), np.random.default_rng([seed, n]))
     return [pair for name, count in zip(names, counts) for pair in [p for p in pairs if p.collection == name][:count]]
 
 
@@ -127,7 +124,7 @@ def form_of(
 
 
 @main.command(cls=Command, interrupted="Answers are kept; the same command goes on.")
-@click.option("--folder", type=_FOLDER, required=True, help="Of the sheets.")
+@click.option("--folder", type=FOLDER, required=True, help="Of the sheets.")
 @click.option("--judge", required=True, help="The judge's name, in the names of files.")
 @language_model
 def judge(folder: Path, judge: str, llm, device: str | None) -> None:
@@ -136,12 +133,12 @@ def judge(folder: Path, judge: str, llm, device: str | None) -> None:
 
 
 @main.command(cls=Command, interrupted="Nothing was written.")
-@click.option("--folder", type=_FOLDER, required=True, help="Of the sheets, with the verdicts beside them.")
+@click.option("--folder", type=FOLDER, required=True, help="Of the sheets, with the verdicts beside them.")
 @click.option("--min-confidence", default=0.0, show_default=True, help="From which on a row is shown.")
 @click.option("--seed", default=0, show_default=True, help="Of the resampling.")
-@click.option("--rows", type=click.Path(dir_okay=False, path_type=Path), help="Table for recipes.confidence --pairs.")
+@click.option("--rows", type=NEW_FILE, help="Table for recipes.confidence --pairs.")
 @click.option("--rows-of", metavar="NAME", help="The form of that table.  [default: the first with a confidence]")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Ids, verdicts and figures: reading.NAME.json.")
+@click.option("--out", type=NEW_FILE, help="Ids, verdicts and figures: reading.NAME.json.")
 def score(folder: Path, min_confidence: float, seed: int, rows: Path | None, rows_of: str | None, out: Path | None) -> None:
     """Report what the judges said: shares, decoys, agreement, and what each least confidence shows."""
     run = read_run(folder)
@@ -160,7 +157,7 @@ def score(folder: Path, min_confidence: float, seed: int, rows: Path | None, row
 @click.option("--pairs", "n", default=120, show_default=True, help="As for sheets: the same seed draws the same pairs.")
 @click.option("--model", "folder", default=DEFAULT, show_default=True, help="A model's folder.")
 @click.option("--min-confidence", type=float, help="From which on a row is shown.  [default: the model's own]")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="What became of each pair, a table.")
+@click.option("--out", type=NEW_FILE, help="What became of each pair, a table.")
 def erase(
     collections: list[EmbeddedCollection], seed: int, n: int, folder: str, min_confidence: float | None, out: Path | None
 ) -> None:
@@ -188,37 +185,25 @@ def labels(collections: list[EmbeddedCollection], seed: int, folder: str) -> Non
 
 
 @main.command(cls=Command, interrupted="Finished collections are kept; the same command goes on.")
-@click.option("--data", type=_FOLDER, help="Folder of BEIR-style collections.")
-@click.option("--vectors", type=_FOLDER, help="Their NAME.f16.npy, NAME.q.f16.npy.")
-@click.option(
-    "--collections", "names", multiple=True, help="Only this one; may be repeated.  [default: all in --data, and pydocs]"
-)
-@click.option("--exclude-own-id", "own", multiple=True, help="One whose queries are documents: never their own id.")
+@on_sources
 @click.option("--leave-out", multiple=True, help="Not this one; may be repeated.")
-@click.option(
-    "--cache", type=click.Path(file_okay=False, path_type=Path), help="Vectors of pydocs.  [default: in PyTerrier's home]"
-)
 @click.option("--texts", default=12, show_default=True, type=click.IntRange(min=1), help="Of each collection, one feature each.")
 @click.option("--max-words", default=120, show_default=True, type=click.IntRange(min=10), help="At which a text is cut.")
 @click.option("--word-share", default=0.1, show_default=True, help="Of a text's words that are taken out.")
 @click.option("--seed", default=0, show_default=True, help="Of everything drawn.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The file of all rows, JSON.")
+@click.option("--out", type=NEW_FILE, required=True, help="The file of all rows, JSON.")
 def words(
-    data: Path | None, vectors: Path | None, names: tuple[str, ...], own: tuple[str, ...], leave_out: tuple[str, ...],
-    cache: Path | None, texts: int, max_words: int, word_share: float, seed: int, out: Path,
+    opened: Callable[[Xetrieval], Sources], leave_out: tuple[str, ...], texts: int, max_words: int, word_share: float, seed: int,
+    out: Path,
 ) -> None:  # fmt: skip
     """Take the words with the largest shares of a feature out of texts: does its activation fall, and is it in them?
 
     Exact evidence is compared with the shares that explanations print, leave-one-out, gradient x input and random words.
     """
-    if (data is None) != (vectors is None):
-        raise click.UsageError("--data and --vectors go together")
-    cache = cache or Path(pt.io.pyterrier_home()) / "xetrieval" / "vectors"
-    sources = Sources(data, vectors, cache, own, Xetrieval.default())
-    chosen = [name for name in names or sources.names() if name not in leave_out]
-    parts = [f"python -m {MODULE} words{' --data DIR --vectors DIR' if data else ''}"]
-    parts += [f"--exclude-own-id {name}" for name in own] + [f"--leave-out {name}" for name in leave_out]
-    command = " ".join([*parts, f"--seed {seed} --out FILE"])
+    sources = opened(Xetrieval.default())
+    chosen = [name for name in sources.names() if name not in leave_out]
+    left_out = "".join(f" --leave-out {name}" for name in leave_out)
+    command = f"python -m {MODULE} words{sources.told}{left_out} --seed {seed} --out FILE"
     options = {"n_docs": texts, "max_words": max_words, "word_share": word_share}
     click.echo(table_of(measure_words(sources, chosen, out, options, seed=seed, command=command)))
 

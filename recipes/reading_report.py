@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import click
@@ -16,10 +15,9 @@ from pyterrier_xetrieval.evaluation.reading_identification import KEY as CHOICES
 from pyterrier_xetrieval.evaluation.reading_identification import identification_scores, read_choices
 from pyterrier_xetrieval.evaluation.reading_scores import ALL, CLEAR, reading_levels, reading_scores
 from pyterrier_xetrieval.evaluation.reading_verdicts import NUMBERS, read_explained, read_verdicts, reading_agreement
-from pyterrier_xetrieval.store.files import replacing
 from recipes.calibration import calibration_error, reliability
 from recipes.confidence import ROW
-from recipes.result_files import machine
+from recipes.result_files import measured_facts, write_result
 
 RUN = "run.json"  # what was asked, beside the sheets
 
@@ -147,28 +145,8 @@ def write_report(path: Path, run: Judged, tables: Mapping[str, pd.DataFrame], *,
         "model": models[0] if models else None, "seed": asked["seed"], "collection": path.stem.partition(".")[2] or path.stem,
         "question": "reading", "options": {**asked, "shown_from": min_confidence},
     }  # fmt: skip
-    facts = {**machine(), "date": date.today().isoformat(), "seconds": 0.0, "command": "python -m recipes.reading score"}
     columns = ["sheet", "section", "row", "collection", "qid", "docno", "form", "feature", "decoy", *NUMBERS]
     judges = run.verdicts.groupby(["section", "row"])["verdict"].agg(list).rename("verdicts")
     rows = run.verdicts[columns].drop_duplicates(["section", "row"]).merge(judges, on=["section", "row"])
     rows["feature"] = [np.nan if isinstance(feature, str) else feature for feature in rows["feature"]]  # a word of the texts
-    content = {"key": key, "facts": facts, **{name: _records(table) for name, table in tables.items()}}
-    lines = ",\n".join("  " + json.dumps(row, ensure_ascii=False) for row in _records(rows))
-    head = json.dumps(content, indent=1, ensure_ascii=False).removesuffix("\n}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as file:
-        file.write(f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
-
-
-def _records(table: pd.DataFrame) -> list[dict]:
-    """For JSON: six digits, and nothing where nothing is known."""
-    return [{name: _plain(value) for name, value in row.items() if not _missing(value)} for row in table.to_dict("records")]
-
-
-def _missing(value: object) -> bool:
-    return isinstance(value, float) and np.isnan(value)
-
-
-def _plain(value: object) -> object:
-    value = value.item() if isinstance(value, np.generic) else value
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    write_result(path, key, measured_facts("python -m recipes.reading score", 0.0), rows, **tables)

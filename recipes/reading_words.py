@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -14,7 +13,8 @@ import pandas as pd
 from pyterrier_xetrieval.evaluation import word_faithfulness
 from pyterrier_xetrieval.evaluation.word_removal import ALL, METHODS, word_faithfulness_scores
 from recipes.measured_collections import Sources
-from recipes.result_files import known, machine, weights_of, write_result
+from recipes.result_files import known, measured_facts, weights_of, write_result
+from recipes.tables import cell
 
 
 def measure_words(
@@ -44,8 +44,7 @@ def measure_words(
         )  # fmt: skip
         seconds += time.perf_counter() - start
         rows = pd.concat([rows, own.assign(collection=name)], ignore_index=True)
-        facts = {**machine(), "date": datetime.now(UTC).date().isoformat(), "seconds": round(seconds, 1), "command": command}
-        write_result(path, key, facts, rows, scores=word_faithfulness_scores(rows, seed=seed))
+        write_result(path, key, measured_facts(command, seconds), rows, scores=word_faithfulness_scores(rows, seed=seed))
         click.echo(f"{name}: {own['docno'].nunique()} texts")
     return word_faithfulness_scores(rows, seed=seed)
 
@@ -57,7 +56,5 @@ def table_of(scores: pd.DataFrame) -> str:
     measures = ("deletion", "insertion", "deletion_difference", "insertion_difference")
     lines = [f"| method | {' | '.join(measures)} |", f"|{'---|' * (1 + len(measures))}"]
     for method in METHODS:
-        found = [own.loc[(method, m)] if (method, m) in own.index else None for m in measures]
-        cells = ["" if row is None else f"{row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for row in found]
-        lines.append(f"| {method} | {' | '.join(cells)} |")
+        lines.append(f"| {method} | {' | '.join(cell(own, (method, m), 2) for m in measures)} |")
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,11 @@ def machine() -> dict:
     packages = {name: version(name) for name in ("torch", "numpy", "pyterrier")}
     packages = {"python": platform.python_version(), "pyterrier_xetrieval": __version__, **packages}
     return {"versions": packages, "cpu": cpu, "threads": torch.get_num_threads()}
+
+
+def measured_facts(command: str, seconds: float) -> dict:
+    """Where, when and how long something was measured, and the command that repeats it."""
+    return {**machine(), "date": datetime.now(UTC).date().isoformat(), "seconds": round(seconds, 1), "command": command}
 
 
 def weights_of(model: Xetrieval) -> dict:

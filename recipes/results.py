@@ -9,58 +9,38 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import pyterrier as pt
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import QUESTIONS
 from pyterrier_xetrieval.llm import EndpointLLM, TransformersLLM
-from recipes.command import Command
+from recipes.command import FILE, FOLDER, GROUP, NEW_FOLDER, Command
 from recipes.judged_labels import Source
 from recipes.measure_missing import JUDGED, Run
-from recipes.measured_collections import Sources
+from recipes.measured_collections import on_sources
 from recipes.result_files import weights_of
 
 MODULE = "recipes.results"
 JUDGE_TOKENS = 32  # of a hypothesis of eight words and its clarity; verdicts are shorter
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings=GROUP)
 def main() -> None:
     """Measure a model, the bundled one unless told otherwise, and make a page of what was measured."""
 
 
 @main.command(cls=Command, interrupted="Finished questions are kept; the same command goes on.")
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of BEIR-style collections.")
-@click.option(
-    "--vectors", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Their NAME.f16.npy, NAME.q.f16.npy."
-)
-@click.option(
-    "--model",
-    "path",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The model's folder; --vectors are its encoder's.  [default: the bundled one]",
-)
-@click.option("--collections", multiple=True, help="Only this one; may be repeated.  [default: all in --data, and pydocs]")
+@on_sources
+@click.option("--model", "path", type=FOLDER, help="The model's folder; --vectors are its encoder's.  [default: the bundled one]")
 @click.option("--leave-out", multiple=True, help="Not this one; may be repeated.")
-@click.option(
-    "--exclude-own-id", multiple=True, help="A collection whose queries are documents: never retrieve a query's own id."
-)
 @click.option("--questions", multiple=True, type=click.Choice([*QUESTIONS, JUDGED]), help="Only this one; may be repeated.")
 @click.option(
     "--weights", help="Of the views, comma-separated in the model's order, beside weights 1.  [default: the model's own]"
 )
 @click.option("--weights-from", help="Choose --weights on this collection, which is then left out.")
-@click.option(
-    "--raw-sae",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Model whose dictionary saw raw vectors only.",
-)
-@click.option(
-    "--cache", type=click.Path(file_okay=False, path_type=Path), help="Vectors of pydocs.  [default: in PyTerrier's home folder]"
-)
+@click.option("--raw-sae", type=FOLDER, help="Model whose dictionary saw raw vectors only.")
 @click.option(
     "--cot",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=FILE,
     help="GGUF file of a language model: time what it takes to write the CoT reasoner's texts about 24 documents.",
 )
 @click.option(
@@ -73,19 +53,12 @@ def main() -> None:
 @click.option("--api-key-env", metavar="NAME", help="Environment variable with its key.")
 @click.option("--judge-texts", metavar="NAME", help="Folder in --data with the texts that hypotheses are made from.")
 @click.option("--judge-features", default=100, show_default=True, type=click.IntRange(min=2), help="Of each dictionary.")
-@click.option(
-    "--answers", type=click.Path(file_okay=False, path_type=Path), help="Keeps the judge's answers.  [default: OUT/judged]"
-)
+@click.option("--answers", type=NEW_FOLDER, help="Keeps the judge's answers.  [default: OUT/judged]")
 @click.option("--seed", default=0, show_default=True, help="Of samples and bootstrap.")
-@click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder of one JSON file per question and collection.",
-)
+@click.option("--out", type=NEW_FOLDER, required=True, help="Folder of one JSON file per question and collection.")
 def measure(
-    data, vectors, path, collections, leave_out, exclude_own_id, questions, weights, weights_from, raw_sae, cache, cot,
-    judge, judge_model, base_url, api_key_env, judge_texts, judge_features, answers, seed, out,
+    opened, path, leave_out, questions, weights, weights_from, raw_sae, cot, judge, judge_model, base_url, api_key_env, judge_texts,
+    judge_features, answers, seed, out,
 ) -> None:  # fmt: skip
     """Ask every question of a model on every collection.
 
@@ -93,21 +66,20 @@ def measure(
     largest collection alone, and labels without a language model. A judge is asked about every collection; its answers
     are kept as they come, and the same command goes on with them.
     """
-    if (data is None) != (vectors is None):
-        raise click.UsageError("--data and --vectors go together")
     if weights and weights_from:
         raise click.UsageError("--weights goes without --weights-from")
     if (judge is not None) + (judge_model is not None) > 1 or (base_url or api_key_env) and not judge_model:
         raise click.UsageError("--judge goes without --judge-model, --base-url and --api-key-env, and these with --judge-model")
-    if (judge or judge_model) and not (data and judge_texts):
-        raise click.UsageError("--judge and --judge-model need --data and --judge-texts")
     if JUDGED in questions and not (judge or judge_model):
         raise click.UsageError("--questions judged needs --judge or --judge-model")
     model = Xetrieval.default() if path is None else Xetrieval(path)
-    cache = cache or Path(pt.io.pyterrier_home()) / "xetrieval" / "vectors"
-    sources = Sources(data, vectors, cache, exclude_own_id, model)
-    base = {"model": weights_of(model), "seed": seed}
-    run = Run(model, sources, out, base, _command(data, path, exclude_own_id, weights, weights_from, raw_sae, seed))
+    sources = opened(model)
+    if (judge or judge_model) and not (sources.data and judge_texts):
+        raise click.UsageError("--judge and --judge-model need --data and --judge-texts")
+    run = Run(
+        model, sources, out, {"model": weights_of(model), "seed": seed},
+        _command(sources.told, path, weights, weights_from, raw_sae, seed),
+    )  # fmt: skip
     try:
         chosen = [float(w) for w in weights.split(",")] if weights else list(model.weights.values())
     except ValueError:
@@ -117,7 +89,7 @@ def measure(
     if weights_from:
         chosen = run.choose(weights_from)
     raw = Xetrieval(raw_sae) if raw_sae else None
-    names = [n for n in collections or sources.names() if n not in {*leave_out, weights_from}]
+    names = [n for n in sources.names() if n not in {*leave_out, weights_from}]
     run.all(names, [q for q in questions or QUESTIONS if q != JUDGED], chosen, raw)
     if cot is not None:
         run.cot(names, cot)
@@ -126,7 +98,8 @@ def measure(
             judge_model, base_url=base_url, api_key_env=api_key_env, max_tokens=JUDGE_TOKENS, temperature=0, workers=1
         )  # fmt: skip
         run.command += " --judge FILE" if judge else f" --judge-model {judge_model} --base-url URL"
-        run.judged(names, llm, Source.read(data, judge_texts, vectors=vectors), judge_features, raw, answers or out / "judged")
+        texts = Source.read(sources.data, judge_texts, vectors=sources.vectors)
+        run.judged(names, llm, texts, judge_features, raw, answers or out / "judged")
 
 
 def _local(path: Path) -> TransformersLLM:
@@ -134,10 +107,9 @@ def _local(path: Path) -> TransformersLLM:
     return TransformersLLM(str(folder), gguf_file=file, max_tokens=JUDGE_TOKENS, temperature=0, batch_size=16, dtype="bfloat16")
 
 
-def _command(data, path, exclude_own_id, weights, weights_from, raw_sae, seed) -> str:
+def _command(told, path, weights, weights_from, raw_sae, seed) -> str:
     """As given, but for folders, which are the reader's own."""
-    parts = [f"python -m {MODULE} measure{' --data DIR --vectors DIR' if data else ''}{' --model MODEL' if path else ''}"]
-    parts += [f"--exclude-own-id {name}" for name in exclude_own_id]
+    parts = [f"python -m {MODULE} measure{told}{' --model MODEL' if path else ''}"]
     parts += [f"--weights {weights}"] if weights else []
     parts += [f"--weights-from {weights_from}"] if weights_from else []
     parts += ["--raw-sae FOLDER"] if raw_sae else []
@@ -145,10 +117,8 @@ def _command(data, path, exclude_own_id, weights, weights_from, raw_sae, seed) -
 
 
 @main.command(cls=Command, interrupted="The page stays as it was.")
-@click.option(
-    "--results", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Folder of the JSON files."
-)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of results.md and figures/.")
+@click.option("--results", type=FOLDER, required=True, help="Folder of the JSON files.")
+@click.option("--out", type=NEW_FOLDER, required=True, help="Folder of results.md and figures/.")
 def render(results: Path, out: Path) -> None:
     """Make the page and its figures from the JSON files, and from nothing else."""
     from recipes.results_page import render_page  # matplotlib is an extra

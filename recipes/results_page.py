@@ -113,9 +113,9 @@ def _whose(measured: dict[str, str]) -> str:
 
 def _repeat(found: Results, question: str) -> str:
     """The command of the section; the options of its files."""
-    files = [file for file in found.files if file["key"]["question"] == question]
+    files = found.of(question)
     # the time of a CoT reasoner is measured beside that of the rest, by the same command with one option more
-    timed = [file for file in found.files if question == "latency" and file["key"]["question"] == "cot"]
+    timed = found.of("cot") if question == "latency" else []
     limits = {file["key"]["options"].get("max_queries") for file in files} - {None}
     over = [file["key"]["collection"] for file in files if limits and file["facts"]["queries"] > max(limits)]
     sample = f" Of {', '.join(over)}: {max(limits)} random queries." if over else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval.viz.figures.panels import dots, lines, stacked
-from recipes.tables import Results, above, below, figure_link, interval, markdown, percent, pick, spread, times, unseen
+from recipes.tables import Results, above, below, cell, figure_link, lines_of, markdown, percent, pick, spread, times, unseen
 
 ORDERS = ("contribution", "activation", "random")
 NULL = ("untrained", "untrained_random")  # an untrained dictionary's shared features, by contribution and at random
@@ -25,10 +26,6 @@ def curves(results: Results):
     whole = t[(t["measure"] == "relative_score") & (t["curve"] == "deletion") & (t["fraction"] == 1)]
     left = {order: 100 * pick(whole, order=order).value for order in ("contribution", "untrained")}
     differ = {c: gain[c, "contribution"].value - gain[c, "activation"].value for c in spots}
-    rows = [
-        [name, *(interval(frame.loc[name], 3, signed=True) for frame in gain.values())]
-        for name in spots["deletion"]["activation"].index
-    ]
     text = "\n\n".join(
         [
             "## Deletion and insertion curves",
@@ -38,7 +35,7 @@ def curves(results: Results):
             f"{above(gain['insertion', 'contribution'])} (interval of the difference). Order by contribution beats order by activation in the mean on "
             f"{int((differ['deletion'] < 0).sum())} of {n} by deletion and {int((differ['insertion'] > 0).sum())} by insertion.",
             _no_training(gain, left),
-            markdown(["area − random", *(f"{c}, {o}" for c, o in gain)], rows),
+            markdown(["area − random", *(f"{c}, {o}" for c, o in gain)], lines_of(gain, 3, signed=True)),
             figure_link("curves", "Deletion and insertion curves"),
             "Mean of the collections; bands from the lowest to the highest.",
             figure_link("areas", "Area under the curves, less that of a random order"),
@@ -82,7 +79,7 @@ def shares(results: Results):
     listed, only, carried = (pick(t, part="shared", measure=m).value for m in ("listed", "view_only", "view_only_share"))
     frame = pd.DataFrame({title: mean[part].value for part, title in parts.items()})
     rows = [
-        [name, *(interval(mean[p].loc[name], 1, 100) for p in parts), f"{percent(low[name])} to {percent(high[name])}",
+        [name, *(cell(mean[p], name, 1, 100) for p in parts), f"{percent(low[name])} to {percent(high[name])}",
          f"{null['shared'][name]:.1f}", f"{null['residual'][name]:.1f}"]
         for name in frame.index
     ]  # fmt: skip
@@ -125,16 +122,11 @@ def stability(results: Results):
             f" The floor is not 0: two different documents of the same query, at a cosine of {spread(other, '{:.2f}')}, agree as much as said last, "
             "since both are near the query."
         )
-    names = panels["jaccard"][next(iter(kinds))].index
-    rows = [
-        [name, *(interval(panels["jaccard"][k].loc[name], 2) if name in panels["jaccard"][k].index else "" for k in kinds)]
-        for name in names
-    ]
     text = "\n\n".join(
         [
             "## Explanations of slightly changed documents",
             f"How alike the shared features (Jaccard) and their contributions (correlation) stay when the best document changes a little: {said}.{moved}",
-            markdown(["Jaccard", *kinds], rows),
+            markdown(["Jaccard", *kinds], lines_of(panels["jaccard"], 2)),
             figure_link("stability", "Agreement of explanations before and after the change"),
         ]
     )  # fmt: skip
@@ -158,9 +150,9 @@ def counterfactual(results: Results):
     median = pick(t, order="contribution", measure="pruned_q50").value
     leave, first = 100 * possible["contribution"].value, size["contribution"].value
     rows = [
-        [name, percent(possible["contribution"].value[name], 0), *(_mean(size[o], name) for o in ORDERS),
-         f"{median[name]:.0f}" if name in median.index else "", percent(control["contribution"].value[name], 0) if name in control["contribution"].index else "",
-         percent(possible["untrained"].value[name], 0), _mean(size["untrained"], name)]
+        [name, percent(possible["contribution"].value[name], 0), *(cell(size[o], name, 1) for o in ORDERS),
+         f"{median[name]:.0f}" if name in median.index else "", percent(control["contribution"].value.get(name, np.nan), 0),
+         percent(possible["untrained"].value[name], 0), cell(size["untrained"], name, 1)]
         for name in possible["contribution"].index
     ]  # fmt: skip
     header = ["collection", "possible (%)", *(f"features, by {o}" if o != "random" else "features, random order" for o in ORDERS)]
@@ -200,7 +192,3 @@ def _untrained(t: pd.DataFrame, possible, size, listed) -> str:
         f"Where it succeeds it takes {spread(size['untrained'].value, '{:.1f}')} features in order of contribution, more than the model's on the same documents on "
         f"{above(more)} of {len(more)} (interval of the difference) and fewer on {below(more)}."
     )
-
-
-def _mean(frame: pd.DataFrame, name: str) -> str:
-    return interval(frame.loc[name], 1) if name in frame.index else ""

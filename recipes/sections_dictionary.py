@@ -32,7 +32,7 @@ def reconstruction(results: Results):
     better, more = _all_views(share, aspects, np.greater), _all_views(active, aspects, np.greater)
     n, raw = len(loss), pick(share, view="original").value
     rows = [
-        [name, *(percent(frame.value[name]) if name in frame.index else "" for frame in ways.values()),
+        [name, *(percent(frame.value.get(name, np.nan)) for frame in ways.values()),
          f"{raw[name]:.3f}", *(f"{pick(share, view=a).value[name]:.3f}" for a in aspects)]
         for name in loss.index
     ]  # fmt: skip

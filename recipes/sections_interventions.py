@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from pyterrier_xetrieval.viz.figures.panels import dots, lines
-from recipes.tables import Results, above, below, figure_link, interval, markdown, pick, spread, times, unseen
+from recipes.tables import Results, above, below, cell, figure_link, lines_of, markdown, pick, spread, times, unseen
 
 SETS = ("overlap", "untrained", "direct", "non_overlap", "random_features", "random_directions")
 KINDS = ("key", "non_key", "non_key_as_active")
@@ -16,15 +18,12 @@ def erasure(results: Results):
     sets, panels = [s for s in SETS if s in set(t["set"])], {}
     for mode in ("erase", "keep_only"):
         for pairs in ("true positive", "false positive"):
-            part = t[(t["mode"] == mode) & (t["pairs"] == pairs)]
-            panels[f"{mode.replace('_', ' ')}, {pairs}s"] = {_words(s): pick(part, set=s, measure="change") for s in sets}
+            panels[f"{_words(mode)}, {pairs}s"] = {
+                _words(s): pick(t, mode=mode, pairs=pairs, set=s, measure="change") for s in sets
+            }
     erased = t[(t["mode"] == "erase") & (t["pairs"] == "true positive")]
     change = {s: pick(erased, set=s, measure="change") for s in sets}
-    false = pick(t[(t["mode"] == "erase") & (t["pairs"] == "false positive")], set="overlap", measure="change").value
-    rows = [
-        [name, *(interval(change[s].loc[name], 3, signed=True) if name in change[s].index else "" for s in sets)]
-        for name in change["overlap"].index
-    ]
+    false = pick(t, mode="erase", pairs="false positive", set="overlap", measure="change").value
     drop = -change["overlap"].value
     text = "\n\n".join(
         [
@@ -39,7 +38,7 @@ def erasure(results: Results):
             f"are shared ones by {spread(-change['random_features'].value, '{:.3f}')}, as many random directions by "
             f"{spread(-change['random_directions'].value, '{:.3f}')}. In the paper erasing features that are not shared often raises the cosine; "
             f"here it does on {results.count(above(change['non_overlap']), len(change['non_overlap']))}, and lowers it on {below(change['non_overlap'])}.",
-            markdown(["erased, relevant documents", *map(_words, sets)], rows),
+            markdown(["erased, relevant documents", *map(_words, sets)], lines_of(change, 3, signed=True)),
             _equal_table(erased, sets),
             figure_link("figure7", "Change of the cosine by set, mode and kind of pair"),
         ]
@@ -91,22 +90,21 @@ def _direct(results: Results, erased, change) -> str:
 def _equal_table(erased, sets) -> str:
     """Sizes of the sets, and drops at equal size."""
     compared = [s for s in ("untrained", "direct") if s in sets]
-    columns = {_words(s): (pick(erased, set=s, measure="size"), 1, False) for s in ("overlap", "overlap_original", *compared)}
-    columns["overlap original, change"] = pick(erased, set="overlap_original", measure="change"), 3, True
+    names = pick(erased, set="overlap", measure="size").index
+
+    def sizes(s: str) -> list[str]:
+        return [cell(pick(erased, set=s, measure="size").assign(low=np.nan), name, 1) for name in names]
+
+    def changes(s: str) -> list[str]:
+        return [cell(pick(erased, set=s, measure="change"), name, 3, signed=True) for name in names]
+
+    columns = {_words(s): sizes(s) for s in ("overlap", "overlap_original", *compared)}
+    columns["overlap original, change"] = changes("overlap_original")
     for s in compared:
-        columns[f"at equal size with {s}"] = pick(erased, set=f"{s}_cut", measure="size"), 1, False
-        columns[f"overlap, as {s}"] = pick(erased, set=f"overlap_cut_{s}", measure="change"), 3, True
-        columns[f"{s}, equal"] = pick(erased, set=f"{s}_cut", measure="change"), 3, True
-    names = columns["overlap"][0].index
-    rows = [[name, *(_cell(frame, name, digits, signed) for frame, digits, signed in columns.values())] for name in names]
-    return markdown(["features, and change at equal size", *columns], rows)
-
-
-def _cell(frame, name, digits, signed) -> str:
-    """The interval of a change, a size without one."""
-    if name not in frame.index:
-        return ""
-    return interval(frame.loc[name], digits, signed=signed) if signed else f"{frame.value[name]:.{digits}f}"
+        columns[f"at equal size with {s}"] = sizes(f"{s}_cut")
+        columns[f"overlap, as {s}"] = changes(f"overlap_cut_{s}")
+        columns[f"{s}, equal"] = changes(f"{s}_cut")
+    return markdown(["features, and change at equal size", *columns], list(zip(names, *columns.values())))
 
 
 def _size(erased, name: str) -> str:
@@ -145,9 +143,7 @@ def steering(results: Results):
     for name, change in readings.items():
         by = {(kind, alpha): pick(change, set=kind, alpha=alpha) for kind in KINDS for alpha in (bottom, top)}
         header = [f"collection, {name}", *(f"{_words(k)}, α = {a:g}" for k, a in by)]
-        tables.append(
-            markdown(header, [[n, *(interval(frame.loc[n], 1, 100, signed=True) for frame in by.values())] for n in names])
-        )
+        tables.append(markdown(header, lines_of(by, 1, 100, signed=True)))
     text = "\n\n".join(
         [
             "## Figure 8: turning key features down and up",

@@ -15,7 +15,7 @@ MOST = 0.5  # a judge that says the same of all texts of more features than this
 def judged(results: Results):
     """Fig. 5, and the mono-semanticity of Fig. 3, by a language model that writes and judges."""
     t = results.frames["judged"]
-    files = [file for file in results.files if file["key"]["question"] == "judged"]
+    files = results.of("judged")
     parts, drawn = [], {}
     for file in files:
         name, options = file["key"]["collection"], file["key"]["options"]
@@ -61,8 +61,9 @@ def _controls(own: pd.DataFrame, options: dict) -> str:
         found = ", ".join(f"{row['sae']} {interval(row, 3)} of {row['n']:.0f} features" for _, row in semantic.iterrows())
         intruders += f". Mono-semanticity, the share of features whose intruder it names: {found}."
         for _, row in own[own["measure"] == "mono_difference"].iterrows():
-            higher = "higher than" if row["low"] > 0 else "lower than" if row["high"] < 0 else "not significantly different from"
-            intruders += f" The explainer's is {higher} that of the {row['sae']} dictionary ({_signed(row)})."
+            intruders += (
+                f" The explainer's is {_verdict(row, 'higher', 'lower')} that of the {row['sae']} dictionary ({_signed(row)})."
+            )
     else:
         intruders += ", no better than chance, so that this model cannot measure mono-semanticity and was not asked to."
     return (
@@ -98,8 +99,8 @@ def _against_keywords(own: pd.DataFrame) -> str:
     )
 
 
-def _verdict(row) -> str:
-    return "better than" if row["low"] > 0 else "worse than" if row["high"] < 0 else "not significantly different from"
+def _verdict(row, more: str = "better", less: str = "worse") -> str:
+    return f"{more} than" if row["low"] > 0 else f"{less} than" if row["high"] < 0 else "not significantly different from"
 
 
 def _signed(row) -> str:

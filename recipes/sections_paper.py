@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval.evaluation.multi_view_retrieval import COT, INTERNALIZER
+from pyterrier_xetrieval.evaluation.significance import SIGNIFICANT
 from pyterrier_xetrieval.viz.figures.panels import dots, lines
-from recipes.tables import NDCG, Results, figure_link, interval, markdown, p_value, percent, pick, times
+from recipes.tables import NDCG, Results, cell, figure_link, markdown, p_value, percent, pick, significant, times
 
 DELTA = f"{NDCG}_minus_dense"
-SIGNIFICANT = 0.05
 
 
 def retrieval(results: Results):
@@ -24,12 +25,11 @@ def retrieval(results: Results):
         value, delta, p = (pick(part, measure=measure) for measure in (NDCG, DELTA, "p_holm"))
         header += [kind, "difference", "p"]
         for name in dense.index:
-            there = name in value.index
-            cells = [percent(value.value[name]), interval(delta.loc[name], 1, 100, signed=True)] if there else ["", ""]
-            columns[name] += [*cells, p_value(p.value[name]) if name in p.index else ""]
+            columns[name] += [
+                percent(value.value.get(name, np.nan)), cell(delta, name, 1, 100, signed=True), p_value(p.value.get(name, np.nan)),
+            ]  # fmt: skip
         drawn[kind] = times(delta, 100)
-        sure = p.value.reindex(delta.index) < SIGNIFICANT
-        worse, better = int((sure & (delta.value < 0)).sum()), int((sure & (delta.value > 0)).sum())
+        better, worse = significant(delta.value, p.value.reindex(delta.index))
         mean = 100 * delta.value.mean()
         sentences.append(
             f"With {kind}, multi-view retrieval is significantly worse than dense retrieval on {results.count(worse, len(delta))}, "
@@ -56,7 +56,7 @@ def _explicit(results: Results, explicit: pd.DataFrame, dense: pd.DataFrame) -> 
     for (name, views), part in explicit[explicit["weights"].str.fullmatch(r"1( \+ 1)*")].groupby(["collection", "views"]):
         same = None if ablation is None else ablation[(ablation["enhancement"] == INTERNALIZER) & (ablation["views"] == views)]
         value = pd.Series(dtype=float) if same is None else pick(same, measure=NDCG).value
-        own = percent(value[name]) if name in value.index else ""
+        own = percent(value.get(name, np.nan))
         rows.append([name, views, percent(dense.value[name]), own, percent(pick(part, measure=NDCG).value[name])])
     return (
         "The CoT reasoner's column of the paper exists only where a language model's texts about every document are at hand, with weights 1:\n\n"
@@ -65,7 +65,7 @@ def _explicit(results: Results, explicit: pd.DataFrame, dense: pd.DataFrame) -> 
 
 
 def _own_weights(results: Results) -> str:
-    weights = [file["facts"].get("own_weights") for file in results.files if file["key"]["question"] == "retrieval"][0]
+    weights = results.of("retrieval")[0]["facts"].get("own_weights")
     return f" The model's own weights are {', '.join(f'{w:g}' for w in weights)}." if weights else ""
 
 
@@ -108,7 +108,7 @@ def _cot(results: Results, whole) -> str:
     """What writing texts costs beside internalising vectors, if it was timed."""
     if "cot" not in results.frames:
         return "The paper's CoT reasoner needs a language model and was not timed."
-    t, options = results.frames["cot"], next(f["key"]["options"] for f in results.files if f["key"]["question"] == "cot")
+    t, options = results.frames["cot"], results.of("cot")[0]["key"]["options"]
     measured, guessed = t[~t["extrapolated"].astype(bool)].iloc[0], t[t["extrapolated"].astype(bool)].set_index("size")["value"]
     size = guessed.index.max()
     return (
@@ -136,7 +136,7 @@ def latency(results: Results):
     rows = []
     for size, group in t.groupby("size"):
         medians, quality = pick(group, "system", measure="median_ms").value, pick(group, "system", measure=NDCG).value
-        cells = [percent(quality[s]) if s in quality.index else "" for s in ("dense", "multi-view")]
+        cells = [percent(quality.get(s, np.nan)) for s in ("dense", "multi-view")]
         rows.append(
             [f"{size:,}", f"{group['copies'].max():,.0f}", *(f"{medians[s]:.1f}" for s in systems), f"{whole[size]:.1f}", *cells]
         )

@@ -21,7 +21,7 @@ def sweep(results: Results):
     Raises:
         ValueError: result files of different dictionaries, whose means would mix them.
     """
-    files = [file for file in results.files if file["key"]["question"] == "sweep"]
+    files = results.of("sweep")
     if any(file["key"]["dictionaries"] != files[0]["key"]["dictionaries"] for file in files):
         raise ValueError("render expects all sweep.*.json to be of the same dictionaries, found others; measure them again")
     t = _levels(results.frames["sweep"])

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import click
 import numpy as np
-import torch
 from torch.nn import functional as F
 
 from pyterrier_xetrieval import SparseAutoencoder
 from pyterrier_xetrieval.core.attribution import Attribution, explain_vectors
+from pyterrier_xetrieval.evaluation.dictionaries import untrained
 from pyterrier_xetrieval.store.files import replacing
 from recipes import data
-from recipes.command import Command
+from recipes.command import FILE, NEW_FILE, Command
 
 COLLECTIONS = (
     "mutual", "arguana", "nq", "scifact", "liveqa_med", "negconstraint", "se_beer", "se_matheducators", "bright_answers", "cranfield",
@@ -60,29 +60,24 @@ def read_pairs(folder: Path, queries: int, seed: int) -> tuple[np.ndarray, np.nd
     return np.concatenate([q for q, _ in pairs]), np.concatenate([d for _, d in pairs])
 
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
 @click.command(cls=Command, interrupted="Nothing was written.")
 @click.option("--data", "folder", required=True, type=click.Path(exists=True, path_type=Path), help="Collections and embeddings.")
-@click.option("--first", required=True, type=_FILE, help="Weights of a dictionary.")
-@click.option("--second", required=True, type=_FILE, help="Those of a training with another seed.")
+@click.option("--first", required=True, type=FILE, help="Weights of a dictionary.")
+@click.option("--second", required=True, type=FILE, help="Those of a training with another seed.")
 @click.option("--queries", default=100, show_default=True, help="Of each collection.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The figures, JSON.")
+@click.option("--out", type=NEW_FILE, help="The figures, JSON.")
 def main(folder: Path, first: Path, second: Path, queries: int, seed: int, out: Path | None) -> None:
     """Compare two trainings feature by feature and explanation by explanation."""
     from recipes.default import read_dictionary
 
     saes = [read_dictionary(path).eval().requires_grad_(False) for path in (first, second)]
     cosine, match = best_matches(*saes)
-    random = SparseAutoencoder(saes[0].dim, saes[0].dict_size, saes[0].k)
-    random.reset_parameters(torch.Generator().manual_seed(seed))
     asked, documents = read_pairs(folder, queries, seed)
     rows = np.arange(len(asked))
     parts = [explain_vectors(sae, asked, rows, [documents], rows, weights=(1.0,)) for sae in saes]
     figures = {
-        "mean_best_cosine": float(cosine.mean()), "random": float(best_matches(saes[0], random)[0].mean()),
+        "mean_best_cosine": float(cosine.mean()), "random": float(best_matches(saes[0], untrained(saes[0], seed=seed))[0].mean()),
         "above_0.7": float((cosine > 0.7).mean()), **agreement(*parts, match),
         "unexplained": [float((np.abs(p.residual) / p.score).mean()) for p in parts],
     }  # fmt: skip

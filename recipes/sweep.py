@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 import numpy as np
 import pandas as pd
-import pyterrier as pt
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import reconstruction
 from pyterrier_xetrieval.training import train_sae
 from pyterrier_xetrieval.training.vector_rows import VectorRows
-from recipes.command import Command
-from recipes.measured_collections import Sources, digest
-from recipes.result_files import known, machine, weights_of, write_result
+from recipes.command import FILE, FOLDER, GROUP, NEW_FOLDER, Command
+from recipes.measured_collections import digest, on_sources
+from recipes.result_files import known, measured_facts, weights_of, write_result
 
 MODULE = "recipes.sweep"
 QUESTION = "sweep"
@@ -43,14 +41,14 @@ OWN = ["variant", "trained_on", "k", "sparsity"]  # what dictionaries differ in
 OUTCOME = ("l0", "fve", "dead_share", "never_active", "seconds")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(context_settings=GROUP)
 def main() -> None:
     """Train dictionaries of every kind at several sparsities, and measure what each keeps."""
 
 
 @main.command(cls=Command, interrupted="Finished dictionaries are kept; the same command goes on.")
 @click.option(
-    "--vectors", "files", multiple=True, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "--vectors", "files", multiple=True, required=True, type=FILE,
     help="Vectors of training documents by the bundled model's encoder, .npy [n, m]; may be repeated.",
 )  # fmt: skip
 @click.option("--variant", "variants", multiple=True, type=click.Choice(list(LEVELS)), help="Only this one; may be repeated.")
@@ -59,9 +57,7 @@ def main() -> None:
 @click.option("--batch-size", default=512, show_default=True, type=click.IntRange(min=1), help="Vectors of a step.")
 @click.option("--lr", default=1e-3, show_default=True, type=click.FloatRange(min=0, min_open=True), help="Of Adam.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of all random choices.")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of one artifact per dictionary."
-)
+@click.option("--out", type=NEW_FOLDER, required=True, help="Folder of one artifact per dictionary.")
 def train(files, variants, dict_size, steps, batch_size, lr, seed, out) -> None:
     """Train every variant at four sparsities on reasoned vectors, and some of them on raw vectors alone.
 
@@ -110,44 +106,25 @@ def _train_one(model: Xetrieval, arrays: Sequence[np.ndarray], facts: dict, path
 
 
 @main.command(cls=Command, interrupted="Finished collections are kept; the same command goes on.")
-@click.option(
-    "--dictionaries",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    required=True,
-    help="Folder that train wrote.",
-)
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of BEIR-style collections.")
-@click.option(
-    "--vectors", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Their NAME.f16.npy, NAME.q.f16.npy."
-)
-@click.option("--collections", multiple=True, help="Only this one; may be repeated.  [default: all in --data, and pydocs]")
-@click.option(
-    "--exclude-own-id", multiple=True, help="A collection whose queries are documents: never retrieve a query's own id."
-)
-@click.option(
-    "--cache", type=click.Path(file_okay=False, path_type=Path), help="Vectors of pydocs.  [default: in PyTerrier's home folder]"
-)
+@click.option("--dictionaries", type=FOLDER, required=True, help="Folder that train wrote.")
+@on_sources
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
-@click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of one JSON file per collection."
-)
-def measure(dictionaries, data, vectors, collections, exclude_own_id, cache, seed, out) -> None:
+@click.option("--out", type=NEW_FOLDER, required=True, help="Folder of one JSON file per collection.")
+def measure(dictionaries, opened, seed, out) -> None:
     """Measure error, active features and retrieval with rebuilt documents, for every dictionary and collection.
 
     What --out holds already for the same weights, dictionaries, collection and seed is kept. Coefficients are the
     encoders' own: refitted ones take about a tenth of a millisecond a vector on one thread, and there are many
     dictionaries.
     """
-    if (data is None) != (vectors is None):
-        raise click.UsageError("--data and --vectors go together")
     model = Xetrieval.default()
     found = read_dictionaries(dictionaries, model)
     training = shared_facts(found)
     base = {"model": weights_of(model), "seed": seed, "question": QUESTION, "options": training}
     base["dictionaries"] = {name: made.meta["sha256"]["sae.safetensors"] for name, made in found.items()}
-    facts = {**machine(), "command": _command(data, exclude_own_id, seed), "training_command": _training_command(training)}
-    sources = Sources(data, vectors, cache or Path(pt.io.pyterrier_home()) / "xetrieval" / "vectors", exclude_own_id, model)
-    for name in collections or sources.names():
+    sources = opened(model)
+    command = f"python -m {MODULE} measure --dictionaries DICTIONARIES{sources.told} --seed {seed} --out docs/results"
+    for name in sources.names():
         collection = sources.open(name)
         key, path = {**base, "collection": name, "digest": digest(collection)}, out / f"{QUESTION}.{name}.json"
         if known(path, key):
@@ -155,10 +132,12 @@ def measure(dictionaries, data, vectors, collections, exclude_own_id, cache, see
             continue
         start = time.perf_counter()
         table = rows_of(model, collection, found, seed=seed)
-        seconds = round(time.perf_counter() - start, 1)
-        own = {"documents": len(collection.docnos), "queries": len(collection.qids), "seconds": seconds}
-        write_result(path, key, {**own, "date": datetime.now(UTC).date().isoformat(), **facts}, table)
-        click.echo(f"{path.name}: {seconds} s")
+        facts = {
+            "documents": len(collection.docnos), "queries": len(collection.qids),
+            **measured_facts(command, time.perf_counter() - start), "training_command": _training_command(training),
+        }  # fmt: skip
+        write_result(path, key, facts, table)
+        click.echo(f"{path.name}: {facts['seconds']} s")
 
 
 def read_dictionaries(folder: Path, model: Xetrieval) -> dict[str, Xetrieval]:
@@ -212,13 +191,6 @@ def rows_of(model: Xetrieval, collection, found: Mapping[str, Xetrieval], *, see
     table = table.join(training, on="sae")
     columns = ["sae", *OWN, "view", "reconstructed", "unit", "measure", "value", "low", "high", "n"]
     return table[columns]
-
-
-def _command(data, exclude_own_id, seed) -> str:
-    """As given, but for folders, which are the reader's own."""
-    parts = [f"python -m {MODULE} measure --dictionaries DICTIONARIES{' --data DIR --vectors DIR' if data else ''}"]
-    parts += [f"--exclude-own-id {name}" for name in exclude_own_id]
-    return " ".join([*parts, f"--seed {seed} --out docs/results"])
 
 
 def _training_command(facts: Mapping) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pyterrier_xetrieval.evaluation.significance import SIGNIFICANT
+
 NDCG = "nDCG@10"
 SAE = "sae.safetensors"
 WITHOUT_DICTIONARY = ("cot", "sweep")  # questions that the model's own dictionary has no part in: an earlier one's stay
@@ -51,6 +53,10 @@ class Results:
         frames = {question: pd.DataFrame([{**numbers, **row} for row in own]) for question, own in rows.items()}
         return cls(files, frames)
 
+    def of(self, question: str) -> list[dict]:
+        """The files of a question."""
+        return [file for file in self.files if file["key"]["question"] == question]
+
     @staticmethod
     def count(n: int, of: int | None = None) -> str:
         """``3 of 17 collections``, ``1 collection``."""
@@ -86,9 +92,9 @@ def below(frame: pd.DataFrame) -> int:
     return int((frame["high"] < 0).sum())
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> str:
-    """A table; numbers to the right, the columns ``left`` to the left."""
-    lines = [header, ["---" if i in left else "---:" for i in range(len(header))], *rows]
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] | None = (0,)) -> str:
+    """A table; numbers to the right, the columns ``left`` (None: all) to the left."""
+    lines = [header, ["---" if left is None or i in left else "---:" for i in range(len(header))], *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
@@ -103,8 +109,31 @@ def interval(row: Mapping, digits: int, factor: float = 1.0, *, signed: bool = F
     return text if pd.isna(row["low"]) else f"{text} [{form.format(factor * row['low'])}, {form.format(factor * row['high'])}]"
 
 
+def cell(frame: pd.DataFrame, name: str, digits: int, factor: float = 1.0, *, signed: bool = False) -> str:
+    """:func:`interval` of the row of this name; nothing where there is none."""
+    return interval(frame.loc[name], digits, factor, signed=signed) if name in frame.index else ""
+
+
+def lines_of(frames: Mapping[str, pd.DataFrame], digits: int, factor: float = 1.0, *, signed: bool = False) -> list[list[str]]:
+    """A line for each name in the first frame: the name, and its :func:`cell` of every frame."""
+    names = next(iter(frames.values())).index
+    return [[name, *(cell(frame, name, digits, factor, signed=signed) for frame in frames.values())] for name in names]
+
+
+def significant(value: pd.Series, p: pd.Series) -> tuple[int, int]:
+    """How many differences are significant: those above 0, and those below."""
+    sure = p < SIGNIFICANT
+    return int((sure & (value > 0)).sum()), int((sure & (value < 0)).sum())
+
+
+def points(row: Mapping) -> str:
+    """A difference of nDCG in points: ``+0.30 [-0.10, +0.70]``."""
+    return interval(row, 2, 100, signed=True)
+
+
 def percent(value: float, digits: int = 1) -> str:
-    return f"{100 * value:.{digits}f}"
+    """Nothing for NaN."""
+    return "" if pd.isna(value) else f"{100 * value:.{digits}f}"
 
 
 def p_value(p: float) -> str:

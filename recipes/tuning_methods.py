@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from pyterrier_xetrieval.query_tuning import QueryTuning
 from pyterrier_xetrieval.training.judged_candidates import JudgedCandidates
 from pyterrier_xetrieval.training.link_path import Judged, link_path
 from pyterrier_xetrieval.training.tuner import FeatureTuner
+from pyterrier_xetrieval.vector_cells import unstack
+from recipes.measured_collections import qrels_of
 from recipes.tuning_folds import folds
 
 DEPTH, LISTED = 200, 40
@@ -55,28 +58,20 @@ class Trial:
         qid = np.repeat(own.qids, found.shape[1])
         at = np.repeat(np.arange(len(rows)), found.shape[1])
         kept = found.ravel() >= 0
-        vectors = np.empty(len(rows), object)
-        vectors[:] = list(own.queries)
-        table = {"qid": qid[kept], "docno": self.collection.docnos[found.ravel()[kept]], "query_vec": vectors[at[kept]]}
-        return pd.DataFrame(table)
+        docnos, vectors = self.collection.docnos[found.ravel()[kept]], unstack(own.queries, at[kept])
+        return pd.DataFrame({"qid": qid[kept], "docno": docnos, "query_vec": vectors})
 
-    def qrels(self, rows: np.ndarray) -> pd.DataFrame:
-        told = [
-            (self.collection.qids[i], self.collection.docnos[d], g) for i in rows for d, g in self.collection.judged[i].items()
-        ]
-        return pd.DataFrame(told, columns=["qid", "docno", "label"])
-
-    def shuffled_qrels(self, rows: np.ndarray) -> pd.DataFrame:
-        """The relevant documents of another training query in the place of each one's own."""
-        order = np.random.default_rng(self.seed).permutation(len(rows))
-        told = [(self.collection.qids[i], self.collection.docnos[d], g)
-                for i, j in zip(rows, np.roll(order, 1)[np.argsort(order)]) for d, g in self.collection.judged[rows[j]].items()]  # fmt: skip
-        return pd.DataFrame(told, columns=["qid", "docno", "label"])
+    def qrels(self, rows: np.ndarray, *, shuffled: bool = False) -> pd.DataFrame:
+        """Judgements of these queries; ``shuffled``, those of another one of them in the place of each one's own."""
+        own = self.collection.select(rows)
+        if shuffled:
+            order = np.random.default_rng(self.seed).permutation(len(rows))
+            own = replace(own, judged=[own.judged[i] for i in np.roll(order, 1)[np.argsort(order)]])
+        return qrels_of(own)
 
     def changed(self, stage, rows: np.ndarray) -> np.ndarray:
-        vectors = np.empty(len(rows), object)
-        vectors[:] = list(self.collection.queries[rows])
-        return np.stack(stage(pd.DataFrame({"qid": self.collection.qids[rows], "query_vec": vectors}))["query_vec"])
+        frame = pd.DataFrame({"qid": self.collection.qids[rows], "query_vec": unstack(self.collection.queries, rows)})
+        return np.stack(stage(frame)["query_vec"])
 
 
 def dense(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -136,21 +131,12 @@ def _with_vectors(trial: Trial, rows: np.ndarray) -> pd.DataFrame:
 
 
 def links(trial: Trial, train: np.ndarray, test: np.ndarray, *, calibrate: bool = False, shuffled: bool = False) -> np.ndarray:
-    tuner = fitted(trial, train, calibrate=calibrate, shuffled=shuffled)
-    return trial.changed(tuner, test)
+    return trial.changed(fitted(trial, train, calibrate=calibrate, shuffled=shuffled), test)
 
 
 def fitted(trial: Trial, train: np.ndarray, *, calibrate: bool = True, shuffled: bool = False) -> FeatureTuner:
     tuner = trial.model.tuner(trial.index, calibrate=calibrate, seed=trial.seed)
-    return tuner.fit(trial.topics(train), trial.shuffled_qrels(train) if shuffled else trial.qrels(train))
-
-
-def calibrated_links(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    return links(trial, train, test, calibrate=True)
-
-
-def shuffled_links(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    return links(trial, train, test, calibrate=True, shuffled=True)
+    return tuner.fit(trial.topics(train), trial.qrels(train, shuffled=shuffled))
 
 
 def random_links(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarray:
@@ -163,7 +149,7 @@ def random_links(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarra
 
 def feature_weights(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """One weight for each feature of the query: links from a feature to itself, the penalty by cross-validation."""
-    data, shown, _ = _data(trial, train)
+    data, shown = _data(trial, train)
     sae = trial.model.sae
     directions = sae.w_dec.detach()
     allowed = torch.eye(sae.dict_size, dtype=torch.bool)
@@ -193,7 +179,7 @@ def adapter(trial: Trial, train: np.ndarray, test: np.ndarray) -> np.ndarray:
 
 
 def _dense_map(trial: Trial, train: np.ndarray, test: np.ndarray, *, adapter: bool) -> np.ndarray:
-    data, _, _ = _data(trial, train)
+    data, _ = _data(trial, train)
 
     def maps(rows: np.ndarray) -> list:
         docs, target = data.listed(rows, LISTED)
@@ -223,12 +209,13 @@ def _fit_map(judged: Judged, penalty: float, adapter: bool) -> np.ndarray:
     return x.detach().numpy()
 
 
-def _data(trial: Trial, train: np.ndarray) -> tuple[JudgedCandidates, np.ndarray, pd.DataFrame]:
-    frame, own = trial.topics(train), trial.collection
+def _data(trial: Trial, train: np.ndarray) -> tuple[JudgedCandidates, np.ndarray]:
+    """The training queries with their candidates, and the activations of their features."""
+    own = trial.collection.select(train)
     data = JudgedCandidates.of(
-        own.qids[train].tolist(), own.queries[train], own.queries[train], frame, trial.qrels(train), trial.index
+        own.qids.tolist(), own.queries, own.queries, trial.topics(train), trial.qrels(train), trial.index
     )  # fmt: skip
-    return data, _activations(trial.model, data.encoded), frame
+    return data, _activations(trial.model, data.encoded)
 
 
 def _activations(model: Xetrieval, q: np.ndarray) -> np.ndarray:
@@ -265,7 +252,7 @@ def learned(trial: Trial) -> QueryTuning:
 
 METHODS: dict[str, Callable[[Trial, np.ndarray, np.ndarray], np.ndarray]] = {
     "dense": dense, "centred": centred, "feature idf": feature_idf, "calibrated": calibrated, "VectorPrf": vector_prf,
-    "feature PRF": feature_prf, "one weight per feature": feature_weights, "links": links, "calibrated + links": calibrated_links,
-    "shift": shift, "adapter": adapter, "random features": random_links, "shuffled judgements": shuffled_links,
+    "feature PRF": feature_prf, "one weight per feature": feature_weights, "links": links, "calibrated + links": partial(links, calibrate=True),
+    "shift": shift, "adapter": adapter, "random features": random_links, "shuffled judgements": partial(links, calibrate=True, shuffled=True),
 }  # fmt: skip
 UNSUPERVISED = ("dense", "centred", "feature idf", "calibrated", "VectorPrf", "feature PRF")

@@ -10,6 +10,8 @@ import numpy as np
 from scipy import stats
 
 from pyterrier_xetrieval.core.calibration import calibration_strength
+from pyterrier_xetrieval.evaluation.significance import holm
+from recipes.tables import markdown
 from recipes.tuning_methods import METHODS, UNSUPERVISED
 
 TOPICAL = 0.4  # topicality from which on a corpus counts as one about one thing
@@ -23,6 +25,7 @@ def page(folder: Path) -> str:
     parts = [_HEAD, _unsupervised(runs), _supervised(runs), _grouped(runs), _links(runs)]
     parts += [_curve(told["curve"]["rows"])] if "curve" in told else []
     parts += [_transfer(told["transfer"]["rows"])] if "transfer" in told else []
+    parts.insert(1, _calibration(runs, *(told[name]["rows"] if name in told else [] for name in ("strength", "query_maps"))))
     return "\n".join(parts)
 
 
@@ -32,15 +35,6 @@ def _gain(run: Mapping, method: str, over: str = "dense") -> np.ndarray:
 
 def _p(gain: np.ndarray) -> float:
     return float(stats.ttest_1samp(gain, 0).pvalue) if gain.any() else 1.0
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """Holm's correction of some p values, in their order."""
-    order, out, largest = np.argsort(values), [0.0] * len(values), 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - rank) * values[i]))
-        out[i] = largest
-    return out
 
 
 def _cells(runs: Mapping[str, Mapping], methods: Sequence[str], over: str = "dense") -> dict[str, list[str]]:
@@ -54,8 +48,39 @@ def _cells(runs: Mapping[str, Mapping], methods: Sequence[str], over: str = "den
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines) + "\n"
+    return markdown(head, rows, left=None) + "\n"
+
+
+def _calibration(runs: Mapping[str, Mapping], strength: Sequence[Mapping], maps: Sequence[Mapping]) -> str:
+    """How the strength of the calibration was chosen, and how it does elsewhere; ``strength`` and ``maps`` may be empty."""
+    text = {"most": calibration_strength(1), "anew": "", "pydocs": "was not measured", "maps": ""}
+    if strength:
+        topical = np.mean([row["gain"] for row in strength if row["topicality"] >= TOPICAL])
+        lost = [row["collection"] for row in strength if row["gain"] < 0 and row["p"] < 0.05]
+        border = [row for row in strength if row["topicality"] < TOPICAL and row["gain"]]
+        told = "".join(
+            f", and {r['gain']:+.1f} (p = {_short(r['p'])}) on {r['collection']}, which lies at the border" for r in border
+        )
+        loss = f"a significant loss on {', '.join(lost)}" if lost else "no\nsignificant loss"
+        text["anew"] = (
+            f"Chosen anew with each of these left out, they give a mean gain of {topical:+.1f} on the topical ones, {loss}{told} (`python -m\nrecipes.calibration_strength`). "
+        )
+    if "pydocs" in runs:
+        gain = _gain(runs["pydocs"], "calibrated")
+        text["pydocs"] = (
+            f"{'gains' if gain.mean() > 0 else 'loses'} {abs(gain.mean()):.1f} points (p = {_short(_p(gain))} before any correction)"
+        )
+    if maps:
+        text["maps"] = (
+            f"Of the {len(maps)} maps of `python -m recipes.query_maps` (powers of covariance and second moment, with and\n"
+            "without ridge and centring, components taken away), each at one strength for all collections, the best has "
+            f"{max(row['topical'] for row in maps):+.2f} on the topical\nones: a map that knows the corpus alone goes no further here."
+        )
+    return _CALIBRATION.format(**text)
+
+
+def _short(p: float) -> str:
+    return f"{p:.2f}".lstrip("0")
 
 
 def _unsupervised(runs: Mapping[str, Mapping]) -> str:
@@ -73,7 +98,7 @@ def _unsupervised(runs: Mapping[str, Mapping]) -> str:
         rows.append(
             [f"{title} ({len(own)})", "", "", f"{100 * np.mean([np.mean(runs[n]['ndcg']['dense']) for n in own]):.1f}", *means]
         )
-    return _CALIBRATION + _table(["collection", "queries", "topicality", "dense", *methods], rows)
+    return _table(["collection", "queries", "topicality", "dense", *methods], rows)
 
 
 def _cross_validated(runs: Mapping[str, Mapping]) -> dict[str, Mapping]:
@@ -185,20 +210,15 @@ Calibration and links change the query vector alone: the index stays as it is. A
 documents ranked exactly, with the bundled encoder and model. Bold: significant by a paired t-test over queries after Holm's correction over all cells of the
 table (p < .05), in either direction. `python -m recipes.tuning measure | curve | transfer | report` repeats it.
 """
-_CALIBRATION = f"""
+_CALIBRATION = """
 ## Without judgements
 
 `model.calibrated(index)` whitens the query softly by the corpus's covariance, q' = Σ^(−p) q. The strength follows from the corpus's *topicality*, the
-distance of its mean document from the dictionary's bias (1: all documents are one): 0 up to .35, {calibration_strength(1):.1f} from .40 on. These
-three numbers were chosen on the collections of this table but pydocs. Chosen anew with each of these left out, they give a mean gain of +1.2 on the topical ones, no
-significant loss, and -0.8 (p = .23) on negconstraint, which lies at the border (`python -m
-recipes.calibration_strength`). pydocs, the bundled collection, was measured when they stood:
-it loses 1.2 points (p = .04 before any correction). Its questions rarely say what its documents are about. *Centred* subtracts the mean
+distance of its mean document from the dictionary's bias (1: all documents are one): 0 up to .35, {most:.1f} from .40 on. These
+three numbers were chosen on the collections of this table but pydocs. {anew}pydocs, the bundled collection, was measured when they stood:
+it {pydocs}. Its questions rarely say what its documents are about. *Centred* subtracts the mean
 document, *feature idf* weighs the query's features by how few documents show them, *VectorPrf* is pyterrier_dr's, *feature PRF* adds the strongest
-features of the first three documents. Of the 82 maps of `python -m recipes.query_maps` (powers of covariance and second moment, with and
-without ridge and centring, components taken away), each at one strength for all collections, the best has +1.05 on the topical
-ones: a map that knows the corpus alone goes no further here.
-
+features of the first three documents. {maps}
 """
 _TUNING = """
 ## With judged queries

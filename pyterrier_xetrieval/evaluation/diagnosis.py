@@ -19,11 +19,10 @@ from .diagnosis_tables import Errors, add_words, blind_queries, blind_spots, gro
 from .diagnosis_text import page_of, told
 from .distractors import find_distractors
 from .held_out import HeldOut
+from .significance import SIGNIFICANT
 
 if TYPE_CHECKING:
     from pyterrier_dr import FlexIndex
-
-SIGNIFICANT = 0.05  # of the corrected p-values
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,9 +147,7 @@ def diagnose(
     held_out = HeldOut(collection, searched.model.sae, candidates.asked, seed=seed)
 
     def distracting(rows: np.ndarray) -> pd.DataFrame:
-        found = find_distractors(candidates, rows, min_queries=min_queries, seed=seed)
-        names = ("feature", "lift", "queries", "p", "p_holm")
-        table = pd.DataFrame(dict(zip(names, (found.features, found.lift, found.queries, found.p, found.p_holm))))
+        table = find_distractors(candidates, rows, min_queries=min_queries, seed=seed)
         table = table[(table["p_holm"] < SIGNIFICANT) & (table["lift"] > 0)]
         return table.loc[(table["lift"] * table["queries"]).sort_values(ascending=False, kind="stable").index][:findings]
 

@@ -141,7 +141,7 @@ def blind_spots(errors: Errors, *, min_queries: int, most: int) -> pd.DataFrame:
     asked = candidates.asked.astype(bool).astype(np.int64).tocsr()
     blind = (asked - asked.multiply(errors.shown.astype(bool))).tocsr()
     blind.eliminate_zeros()
-    page = _matrix_of(candidates, pages)
+    page = _sum(candidates, pages, candidates.contributions)
     per_query = np.divide(1.0, number, out=np.zeros(len(number)), where=number > 0)
     shares, sums = (blind.multiply(part.multiply(per_query[:, None])).tocsr() for part in (_counts(candidates, pages), page))
     count = np.asarray(blind.sum(axis=0)).ravel()
@@ -226,11 +226,8 @@ def _counts(candidates: ExplainedCandidates, pairs: np.ndarray) -> sparse.csr_ma
     return _sum(candidates, pairs, shared)
 
 
-def _matrix_of(candidates: ExplainedCandidates, pairs: np.ndarray) -> sparse.csr_matrix:
-    return _sum(candidates, pairs, candidates.contributions)
-
-
 def _sum(candidates: ExplainedCandidates, pairs: np.ndarray, values: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Of each query the sum of ``values``, sparse ``[n, D]``, over some of its pairs, bool ``[n]``: sparse ``[q, D]``."""
     from scipy import sparse  # late: it takes a second to import
 
     rows, n = np.flatnonzero(pairs), len(pairs)

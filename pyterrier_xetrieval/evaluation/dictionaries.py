@@ -64,15 +64,21 @@ def untrained_model(model: Xetrieval, docs: np.ndarray, *, seed: int) -> Xetriev
 
 
 def compared_dictionaries(
-    model: Xetrieval, saes: Mapping[str, SparseAutoencoder] | None, docs: np.ndarray, *, seed: int
+    model: Xetrieval,
+    saes: Mapping[str, SparseAutoencoder] | None,
+    docs: np.ndarray,
+    *,
+    raw: SparseAutoencoder | None = None,
+    seed: int,
 ) -> dict[str, SparseAutoencoder]:
-    """Name to autoencoder: those given, or the model's own and a random one of the same size and sparsity.
+    """Name to autoencoder: those given, or the model's own, ``raw`` if given, and a random one of the model's size and sparsity.
 
     Raises:
         ValueError: an autoencoder of another dimension than the model's.
     """
     if saes is None:
-        saes = {"explainer": model.sae, "random": untrained_model(model, docs, seed=seed).sae}
+        own = {"explainer": model.sae} if raw is None else {"explainer": model.sae, "raw": raw}
+        saes = {**own, "random": untrained_model(model, docs, seed=seed).sae}
     for name, sae in saes.items():
         if sae.dim != model.dim:
             raise ValueError(f"expected autoencoders of {model.dim} dimensions, found {sae.dim} in {name!r}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+import pandas as pd
 
 from .diagnosis_candidates import ExplainedCandidates
+from .significance import holm
 
 _FIRST, _MOST = 1_000, 100_000  # draws for all features; at most, for those that may be distractors
 _COMMON = (
@@ -16,27 +16,7 @@ _PROMISING = 0.02  # the p-value of the first draws up to which more are made
 _NUMBERS = 4_000_000  # laid out in memory at once
 
 
-@dataclass(frozen=True, eq=False)
-class Lifts:
-    """What a test of distractors found, for ``f`` features.
-
-    Attributes:
-        features: int64 ``[f]``, those tested: shared with results of one in twenty queries.
-        lift: float64 ``[f]``, by how much a feature lifts a result that was drawn by its score over a relevant document,
-            mean over the queries that have it; queries: int64 ``[f]``, how many these are.
-        p: float64 ``[f]``, how often judgements by chance give as large a lift; p_holm: the same, corrected over the features.
-        temperature: of the draws, see :func:`temperature_of`.
-    """
-
-    features: np.ndarray
-    lift: np.ndarray
-    queries: np.ndarray
-    p: np.ndarray
-    p_holm: np.ndarray
-    temperature: float
-
-
-def find_distractors(candidates: ExplainedCandidates, rows: np.ndarray, *, min_queries: int, seed: int) -> Lifts:
+def find_distractors(candidates: ExplainedCandidates, rows: np.ndarray, *, min_queries: int, seed: int) -> pd.DataFrame:
     """Which features lift wrong results over relevant documents more than chance would have it.
 
     Chance: in each query as many results as are relevant are drawn from the query's results to be the relevant ones, a result
@@ -51,6 +31,11 @@ def find_distractors(candidates: ExplainedCandidates, rows: np.ndarray, *, min_q
         min_queries: that share a feature with results, for it to be tested; and one in twenty of those that have a relevant
             result.
         seed: of the draws.
+
+    Returns:
+        A row for each ``feature`` that was tested, those shared with results of one in twenty queries: ``lift``, by how much it
+        lifts a result that was drawn by its score over a relevant document, mean over the ``queries`` that have it (how many
+        these are); ``p``, how often judgements by chance give as large a lift; ``p_holm``, the same, corrected over the features.
     """
     own = np.isin(candidates.query, rows) & candidates.retrieved
     groups = [np.flatnonzero(own[pairs]) + pairs.start for _, pairs in candidates.of_queries()]
@@ -70,7 +55,7 @@ def find_distractors(candidates: ExplainedCandidates, rows: np.ndarray, *, min_q
     features = np.flatnonzero(seen >= max(min_queries, _COMMON * len(groups)))
     p = _p_values(blocks, observed, features, seed)
     lift = np.divide(observed, seen, out=np.zeros(size), where=seen > 0)
-    return Lifts(features, lift[features], seen[features], p, holm(p), temperature)
+    return pd.DataFrame({"feature": features, "lift": lift[features], "queries": seen[features], "p": p, "p_holm": holm(p)})
 
 
 def _p_values(blocks: list[tuple], observed: np.ndarray, features: np.ndarray, seed: int) -> np.ndarray:
@@ -126,21 +111,6 @@ def temperature_of(queries: list[tuple[np.ndarray, np.ndarray]]) -> float:
         if abs(step) < 1e-6:
             break
     return t
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """P-values corrected for the number of tests (Holm 1979), float64 ``[f]``.
-
-    Example::
-
-        >>> holm(np.array([0.01, 0.04, 0.03])).tolist()
-        [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    out = np.empty(len(p))
-    out[order] = np.minimum(stepped, 1.0)
-    return out
 
 
 def _softmax(x: np.ndarray) -> np.ndarray:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..core.edits import intervene
 from ..core.sae import SparseAutoencoder
 from ..model import Xetrieval
 from .collection import EmbeddedCollection
-from .dictionaries import untrained_model, with_sae
+from .dictionaries import untrained, untrained_model, with_sae
 from .explained_pairs import cosines, equal_sizes, explain_pairs
 from .pairs import NUM_RESULTS, Pairs, sample_pairs
 from .tidy_rows import TidyRows
@@ -108,7 +107,7 @@ def _changes(
         "untrained": (null.sae, explain_pairs(null, collection, pairs).sets),
         "non_overlap": (model.sae, explained.own_features()),
         "random_features": (model.sae, random),
-        "random_directions": (random_directions(model.sae, seed), random),
+        "random_directions": (untrained(model.sae, k=1, with_bias=True, seed=seed), random),
     }
     if raw_sae is not None:
         raw = with_sae(model, raw_sae).with_views(())
@@ -129,12 +128,3 @@ def _changes(
             frames.append(one[size > 0])
     columns = ["qid", "docno", "pairs", "set", "mode", "size", "before", "after", "change"]
     return pd.concat(frames, ignore_index=True)[columns]
-
-
-def random_directions(sae: SparseAutoencoder, seed: int) -> SparseAutoencoder:
-    """A dictionary of the same size and bias whose directions are random unit vectors."""
-    random = SparseAutoencoder(sae.dim, sae.dict_size, 1)
-    random.reset_parameters(torch.Generator().manual_seed(seed))
-    with torch.no_grad():
-        random.b_dec.copy_(sae.b_dec)
-    return random.to(sae.w_dec.device).eval().requires_grad_(False)

@@ -14,6 +14,7 @@ from ..core.views import fold_views
 from ..model import Xetrieval
 from .collection import CUTOFF, EmbeddedCollection, retrieval_ndcg
 from .document_views import ORIGINAL, document_views
+from .significance import holm, paired_t
 from .tidy_rows import TidyRows
 
 INTERNALIZER, COT = "internalizer", "CoT reasoner"
@@ -129,25 +130,6 @@ def _compared(
             rows.number("p", tests[i - 1], n, **system.conditions)
             rows.number("p_holm", corrected[i], n, **system.conditions)
     return rows.frame("enhancement", "views", "weights")
-
-
-def paired_t(system: np.ndarray, baseline: np.ndarray) -> float:
-    """p of the paired t-test; 1, not undefined, where no query differs (which Holm could not order)."""
-    from scipy import stats  # takes a second to import
-
-    return 1.0 if np.array_equal(system, baseline) else float(stats.ttest_rel(system, baseline).pvalue)
-
-
-def holm(p: list[float]) -> np.ndarray:
-    """p values corrected by Holm's step-down method, in the same order.
-
-    >>> holm([0.02, 0.5, 0.01]).tolist()
-    [0.04, 0.5, 0.03]
-    """
-    order, corrected = np.argsort(p), np.empty(len(p))
-    factors = np.arange(len(p), 0, -1)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(factors * np.array(p)[order]))
-    return corrected
 
 
 def _views(

@@ -125,6 +125,5 @@ def ask(name: str, model: Xetrieval, collection: EmbeddedCollection, given: Mapp
     takes = inspect.signature(QUESTIONS[name]).parameters
     options = {option: value for option, value in given.items() if option in takes}
     if "saes" in takes and "saes" not in options:
-        saes, raw = compared_dictionaries(model, None, collection.docs, seed=given["seed"]), given.get("raw_sae")
-        options["saes"] = saes if raw is None else {"explainer": saes["explainer"], "raw": raw, "random": saes["random"]}
+        options["saes"] = compared_dictionaries(model, None, collection.docs, raw=given.get("raw_sae"), seed=given["seed"])
     return QUESTIONS[name](model, collection, **options)

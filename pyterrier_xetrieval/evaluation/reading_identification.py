@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -14,12 +13,11 @@ import numpy as np
 import pandas as pd
 
 from ..store.facts import text_of_file
-from ..store.files import replacing
 from ..store.jsonl import json_lines
 from .reading_pairs import ReadingPair
-from .reading_rows import ExplainedPair, ReadingRow
+from .reading_rows import ExplainedPair, ReadingRow, first_shown
 from .reading_scores import ALL, MEASURES, resampled
-from .reading_sheets import section_text
+from .reading_sheets import section_text, write_pages
 
 SHEET, KEY = "identify", "identify_key.jsonl"
 CHOICES, SECTIONS = 5, 8
@@ -67,7 +65,7 @@ def choices_of(
         raise ValueError(f"choices_of expects {CHOICES} pairs at least, found {len(pairs)}")
     rng, out = np.random.default_rng(seed), []
     for i, (pair, own) in enumerate(zip(pairs, explained)):
-        rows = [row for row in own.rows if not row.confidence < min_confidence][:most]
+        rows = first_shown(own.rows, min_confidence, most)
         if not rows:
             continue
         others = rng.permutation([j for j in range(len(pairs)) if j != i])
@@ -88,15 +86,13 @@ def write_choices(
     Returns:
         The paths of the sheets.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     sheets: list[list[Choice]] = []
     for i in np.random.default_rng(seed).permutation(len(choices)):
         known = (sheet for sheet in sheets if len(sheet) < per_sheet and choices[i].pair.id not in {c.pair.id for c in sheet})
         if (sheet := next(known, None)) is None:
             sheets.append(sheet := [])
         sheet.append(choices[i])
-    paths: list[Path] = []
+    pages: list[list[str]] = []
     key: list[dict[str, Any]] = []
     for s, sheet in enumerate(sheets, start=1):
         parts = [f"# Sheet {s}\n\n{QUESTION}{ANSWER}"]
@@ -107,12 +103,8 @@ def write_choices(
             ids = {"pair": choice.pair.id, "collection": choice.pair.collection, "docno": choice.pair.docno}
             asked = {"form": choice.form, "among": choice.among, "answer": 1 + choice.pairs.index(choice.pair)}
             key.append({"sheet": s, "section": number, **ids, **asked})
-        paths.append(folder / f"{SHEET}_{s:02}.md")
-        with replacing(paths[-1]) as file:
-            file.write("\n".join(parts))
-    with replacing(folder / KEY) as file:
-        file.writelines(json.dumps(row) + "\n" for row in key)
-    return paths
+        pages.append(parts)
+    return write_pages(Path(folder), SHEET, pages, {KEY: key})
 
 
 def read_choices(folder: str | os.PathLike[str], answers: Sequence[str | os.PathLike[str]] = ()) -> pd.DataFrame:

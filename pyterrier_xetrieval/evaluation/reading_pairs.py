@@ -85,11 +85,16 @@ def pair_of(collection: EmbeddedCollection, query_row: int, document_row: int) -
     return ReadingPair(collection.name, qid, docno, query, document, query_row, document_row, query_cut, document_cut)
 
 
-def _drawn(collection: EmbeddedCollection, count: int, rng: np.random.Generator) -> list[ReadingPair]:
-    _, query_texts = texts_of(collection)
+def drawn_with_best(collection: EmbeddedCollection, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of all queries in a random order, and of the best document of each, -1 where none may be retrieved; int64 ``[q]``."""
     order = rng.permutation(len(collection.qids))
     excluded = [collection.excluded[i] for i in order]
-    best = rank(np.asarray(collection.queries)[order], collection.docs, 1, excluded=excluded)[0][:, 0]
+    return order, rank(np.asarray(collection.queries)[order], collection.docs, 1, excluded=excluded)[0][:, 0]
+
+
+def _drawn(collection: EmbeddedCollection, count: int, rng: np.random.Generator) -> list[ReadingPair]:
+    _, query_texts = texts_of(collection)
+    order, best = drawn_with_best(collection, rng)
     found: list[ReadingPair] = []
     seen: set[str] = set()
     for query_row, document_row in zip(order.tolist(), best.tolist()):

@@ -53,6 +53,11 @@ class ReadingRow:
     confidence: float = np.nan
 
 
+def first_shown(rows: Sequence[ReadingRow], min_confidence: float, most: int) -> list[ReadingRow]:
+    """The first rows that are shown from this confidence on, ``most`` at most; one of unknown confidence is shown always."""
+    return [row for row in rows if not row.confidence < min_confidence][:most]
+
+
 class ExplainedPair(Protocol):
     """What a form makes of one pair.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..store.files import replacing
 from .reading_pairs import ReadingPair
-from .reading_rows import ExplainedPair, ReadingRow
+from .reading_rows import ExplainedPair, ReadingRow, first_shown
 
 KEY, EXPLAINED, SHEET = "key.jsonl", "explained.jsonl", "sheet"
 ROWS, DECOYS, LARGEST, SECTIONS = 10, 5, 2, 12
@@ -79,10 +79,7 @@ def sections_of(
                 f"sections_of expects {decoys} features of other collections than {pair.collection!r}, found {len(pool)}"
             )
         drawn = [own.decoy(pool[i]) for i in rng.permutation(len(pool))[:decoys]]
-        if min_confidence is None:
-            judged = by_contribution[:most]
-        else:
-            judged = [row for row in own.rows if not row.confidence < min_confidence][:most]
+        judged = by_contribution[:most] if min_confidence is None else first_shown(own.rows, min_confidence, most)
         rows = [*judged, *drawn]
         mixed = [rows[i] for i in rng.permutation(len(rows))]
         sections.append(Section(pair, form, mixed, own))
@@ -109,8 +106,7 @@ def write_sheets(
 
         write_sheets("run1", sections_of("words", pairs, ModelForm(model, "words").explain(pairs)))
     """
-    rng, folder = np.random.default_rng(seed), Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
     sheets: list[list[Section]] = [[] for _ in range(-(-len(sections) // per_sheet))]
     by_pair: dict[str, list[Section]] = {}
     for section in sections:
@@ -120,7 +116,7 @@ def write_sheets(
         fullest = np.argsort([len(sheet) + rng.random() for sheet in sheets], kind="stable")
         for place, at in enumerate(rng.permutation(len(own))):
             sheets[fullest[place % len(sheets)]].append(own[at])
-    paths, key, explained, number = [], [], [], 0
+    pages, key, explained, number = [], [], [], 0
     for s, sheet in enumerate(sheets, start=1):
         parts = [f"# Sheet {s}\n\n{QUESTION}{ANSWER}"]
         for at in rng.permutation(len(sheet)):
@@ -128,10 +124,20 @@ def write_sheets(
             parts.append(_text(number, sheet[at]))
             key += [{"sheet": s, **row} for row in _facts(number, sheet[at])]
             explained.append(_all_features(number, sheet[at]))
-        paths.append(folder / f"{SHEET}_{s:02}.md")
-        with replacing(paths[-1]) as file:
+        pages.append(parts)
+    return write_pages(Path(folder), SHEET, pages, {KEY: key, EXPLAINED: explained})
+
+
+def write_pages(
+    folder: Path, kind: str, pages: Sequence[Sequence[str]], facts: Mapping[str, Sequence[Mapping[str, Any]]]
+) -> list[Path]:
+    """Writes ``KIND_NN.md`` of the parts of each page, and JSON lines of ``facts`` by the file's name; the pages' paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{kind}_{number:02}.md" for number in range(1, len(pages) + 1)]
+    for path, parts in zip(paths, pages):
+        with replacing(path) as file:
             file.write("\n".join(parts))
-    for name, rows in ((KEY, key), (EXPLAINED, explained)):
+    for name, rows in facts.items():
         with replacing(folder / name) as file:
             file.writelines(json.dumps(row) + "\n" for row in rows)
     return paths

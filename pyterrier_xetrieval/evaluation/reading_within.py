@@ -10,7 +10,7 @@ import numpy as np
 from .collection import EmbeddedCollection, rank
 from .reading_identification import CHOICES, Choice
 from .reading_pairs import ReadingPair, even_counts, pair_of, texts_of
-from .reading_rows import ExplainedPair
+from .reading_rows import ExplainedPair, first_shown
 
 PAGE, QUERIES = "page", "queries"
 _NEAR = 8 * CHOICES  # how far down a page, or among the nearest queries, five different ones are looked for
@@ -124,7 +124,7 @@ def choices_within(
     for i, own in enumerate(candidates):
         count = most
         for form, pairs in explained.items():
-            rows = [row for row in pairs[i].rows if not row.confidence < min_confidence][:count]
+            rows = first_shown(pairs[i].rows, min_confidence, count)
             if form == next(iter(explained)):
                 count = len(rows)
             if count:

@@ -12,9 +12,8 @@ import pyterrier as pt
 from ..core.checks import found_type
 from ..explanation import Explanation
 from ..explanation_tables import BIAS, OTHER, RESIDUAL, SHARED
-from .multi_view_retrieval import holm
+from .significance import SIGNIFICANT, holm
 
-SIGNIFICANT = 0.05
 MIN_QUERIES = 6  # of five that all agree, a sign test has p = .06: fewer can tell nothing, and would weaken the correction
 
 
@@ -154,7 +153,7 @@ def _features(a: list[Explanation], b: list[Explanation], qids: pd.Series) -> pd
     enough = (np.array(queries, np.int64) >= MIN_QUERIES) & ~np.isnan(tested["p"])
     corrected = np.full(len(ids), np.nan)
     if enough.any():
-        corrected[enough] = holm(tested["p"][enough].tolist())
+        corrected[enough] = holm(tested["p"][enough])
     labels = {j: e.labels[j] for e in (*a, *b) for j in e.features.tolist()}
     words = _words(a, b)
     table = pd.DataFrame({

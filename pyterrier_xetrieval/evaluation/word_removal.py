@@ -12,8 +12,8 @@ from ..core.checks import positive_ints
 from ..core.evidence import WordVectors
 from ..model import Xetrieval
 from ..token_vectors import TokenEncoder
-from .collection import EmbeddedCollection, rank
-from .reading_pairs import cut, texts_of
+from .collection import EmbeddedCollection
+from .reading_pairs import cut, drawn_with_best, texts_of
 from .tidy_rows import TidyRows
 from .word_attributions import alone, each_left_out, gradient_times_input, without
 
@@ -155,9 +155,7 @@ def _pairs(
 ) -> list[_Pair]:  # fmt: skip
     """``n`` texts with a shown feature each, in the order in which their queries are drawn."""
     texts, query_texts = texts_of(collection)
-    order = rng.permutation(len(collection.qids))
-    excluded = [collection.excluded[i] for i in order]
-    best = rank(np.asarray(collection.queries)[order], collection.docs, 1, excluded=excluded)[0][:, 0]
+    order, best = drawn_with_best(collection, rng)
     first = np.sort(np.unique(best, return_index=True)[1])  # every document once
     places = [(int(order[i]), int(best[i])) for i in first if best[i] >= 0]
     found: list[_Pair] = []

@@ -3,21 +3,13 @@
 import numpy as np
 import pytest
 
-from recipes.data import embed_texts, questions_of, sentences_of, short_texts
+from recipes.data import embed_texts, questions_of, sentences_of
 
 
-def test_short_texts_are_query_like_and_repeat():
-    documents = [
-        {"title": f"How does thing {i} work?", "text": f"Thing {i} works by magic and a spring. It is old. " * 2}
-        for i in range(5)
-    ]
-    teacher = {"qa": ["Q: What is it? A: A toy.\nQ: Who made it? A: Nobody knows."], "summary": ["Nothing asked."]}
-    assert questions_of(teacher["qa"]) == ["What is it?", "Who made it?"]
-    assert sentences_of(documents[0]["text"]) == ["Thing 0 works by magic and a spring."] * 2
-    options = dict(max_titles=3, max_questions=9, max_sentences=2)
-    texts = short_texts(documents, teacher, **options)
-    assert texts == short_texts(documents, teacher, **options)
-    assert len(texts) == len(set(texts)) == 3 + 2 + 2
+def test_questions_and_sentences_are_found_in_texts():
+    assert questions_of(["Q: What is it? A: A toy.\nQ: Who made it? A: Nobody knows."]) == ["What is it?", "Who made it?"]
+    text = "Thing 0 works by magic and a spring. It is old. " * 2
+    assert sentences_of(text) == ["Thing 0 works by magic and a spring."] * 2
 
 
 def test_embedded_texts_come_from_the_cache_the_second_time(tmp_path):

@@ -9,7 +9,7 @@ from pyterrier_xetrieval.evaluation.collection import rank
 from recipes import tuning, tuning_methods
 from recipes.calibration_strength import gain_of
 from recipes.tuning_folds import folds, shared_groups
-from recipes.tuning_report import holm, page
+from recipes.tuning_report import page
 from tests.helpers.builders import make_model, random_sae, toy
 
 
@@ -54,7 +54,7 @@ def test_centring_ranks_as_centred_vectors_do(trial):
 
 def test_shuffled_judgements_are_those_of_other_queries(trial):
     rows = np.arange(30)
-    own, others = trial.qrels(rows), trial.shuffled_qrels(rows)
+    own, others = trial.qrels(rows), trial.qrels(rows, shuffled=True)
     assert sorted(own["docno"]) == sorted(others["docno"]) and own["qid"].tolist() == others["qid"].tolist()
     assert not (own["docno"].to_numpy() == others["docno"].to_numpy()).any()
 
@@ -116,10 +116,6 @@ def test_gains_lie_between_the_strengths_that_were_measured():
     assert gain_of(gains, 0.2, 0.1, 0.3, 0.1).tolist() == [0, 0]
 
 
-def test_holm_multiplies_the_smallest_by_how_many_there_are():
-    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06]) and holm([0.9, 0.8]) == [1.0, 1.0]
-
-
 def test_page_of_two_collections(tmp_path):
     rng = np.random.default_rng(0)
     base = rng.random(50)
@@ -148,3 +144,20 @@ def test_page_of_two_collections(tmp_path):
     assert adapter[1:3] == ["**+4.0**", "+0.0"] and float(adapter[3]) == pytest.approx(float(adapter[4]) + 2, abs=0.011)
     assert float(adapter[5].split(" ± ")[0]) == pytest.approx(10, abs=0.1)  # links gain 10 twice, the adapter nothing
     assert text.index("| beer |") < text.index("| all sorts |")
+
+
+def test_how_the_strength_was_chosen_is_told_from_what_was_measured(tmp_path):
+    ndcg = {m: [0.5, 0.4, 0.3] for m in tuning_methods.METHODS} | {"calibrated": [0.48, 0.39, 0.28]}
+    (tmp_path / "pydocs.json").write_text(json.dumps({"queries": 3, "topicality": 0.44, "strength": 0.2, "ndcg": ndcg}))
+    assert "it loses 1.7 points (p = .04 before" in page(tmp_path) and "maps of" not in page(tmp_path)
+    rows = [("beer", 0.5, 1.5, 0.01), ("tea", 0.45, -0.5, 0.2), ("facts", 0.3, 0.0, 1.0), ("edge", 0.35, -0.8, 0.227)]
+    rows = [dict(zip(("collection", "topicality", "gain", "p"), row)) for row in rows]
+    (tmp_path / "strength.json").write_text(json.dumps({"rows": rows}))
+    maps = [{"map": "one", "topical": 1.05, "general": 0.1}, {"map": "other", "topical": -2.0, "general": 0.3}]
+    (tmp_path / "query_maps.json").write_text(json.dumps({"rows": maps}))
+    text = page(tmp_path).replace("\n", " ")
+    assert "mean gain of +0.5 on the topical ones, no significant loss, and -0.8 (p = .23) on edge, which lies" in text
+    assert "Of the 2 maps" in text and "the best has +1.05 on the topical" in text
+    rows[1]["p"] = 0.03
+    (tmp_path / "strength.json").write_text(json.dumps({"rows": rows}))
+    assert "a significant loss on tea, and" in page(tmp_path)
