@@ -69,7 +69,7 @@ def train(paths: tuple[str, ...], encoder: str, variant: str, aspects: tuple[str
       model = Xetrieval("my-model")
       explain = dense >> model.internalizer() >> model.scorer() >> model.explainer()
 
-    After an interruption the same command goes on from what is in the work folder: vectors in blocks of 4,096 texts,
+    After an interruption the same command goes on from what is in the work folder: vectors in blocks of 512 texts,
     finished internalizers, a checkpoint of the autoencoder. Other options use the same vectors. A work folder of another
     corpus or another encoder is refused. It can be deleted when OUT is there; `describe --work` reuses its vectors.
     """

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder, FlexIndex
 
 Corpus: TypeAlias = str | os.PathLike[str] | Iterable[dict[str, Any]] | pd.DataFrame | Callable[[], Iterable[dict[str, Any]]]
-BLOCK = 4096  # texts per file of vectors: at most so many are encoded again after an interruption
+BLOCK = 512  # texts per file of vectors: at most so many are encoded again after an interruption
+STEP = 128  # texts after which the bar moves; some encoders need a second for a text
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,9 @@ def encode_stored(documents: Documents, encoder: BiEncoder, work: Path, *, stage
     return EncodedCorpus(documents, index)
 
 
-def encoded_so_far(work: Path, documents: int) -> int:
-    """How many documents of a work folder have their vectors."""
-    if (work / "corpus.flex").is_dir():
-        return documents
-    return min(documents, BLOCK * len(list((work / "corpus.blocks").glob("*.npy"))))
+def encoded_so_far(path: Path, texts: int) -> int:
+    """How many of the texts of :func:`encode_texts` have their vectors in the index at ``path``, or in blocks beside it."""
+    return texts if path.is_dir() else min(texts, BLOCK * len(list(path.with_suffix(".blocks").glob("*.npy"))))
 
 
 def encode_texts(
@@ -139,7 +138,6 @@ def encode_texts(
         known = np.load(files[0], mmap_mode="r")[0]
     if known is not None:
         check_same_encoder(known, _vectors(encoder, texts([0]), stage)[0], path.parent, stage=stage)
-    step = max(256, 8 * (getattr(encoder, "batch_size", None) or 32))
     if not path.is_dir():
         blocks.mkdir(parents=True, exist_ok=True)
         with pt.tqdm(total=len(docnos), desc=f"encode {path.stem}", unit="text", disable=not verbose) as bar:
@@ -149,8 +147,8 @@ def encode_texts(
                     bar.update(len(rows))
                     continue
                 parts = []
-                for start in range(0, len(rows), step):  # the bar moves from the first texts on, and says how long is left
-                    own = rows[start : start + step]
+                for start in range(0, len(rows), STEP):  # the bar moves from the first texts on, and says how long is left
+                    own = rows[start : start + STEP]
                     parts.append(_vectors(encoder, texts(own), stage))
                     bar.update(len(own))
                 with replacing(file, "wb") as out:

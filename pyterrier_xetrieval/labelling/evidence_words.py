@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 METHOD = "words by evidence"
 MIN_TEXTS = 20  # of a sample
+HELD_BATCH = 128  # texts between two moves of the bar
 STRONG = 0.3  # of a feature's largest activation: below it, few texts are about what the feature is about
 _CARRIES = 0.25  # of what the strongest word carries: words below it are not evidence
 
@@ -77,7 +78,7 @@ class EvidenceCounts:
     def labels(self, *, min_texts: int = 3, most: int = 3) -> FeatureLabels:
         """Each feature's words: those that carry more of it than they carry of features in general.
 
-        Only texts with more than three tenths of the feature's largest activation count. Features with the same words
+        Only texts with more than three tenths of the feature's largest activation count, and words of two of them. Features with the same words
         are told apart by their next ones. No list of stop words is needed beyond the function words that are never
         evidence: what carries many features says nothing about one.
 
@@ -100,6 +101,8 @@ class EvidenceCounts:
         texts = np.bincount(pairs[0], minlength=dict_size)
         shape = (dict_size, len(self._stems))
         carried = sparse.coo_array((share[strong], (feature[strong], column[strong])), shape).tocsr()
+        places = np.unique(np.stack([feature[strong], column[strong], text[strong]]), axis=1)[:2]
+        in_texts = sparse.coo_array((np.ones(places.shape[1]), tuple(places)), shape).tocsr()  # the same cells as carried
         total = np.asarray(carried.sum(axis=1)).ravel()
         general = np.asarray(carried.sum(axis=0)).ravel() / carried.sum()
         ranked = {}
@@ -107,7 +110,10 @@ class EvidenceCounts:
             columns, carries = row_of(carried, j)
             part = carries / total[j]
             score = part * np.log(part / general[columns])
-            ranked[j] = [(self._form(columns[i]), score[i]) for i in np.argsort(-score, kind="stable")[:8]]
+            best = np.argsort(-score, kind="stable")
+            best = best[row_of(in_texts, j)[1][best] > 1][:8]  # what one text has is about that text
+            if len(best):
+                ranked[j] = [(self._form(columns[i]), score[i]) for i in best]
         words = _told_apart(ranked, most)
         features = np.array(list(words), np.int64)
         table = pd.DataFrame({"feature": features, "label": [", ".join(own) for own in words.values()], "method": METHOD})
@@ -161,13 +167,17 @@ def evidence_labels(
     cut = int(held_out * len(texts))
     held, own = [texts[i] for i in order[:cut]], [texts[i] for i in order[cut:]]
     counts = EvidenceCounts(sae)
-    with pt.tqdm(total=len(own), desc="evidence", unit="d", disable=not verbose) as bar:
+    vectors = [np.empty((0, sae.dim), np.float32)]
+    with pt.tqdm(total=len(texts), desc="labels", unit="text", disable=not verbose) as bar:
         for rows, words in reader.batches(own):
             counts.add([own[i] for i in rows], words)
             bar.update(len(rows))
+        for start in range(0, len(held), HELD_BATCH):
+            some = held[start : start + HELD_BATCH]
+            vectors.append(np.asarray(encoder.encode_docs(some), np.float32))
+            bar.update(len(some))
     labels = counts.labels()
-    vectors = np.asarray(encoder.encode_docs(held), np.float32) if held else np.empty((0, sae.dim), np.float32)
-    table = labels.table.join(_detection(sae, labels, held, vectors))
+    table = labels.table.join(_detection(sae, labels, held, np.concatenate(vectors)))
     return FeatureLabels(table, sae.dict_size)
 
 

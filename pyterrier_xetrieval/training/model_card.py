@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ..model import Xetrieval
 from .plan import FEW
 
@@ -10,8 +12,9 @@ def model_card(model: Xetrieval) -> str:
     """Markdown: encoder, dictionary, views, corpus, labels, and the figures of both trainings."""
     encoder, facts, sae = model.meta["encoder"], model.meta["training"], model.sae
     general = f", and {facts['general']['documents']:,} of other kinds" if "general" in facts else ""
+    name = encoder["name"] or encoder["class"]
     lines = [
-        f"# Xetrieval model for {encoder['name'] or encoder['class']}",
+        f"# Xetrieval model for {os.path.basename(name) if os.path.isabs(name) else name}",
         "",
         f"- vectors: {model.dim} dimensions, {'unit length' if encoder['normalize'] else 'not of unit length'}, dot product; pooling "
         f"{encoder['pooling'] or 'unknown'}; prefixes {encoder.get('query_prefix', '')!r}, {encoder.get('document_prefix', '')!r}",

@@ -33,7 +33,7 @@ def loaded(
             raise ValueError(f"{STAGE} expects {[*said, *options]} with an encoder by name or folder, found {encoder!r}")
         encoder_identity(encoder, ["encode_docs"], stage=STAGE)  # ValueError if it is none
         return encoder
-    name = str(Path(encoder).absolute()) if Path(encoder).exists() else str(encoder)
+    name = os.path.abspath(encoder) if Path(encoder).exists() else str(encoder)
     kind = {"class": SENTENCE_ENCODER} if said or options else {}  # E5's own class adds its prefixes and no others
     try:
         return load_encoder({"name": name, **kind, **said, "options": options}, device=device)
@@ -91,7 +91,7 @@ def warn_of_vectors(encoder: BiEncoder, z: np.ndarray, documents: int) -> None:
         )
     if documents < FEW:
         warnings.warn(
-            f"{STAGE}: {documents:,} documents are few for a dictionary: it explains them better than others, see the card; general= "
-            "mixes in texts of other kinds",
+            f"{STAGE}: {documents:,} documents are few for a dictionary: it explains them better than others, see the card; "
+            "general= mixes in (more) texts of other kinds",
             stacklevel=3,
         )

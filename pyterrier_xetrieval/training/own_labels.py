@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,26 +42,45 @@ FLOOR, UNJUDGED_FLOOR = 0.4, 0.1
 
 
 def word_labels(
-    sae: SparseAutoencoder, encoded: EncodedCorpus, encoder: BiEncoder, path: Path, seed: int, verbose: bool
+    sae: SparseAutoencoder, corpora: Sequence[EncodedCorpus], encoder: BiEncoder, path: Path, seed: int, verbose: bool
 ) -> FeatureLabels:
-    """Labels by the words that carry features, or keywords for an encoder that is no sum over tokens; from ``path`` if there."""
+    """Labels by the words that carry features, or keywords for an encoder that is no sum over tokens; from ``path`` if there.
+
+    Texts are of the first corpus; if it has too few, some of the next ones are added, whose features need a label as well.
+    """
     if not path.is_file():
-        vectors = encoded.index.np_vecs()
-        rows = np.random.default_rng([seed, 3]).permutation(len(vectors))
-        by_evidence = len(rows) >= MIN_TEXTS and TokenEncoder(encoder).exact
+        by_evidence = sum(len(own.documents) for own in corpora) >= MIN_TEXTS and TokenEncoder(encoder).exact
+        drawn = [
+            np.sort(np.random.default_rng([seed, 3]).permutation(len(own.documents))[:n])
+            for own, n in zip(
+                corpora, shared_out([len(own.documents) for own in corpora], EVIDENCE_TEXTS if by_evidence else LABEL_TEXTS)
+            )
+        ]
+        some = [text for own, rows in zip(corpora, drawn) for text in own.documents.texts(rows)]
         if by_evidence:
-            some = encoded.documents.texts(np.sort(rows[:EVIDENCE_TEXTS]))
             labels = evidence_labels(sae, some, encoder, seed=seed, verbose=verbose)
         else:
-            own = np.sort(rows[:LABEL_TEXTS])
-            codes = encode_view(sae, vectors[own], refit=False, batch_size=1024)
+            vectors = np.concatenate([own.index.np_vecs()[rows] for own, rows in zip(corpora, drawn)])
+            codes = encode_view(sae, vectors, refit=False, batch_size=1024)
             try:
-                labels = keyword_labels(encoded.documents.texts(own), codes.ids, codes.activations, dict_size=sae.dict_size)
+                labels = keyword_labels(some, codes.ids, codes.activations, dict_size=sae.dict_size)
             except ValueError as error:  # texts without words that could be labels, e.g. in another script
                 warnings.warn(f"{STAGE} made no keyword labels: {error}", stacklevel=3)
                 labels = FeatureLabels.empty(sae.dict_size)
         labels.write(path)
     return FeatureLabels.read(path, sae.dict_size)
+
+
+def shared_out(sizes: Sequence[int], most: int) -> list[int]:
+    """How many texts of each corpus make up ``most``: all of the earlier ones first.
+
+    >>> shared_out([500, 4_000], 2_000)
+    [500, 1500]
+    """
+    taken: list[int] = []
+    for size in sizes:
+        taken.append(min(size, most - sum(taken)))
+    return taken
 
 
 def described(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,26 +79,39 @@ def step_seconds(dim: int, dict_size: int, device: str | None) -> float:
     return 6 * (time.perf_counter() - started)
 
 
-def told_cost(*, texts: int, known: int, rate: float, steps: int, seconds: float, labels: int, dim: int) -> str:
+@dataclass(frozen=True)
+class Encoding:
+    """Texts of one kind: how many are to encode, how many of these are left, and how many a second there are."""
+
+    texts: int
+    left: int
+    rate: float
+
+
+def told_cost(sources: Sequence[Encoding], *, steps: int, seconds: float, labels: Sequence[tuple[int, float]], dim: int) -> str:
     """What a training will cost, in words, before it starts.
 
     Args:
-        texts: to encode, in all; known: of them, those whose vectors are there already.
-        rate: texts a second; steps: of the dictionary, of ``seconds`` each.
-        labels: texts that are encoded once more, for the words behind the features.
+        sources: what is to encode.
+        steps: of the dictionary, of ``seconds`` each.
+        labels: how many texts are encoded once more for the words behind the features, and how many a second.
         dim: of the vectors.
 
     Example::
 
-        >>> told_cost(texts=1500, known=0, rate=8.0, steps=200, seconds=0.3, labels=1500, dim=384)
+        >>> told_cost([Encoding(1500, 1500, 8.0)], steps=200, seconds=0.3, labels=[(1500, 8.0)], dim=384)
         'encode 1,500 texts: about 3 min (8 a second); dictionary: at most 200 steps, about 1 min; labels from 1,500 texts: about 3 min; 2 MB of vectors'
     """
-    left = texts - known
-    encode = f"encode {left:,} texts: about {_minutes(left / rate)} ({rate:.3g} a second)" if left else "all texts are encoded"
+    left, time_left = sum(s.left for s in sources), sum(s.left / s.rate for s in sources)
+    encode = (
+        f"encode {left:,} texts: about {_minutes(time_left)} ({left / time_left:.3g} a second)"
+        if left
+        else "all texts are encoded"
+    )
     told = [encode, f"dictionary: at most {steps:,} steps, about {_minutes(steps * seconds)}"]
-    if labels:
-        told.append(f"labels from {labels:,} texts: about {_minutes(labels / rate)}")
-    return "; ".join([*told, f"{max(1, round(4e-6 * dim * texts)):,} MB of vectors"])
+    if again := sum(n for n, _ in labels):
+        told.append(f"labels from {again:,} texts: about {_minutes(sum(n / rate for n, rate in labels))}")
+    return "; ".join([*told, f"{max(1, round(4e-6 * dim * sum(s.texts for s in sources))):,} MB of vectors"])
 
 
 def _minutes(seconds: float) -> str:

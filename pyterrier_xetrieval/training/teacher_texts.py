@@ -17,6 +17,7 @@ from ..datasets.corpus_file import Documents
 from ..datasets.encoded_corpus import encode_texts
 from ..store.jsonl import json_lines
 from ..store.texts import StoredTexts, TextWriter
+from .vector_rows import evenly
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder, FlexIndex
@@ -38,14 +39,24 @@ class TeacherTexts:
     _stored: StoredTexts
     _lines: dict[str, np.ndarray]
 
+    def some(self, n: int) -> list[str]:
+        """At most ``n`` of the texts, evenly from all aspects."""
+        lines = np.concatenate(list(self._lines.values()))
+        return self._stored(lines[evenly(len(lines), n)].tolist())
+
+    @staticmethod
+    def path(work: Path, aspect: str) -> Path:
+        """Where :meth:`encode` keeps the vectors of an aspect."""
+        return work / f"taught-{aspect}.flex"
+
     def encode(self, encoder: BiEncoder, work: Path, *, stage: str, verbose: bool = False) -> dict[str, FlexIndex]:
-        """Aspect to the texts' vectors in ``WORK/taught-ASPECT.flex``, in the order of ``rows``; the same call continues it."""
+        """Aspect to the texts' vectors, in the order of ``rows``; the same call continues it."""
 
         def encoded(aspect: str, lines: np.ndarray) -> FlexIndex:
             def texts(rows: Sequence[int]) -> list[str]:
                 return self._stored(lines[list(rows)].tolist())
 
-            return encode_texts(texts, self.docnos, encoder, work / f"taught-{aspect}.flex", stage=stage, verbose=verbose)
+            return encode_texts(texts, self.docnos, encoder, self.path(work, aspect), stage=stage, verbose=verbose)
 
         return {aspect: encoded(aspect, lines) for aspect, lines in self._lines.items()}
 
@@ -86,7 +97,7 @@ def read_teacher_texts(
         told = f"{len(found)} of {len(documents)}; {path} has texts of {counts}"
         raise ValueError(f"{stage} expects two documents or more with a text of each aspect, found {told}")
     if left := len(set().union(*places.values())) - len(found):
-        warnings.warn(f"{left} documents of {path} are not in the corpus or lack an aspect and are not used", stacklevel=4)
+        warnings.warn(f"{left} documents of {path} are not in the corpus or lack an aspect and are not used", stacklevel=3)
     docnos = [docno for _, docno in found]
     lines = {aspect: np.array([place[docno] for docno in docnos]) for aspect, place in places.items()}
     return TeacherTexts(np.array([row for row, _ in found]), docnos, counts, stored, lines)

@@ -34,9 +34,10 @@ from .dictionary import check_variant, train_sae, wants_k
 from .internalizers import train_internalizers
 from .model_card import model_card
 from .own_encoder import STAGE, description, loaded, warn_of_vectors
-from .own_labels import EVIDENCE_TEXTS, FLOOR, UNJUDGED, UNJUDGED_FLOOR, described, word_labels
+from .own_labels import EVIDENCE_TEXTS, FLOOR, UNJUDGED, UNJUDGED_FLOOR, described, shared_out, word_labels
 from .plan import (
     PATIENCE,
+    Encoding,
     default_k,
     default_size,
     default_steps,
@@ -45,7 +46,7 @@ from .plan import (
     step_seconds,
     told_cost,
 )
-from .teacher_texts import read_teacher_texts
+from .teacher_texts import TeacherTexts, read_teacher_texts
 from .vector_rows import evenly
 
 if TYPE_CHECKING:
@@ -160,8 +161,12 @@ def train_model(
         arguments = made_of | {"llm": None if llm is None else as_model(llm).name}
         finished = _finished(path, arguments, work)
         told: dict[str, Any] = dict(stage=STAGE, verbose=verbose)
+        asked = None
+        if texts is not None and finished is None:  # now, since a line of the file may be wrong, and encoding takes long
+            asked = read_teacher_texts(texts, documents, aspects=taught["aspects"], stage=STAGE)
+        targets = work / f"texts-{_digest({name: taught[name] for name in ('texts', 'aspects')})}"
         if verbose and finished is None:
-            _tell_cost(stored, encoder, size, steps, dim, device)
+            _tell_cost(stored, asked, targets, encoder, size, steps, dim, device)
         encoded = encode_stored(documents, encoder, work, **told)
         source = {"documents": len(documents), "digest": documents.digest}
         if isinstance(corpus, (str, os.PathLike)):
@@ -172,11 +177,13 @@ def train_model(
             return finished
         z = encoded.index.np_vecs()
         warn_of_vectors(encoder, z, count)
-        vectors = [z, *(encode_stored(own, encoder, w, **told).index.np_vecs() for w, own in stored.items() if w != work)]
+        others = [encode_stored(own, encoder, w, **told) for w, own in stored.items() if w != work]
+        vectors = [z, *(own.index.np_vecs() for own in others)]
         modules: dict[str, Internalizer] = {}
         trained: dict[str, Any] = {"history": {}, "facts": {}}
-        if texts is not None:
-            modules, trained = _internalizers(texts, encoded, encoder, work, taught, device=device, verbose=verbose)
+        if asked is not None:
+            modules, trained = _internalizers(asked, encoded, encoder, work, targets, taught, device=device, verbose=verbose)
+            trained["facts"]["texts"]["path"] = str(texts)
         name, steps_at_most = _digest(made_of), steps or default_steps(count * (1 + len(modules)))
         until: dict[str, Any] = {} if steps else {"patience": PATIENCE, "eval_every": max(10, steps_at_most // 20)}
         sae, history = train_sae(
@@ -189,7 +196,7 @@ def train_model(
         if more is not None:
             facts["general"] = {"documents": len(more), "digest": more.digest}
         facts |= {"internalizers": figures, "sae": history[-1] if history else {}}
-        labels = word_labels(sae, encoded, encoder, work / f"labels-{name}.tsv", seed, verbose)
+        labels = word_labels(sae, [encoded, *others], encoder, work / f"labels-{name}.tsv", seed, verbose)
         known: dict[str, Any] = {
             "training": facts,
             "vectors": VectorFacts.measure(sae, z, seed=seed).to_dict(),
@@ -212,18 +219,28 @@ def train_model(
 
 
 def _tell_cost(
-    stored: dict[Path, Documents], encoder: BiEncoder, dict_size: int, steps: int | None, dim: int, device: str | None
-) -> None:
+    stored: dict[Path, Documents], asked: TeacherTexts | None, targets: Path, encoder: BiEncoder, dict_size: int,
+    steps: int | None, dim: int, device: str | None,
+) -> None:  # fmt: skip
     """Writes what is left to do; ``stored`` are the documents by their work folders, those of the corpus first."""
-    texts, documents = sum(map(len, stored.values())), next(iter(stored.values()))
-    known = sum(encoded_so_far(work, len(own)) for work, own in stored.items())
-    some = documents.texts(evenly(len(documents), 16).tolist())
-    at_most = steps or default_steps(texts)
+    sizes, sources = [len(own) for own in stored.values()], []
+    for work, own in stored.items():
+        left = len(own) - encoded_so_far(work / "corpus.flex", len(own))
+        sources.append(Encoding(len(own), left, encoding_rate(encoder, own.texts(evenly(len(own), 16).tolist()))))
+    again = [(n, source.rate) for n, source in zip(shared_out(sizes, EVIDENCE_TEXTS), sources)]
+    views = 1
+    if asked is not None:
+        n, views = len(asked.rows), 1 + len(asked.counts)
+        left = sum(n - encoded_so_far(asked.path(targets, aspect), n) for aspect in asked.counts)
+        sources.append(Encoding(n * len(asked.counts), left, encoding_rate(encoder, asked.some(16))))
     told = told_cost(
-        texts=texts, known=known, rate=encoding_rate(encoder, some), steps=at_most, seconds=step_seconds(dim, dict_size, device),
-        labels=min(len(documents), EVIDENCE_TEXTS), dim=dim,
-    )  # fmt: skip
-    pt.tqdm.write(f"{STAGE}: {len(documents):,} documents, {dict_size:,} features; {told}", file=sys.stderr)
+        sources,
+        steps=steps or default_steps(sum(sizes) * views),
+        seconds=step_seconds(dim, dict_size, device),
+        labels=again,
+        dim=dim,
+    )
+    pt.tqdm.write(f"{STAGE}: {sizes[0]:,} documents, {dict_size:,} features; {told}", file=sys.stderr)
 
 
 def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vectors: np.ndarray) -> dict[str, MeanDocument]:
@@ -258,21 +275,20 @@ def _finished(path: Path, arguments: dict[str, Any], work: Path) -> Xetrieval | 
 
 
 def _internalizers(
-    texts: str | os.PathLike[str],
+    taught: TeacherTexts,
     encoded: EncodedCorpus,
     encoder: BiEncoder,
     work: Path,
+    vectors: Path,
     arguments: dict[str, Any],
     *,
     device: str | None,
     verbose: bool,
 ) -> tuple[dict[str, Internalizer], dict[str, Any]]:
-    """Modules by aspect, and {history, facts}; from the work folder if they are there."""
+    """Modules by aspect, and {history, facts}; from the work folder if they are there. ``vectors``: the texts' folder."""
     path, dim = work / f"internalizers-{_digest(arguments)}.pt", encoded.index.np_vecs().shape[1]
     if not path.is_file():
-        taught = read_teacher_texts(texts, encoded.documents, aspects=arguments["aspects"], stage=STAGE)
-        own = _digest({name: arguments[name] for name in ("texts", "aspects")})
-        targets = taught.encode(encoder, work / f"texts-{own}", stage=STAGE, verbose=verbose)
+        targets = taught.encode(encoder, vectors, stage=STAGE, verbose=verbose)
         z = encoded.index.np_vecs()[taught.rows]
         modules, history = train_internalizers(
             z, targets, hidden=arguments["hidden"], identity_start=True, device=device, seed=arguments["seed"], verbose=verbose
@@ -284,7 +300,7 @@ def _internalizers(
                     f"vector ({losses['identity_mse']:.4f}); it needs texts of more documents than {taught.counts.get(aspect)}",
                     stacklevel=3,
                 )
-        facts = {"texts": {"path": str(texts), "counts": taught.counts, "documents": len(z)}}
+        facts = {"texts": {"counts": taught.counts, "documents": len(z)}}
         states = {aspect: module.state_dict() for aspect, module in modules.items()}
         with replacing(path, "wb") as file:
             torch.save({"states": states, "history": history, "facts": facts}, file)

@@ -10,7 +10,7 @@ from pyterrier_xetrieval.labelling.evidence_words import METHOD, EvidenceCounts,
 from pyterrier_xetrieval.words import spans
 from tests.helpers.builders import identity_sae, make_model
 
-WORDS = {"oak": 0, "oaks": 0, "elm": 0, "river": 1, "stream": 1}  # and all others: coordinate 5, a little of each
+WORDS = {"oak": 0, "oaks": 0, "elm": 0, "birch": 0, "river": 1, "stream": 1}  # and all others: coordinate 5, a little of each
 
 
 def read(text: str) -> WordVectors:
@@ -30,21 +30,22 @@ def test_features_are_called_by_the_words_that_carry_them():
         "the river runs fast",
         "a stream runs slow",
         "elm and oak stand",
-        "river water",
+        "river water from a stream",
+        "a birch by the river",
     ]
     counts = EvidenceCounts(identity_sae())
     counts.add(texts, [read(text) for text in texts])
     labels = counts.labels(min_texts=2)
     assert set(labels[0].split(", ")) == {"oak", "elm"} and set(labels[1].split(", ")) == {"river", "stream"}
-    assert labels.table.set_index("feature").loc[0, "texts"] == 3 and set(labels.table["method"]) == {METHOD}
-    assert not set(labels[0].split(", ")) & {"the", "by", "an", "and"}
+    assert labels.table.set_index("feature").loc[0, "texts"] == 4 and set(labels.table["method"]) == {METHOD}
+    assert not set(labels[0].split(", ")) & {"the", "by", "an", "and", "birch"}  # which one text has
 
 
 def test_features_of_the_same_words_are_told_apart():
     sae = identity_sae(k=6)
     sae.w_enc.data[3] = sae.w_enc.data[0]  # a twin of feature 0 that also likes the river a little
     sae.w_enc.data[3, 1] = 0.5
-    texts = ["oak oak oak", "oak oak river", "oak river oak", "elm oak oak", "oak elm"]
+    texts = ["oak oak oak", "oak oak river", "oak river oak", "elm oak oak", "oak elm", "elm elm oak"]
     counts = EvidenceCounts(sae)
     counts.add(texts, [read(text) for text in texts])
     labels = counts.labels(min_texts=2)
