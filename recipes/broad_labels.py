@@ -155,11 +155,12 @@ def keep(folders: Sequence[Path], kept: Path, hypotheses: Path, out: Path | None
 @main.command(cls=Command, interrupted="Nothing was written.")
 @click.option("--data", type=FOLDER, required=True, help="Folder of the training text's SOURCE.md files.")
 @click.option("--hypotheses", type=FILE, required=True, help="What keep wrote.")
+@click.option("--kept", type=FILE, required=True, help="The verdicts that it kept.")
 @click.option(
     "--run", "runs", type=(FILE, str), multiple=True, required=True, metavar="FILE FORM", help="A reading, and which form."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the artifact; must not exist.")
-def model(data: Path, hypotheses: Path, runs: Sequence[tuple[Path, str]], out: Path) -> None:
+def model(data: Path, hypotheses: Path, kept: Path, runs: Sequence[tuple[Path, str]], out: Path) -> None:
     """Write the bundled model with other labels and a confidence fitted on readings; everything else stays."""
     if out.exists():
         raise FileExistsError(f"{out} already exists; choose another path or remove it first")
@@ -170,7 +171,11 @@ def model(data: Path, hypotheses: Path, runs: Sequence[tuple[Path, str]], out: P
     before = start(*(read[f"{side}_activation"] for side in ("query", "document")), *known_of(read, BY_ROW[-1]))
     show_errors("rows", {"as before": (before, fits), "fitted on other pairs": (held, fits)})
     labels = default.read_labels(hypotheses, earlier.sae.dict_size, found)
+    verdicts, now = json.loads(kept.read_text(encoding="utf-8")), labels.table.set_index("feature")["label"]
+    new = sum(now[row["feature"]] == row["new"] != row["old"] for row in verdicts)
+    shares = {name: own.dropna().to_dict() for name, own in table_of(verdicts)[["old", "new"]].round(3).items()}
     facts = earlier.meta["training"] | {
+        "broad_labels": {"read": len(verdicts), "new": new, "fits": shares},
         "labels": default.label_facts(labels), "rows_read": {"verdicts": len(read), "pairs": read["pair"].nunique()},
     }  # fmt: skip
     written = default.write_artifact(
@@ -241,7 +246,7 @@ def read_texts(data: Path, sae: SparseAutoencoder) -> tuple[Texts, Active]:
         documents = source.read_jsonl(data / name / "corpus.jsonl.gz")
         own = [" ".join(f"{d.get('title', '')} {d['text']}".split()) for d in documents]
         kept = [i for i, text in enumerate(own) if LEAST_WORDS <= len(text.split()) <= MOST_WORDS]
-        vectors.append(source.read_packed_vectors(data, name, len(own))[kept])
+        vectors.append(source.read_packed_vectors(data, name)[kept])
         docnos += [documents[i]["_id"] for i in kept]
         texts += [own[i] for i in kept]
     found = Texts(docnos, texts, np.concatenate(vectors).astype(np.float32))

@@ -52,7 +52,7 @@ feature. Detection = (hits + 1 − false alarms) / 2; .5 is chance.
 
 {_label_table(facts["labels"])}
 
-**A label is true of strong activations.** Each row of an explanation has a confidence, the probability that its label fits query and
+{_broad(facts)}**A label is true of strong activations.** Each row of an explanation has a confidence, the probability that its label fits query and
 document: `p(a_query) · p(a_document)` with `p(a) = sigmoid({_logit(model.meta["confidence"])})`, where `a` is the activation
 over the largest one that is known of the feature, contribution is to the score, and support is 1 where the words that carry the
 feature say what the label says. {_fitted(facts)} (`python -m recipes.confidence`).""",
@@ -101,6 +101,20 @@ Internalizers: {_inline({k: v for k, v in facts["internalizers"].items() if k !=
 - A label describes what activates a feature strongly; below a third of the maximum it is more often wrong than right.""",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _broad(facts: dict) -> str:
+    """What is said of labels that were written again, a paragraph; nothing where none were."""
+    if (broad := facts.get("broad_labels")) is None:
+        return ""
+    old, new = broad["fits"]["old"], broad["fits"]["new"]
+    return f"""Of the {broad["read"]:,} features that weigh most among rows which are not shown, another instance read texts of every strength, and
+two labels, the old one and its own, were judged on other texts by instances that did not know which was which. {broad["new"]:,} features
+have the new label now. Old and new labels fitted {old["0.25-0.4"]:.0%} and {new["0.25-0.4"]:.0%} of the texts in which the feature has
+.25 to .4 of its maximum, {old["0.6-1"]:.0%} and {new["0.6-1"]:.0%} from .6 on, and {old["silent"]:.1%} and {new["silent"]:.1%} of texts without
+the feature (`python -m recipes.broad_labels`). Their scores in the table are those of the first labels, moved as far as the new ones are better.
+
+"""
 
 
 def _label_table(groups: Mapping[str, Mapping[str, float]]) -> str:
