@@ -57,16 +57,11 @@ class WordEvidence:
         Raises:
             ValueError: another side.
         """
-        self._side(side)
-        return (self._query_phrases if side == "query" else self._document_phrases)[i]
+        return self._phrases[_checked(side)][i]
 
     @cached_property
-    def _query_phrases(self) -> list[list[Phrase]]:
-        return _phrases(self.query, self.tables.query, len(self.tables.features))
-
-    @cached_property
-    def _document_phrases(self) -> list[list[Phrase]]:
-        return _phrases(self.document, self.tables.document, len(self.tables.features))
+    def _phrases(self) -> dict[str, list[list[Phrase]]]:
+        return {side: _phrases_of(*self._side(side), len(self.tables.features)) for side in SIDES}
 
     def table(self, side: str) -> pd.DataFrame:
         """The parts of the score by feature and word, float64.
@@ -84,9 +79,7 @@ class WordEvidence:
         return pd.DataFrame(table.values, index=pd.Index(rows, name="feature", dtype=object), columns=[*words, *_NO_WORD])
 
     def _side(self, side: str) -> tuple[str, WordTable]:
-        if side not in SIDES:
-            raise _unknown_side(side)
-        return (self.query, self.tables.query) if side == "query" else (self.document, self.tables.document)
+        return (self.query, self.tables.query) if _checked(side) == "query" else (self.document, self.tables.document)
 
     def __eq__(self, other: object) -> bool:
         """The same texts and, to float32, the same tables."""
@@ -126,7 +119,7 @@ class KeptPhrases(WordEvidence):
         read_to: int | None,
     ):  # fmt: skip
         self.query, self.document, self.strongest_only, self.stopped_at = query, document, True, read_to
-        self._kept = {"query": query_phrases, "document": document_phrases}
+        self._phrases = {"query": query_phrases, "document": document_phrases}
 
     @property
     def tables(self) -> Evidence:  # type: ignore[override]
@@ -135,12 +128,6 @@ class KeptPhrases(WordEvidence):
             "keep it as a pickle, or run model.evidence() again"
         )
 
-    def phrases(self, side: str, i: int) -> list[Phrase]:
-        """As :meth:`WordEvidence.phrases`."""
-        if side not in SIDES:
-            raise _unknown_side(side)
-        return self._kept[side][i]
-
     def __eq__(self, other: object) -> bool:
         return vars(self) == vars(other) if isinstance(other, KeptPhrases) else NotImplemented
 
@@ -148,10 +135,10 @@ class KeptPhrases(WordEvidence):
         return super().__hash__()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return KeptPhrases, (self.query, self.document, *self._kept.values(), self.stopped_at)
+        return KeptPhrases, (self.query, self.document, *self._phrases.values(), self.stopped_at)
 
     def __repr__(self) -> str:
-        return f"WordEvidence({len(self._kept['query'])} features, phrases alone)"
+        return f"WordEvidence({len(self._phrases['query'])} features, phrases alone)"
 
 
 def _cast(tables: Evidence, dtype: type) -> Evidence:
@@ -163,11 +150,13 @@ def _unpickled(query: str, document: str, tables: Evidence, strongest_only: bool
     return WordEvidence(query, document, _cast(tables, np.float64), strongest_only=strongest_only)
 
 
-def _unknown_side(side: str) -> ValueError:
-    return ValueError(f"WordEvidence expects side to be one of {SIDES}, found {side!r}")
+def _checked(side: str) -> str:
+    if side not in SIDES:
+        raise ValueError(f"WordEvidence expects side to be one of {SIDES}, found {side!r}")
+    return side
 
 
-def _phrases(text: str, table: WordTable, features: int) -> list[list[Phrase]]:
+def _phrases_of(text: str, table: WordTable, features: int) -> list[list[Phrase]]:
     """The phrases of every feature, the first rows of the table: a text's words are looked at once for all of them."""
     sums, words = table.sums if table.exact else table.words.sum(axis=1), table.words[:features]
     # of a feature that counts against the document, the words that carry it pull down; constants have a say in which it does
