@@ -24,11 +24,12 @@ PROMPT = (
     "A feature of a text embedding model is active in some texts and silent in others. Find out what it stands for.\n\n"
     "Texts in which the feature is active, each with its strength from 1 (weak) to 10 (strongest){marks}:\n\n{active}\n\n"
     "Texts in which the feature is silent:\n\n{silent}\n\n"
-    "What do the active texts have in common, above all the strongest, that the silent ones lack? It may be a topic, an "
-    "intention, a kind of question or a style. Be as specific as all of the strong texts allow. "
+    "What do the active texts have in common that the silent ones lack? It may be a topic, an intention, a kind of question or "
+    "a style. Find the phrase that is true of as many active texts as possible, the weak ones included, and still says something "
+    "definite. "
     "Answer with two lines and nothing else:\n"
     "Label: one phrase of 1 to 8 words\n"
-    "Clarity: 2 if nearly all active texts fit the label, 1 if most of the strong ones do, 0 if they have nothing in common"
+    "Clarity: 2 if nearly all active texts fit the label, 1 if most do, 0 if they have nothing in common"
 )
 """In our wording; a prompt of yours needs ``{active}`` and ``{silent}``, and ``{marks}`` stands for :data:`MARKS`."""
 
@@ -124,7 +125,9 @@ def describe(
             ``words``, those that carry the feature in most of its texts.
         features: which to describe; None for all that some document activates.
         labels: the labels of features without a hypothesis.
-        examples, contrast: how many of the most activating and of the random non-activating documents are shown.
+        examples, contrast: how many activating documents (:meth:`.samples.FeatureSamples.examples`: half of them of every
+            strength, since a label from the strongest alone is too narrow for the others) and how many random
+            non-activating ones are shown.
         evidence: finds the words; None where the encoder does not average its token vectors, or nobody wants them.
         prompt: template with ``{active}`` and ``{silent}``; ``{marks}`` where it is to say that words are marked.
         max_chars: length to which each text is cut.
@@ -155,10 +158,10 @@ def describe(
         raise ValueError(f"describe expects features of 0 … {samples.dict_size - 1} that some document activates")
 
     def passages_of(chunk: Sequence[int]) -> dict[int, list[Passage]]:
-        """What is shown of the most activating texts of each feature that is not yet described."""
+        """What is shown of the activating texts of each feature that is not yet described."""
         if evidence is None:
             return {}
-        shown = [(j, texts[d]) for j in chunk if j not in described for d in samples.docs[j, :examples] if d >= 0]
+        shown = [(j, texts[d]) for j in chunk if j not in described for d in samples.examples(j, examples)[0]]
         found: dict[int, list[Passage]] = {}
         passages = evidence.read([text for _, text in shown], [j for j, _ in shown], max_chars)
         for (j, _), passage in zip(shown, passages):
@@ -166,9 +169,10 @@ def describe(
         return found
 
     def ask_about(j: int, passages: Sequence[Passage] | None) -> Question:
-        active, silent = samples.docs[j, :examples], samples.others[j, :contrast]
-        active, silent = active[active >= 0], silent[silent >= 0]
-        strength = np.ceil(10 * samples.values[j, : len(active)] / samples.values[j, 0]).astype(int)
+        active, values = samples.examples(j, examples)
+        silent = samples.others[j, :contrast]
+        silent = silent[silent >= 0]
+        strength = np.ceil(10 * values / samples.values[j, 0]).clip(1, 10).astype(int)
         others = [f"- {shortened(texts[d], max_chars)}" for d in silent]
 
         def filled(shown: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from ..llm.endpoints import LanguageModel, as_model
 from ..llm.prompts import digest, fill, shortened, without_reasoning
 from .asking import asking, question
 from .passages import EvidencePassages
-from .samples import FeatureSamples
+from .samples import FeatureSamples, spread
 
 # the text first: small models that read the label first say the same of every text
 DETECT = "Text: {text}\n\nIs this text about the following, or of this kind: {label}? Answer with YES or NO and nothing else."
@@ -117,22 +117,6 @@ def detection_scores(
     )
     measures = {"accuracy": "mean", "hits": "mean", "rejections": "mean", "unparsable": "sum"}
     return table.groupby(["feature", "label"], sort=False).agg(measures).reset_index()
-
-
-def spread(values: Sequence[float], n: int) -> list[int]:
-    """Places of ``n`` of the values, as evenly over their range as they lie: each the nearest to one of n equal steps.
-
-    Example::
-
-        >>> spread([0.1, 0.11, 0.12, 0.5, 0.9, 1.0], 3)
-        [0, 3, 5]
-    """
-    left, out = dict(enumerate(values)), []
-    for level in np.linspace(min(values, default=0.0), max(values, default=0.0), n).tolist():
-        if left:
-            out.append(min(left, key=lambda i: abs(left[i] - level)))
-            del left[out[-1]]
-    return out
 
 
 def _cut(texts: Sequence[str], feature: int, max_chars: int, evidence: EvidencePassages | None) -> list[str]:

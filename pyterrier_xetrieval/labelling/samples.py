@@ -62,6 +62,24 @@ class FeatureSamples:
         """The greatest activation of each feature, float32 ``[D]``; 0 if no document activates it."""
         return self.values[:, 0]
 
+    def examples(self, feature: int, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """At most ``n`` documents that activate a feature, the most activating first, and their activations.
+
+        The first half are the most activating of all; the others are spread over the strengths of the random ones.
+        Where there are too few random ones, the next most activating take their places.
+        """
+        best = {d: v for d, v in zip(self.docs[feature].tolist(), self.values[feature].tolist()) if d >= 0}
+        shown = dict(list(best.items())[: n - n // 2])
+        left = [
+            (d, v)
+            for d, v in zip(self.active[feature].tolist(), self.active_values[feature].tolist())
+            if d >= 0 and d not in shown
+        ]
+        shown |= dict(left[i] for i in spread([v for _, v in left], n // 2))
+        shown |= dict([pair for pair in best.items() if pair[0] not in shown][: n - len(shown)])
+        found = sorted(shown.items(), key=lambda pair: -pair[1])
+        return np.array([d for d, _ in found], np.int64), np.array([v for _, v in found], np.float32)
+
     @cached_property
     def rows(self) -> dict[str, int]:
         """Row number by docno."""
@@ -240,3 +258,19 @@ class DocumentPool:
         found = np.full((len(order), n), -1, np.int64)
         found[:, : order.shape[1]] = np.where(np.take_along_axis(keys, order, 1) < 2, self.docs[order], -1)
         return found
+
+
+def spread(values: Sequence[float], n: int) -> list[int]:
+    """Places of ``n`` of the values, as evenly over their range as they lie: each the nearest to one of n equal steps.
+
+    Example::
+
+        >>> spread([0.1, 0.11, 0.12, 0.5, 0.9, 1.0], 3)
+        [0, 3, 5]
+    """
+    left, out = dict(enumerate(values)), []
+    for level in np.linspace(min(values, default=0.0), max(values, default=0.0), n).tolist():
+        if left:
+            out.append(min(left, key=lambda i: abs(left[i] - level)))
+            del left[out[-1]]
+    return out

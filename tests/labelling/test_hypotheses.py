@@ -10,7 +10,7 @@ import pytest
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.labelling import EvidencePassages, feature_samples
 from pyterrier_xetrieval.labelling.hypotheses import check_label, clean_label, describe, read_clarity
-from pyterrier_xetrieval.labelling.quality import DETECT, detection_scores, intruder_detection, spread
+from pyterrier_xetrieval.labelling.quality import DETECT, detection_scores, intruder_detection
 from pyterrier_xetrieval.llm.endpoints import EndpointLLM, FunctionLLM, TeacherError
 from pyterrier_xetrieval.llm.prompts import fill
 from pyterrier_xetrieval.token_vectors import TokenEncoder
@@ -30,7 +30,7 @@ def test_an_oracle_finds_the_planted_words(planted, tmp_path):
     labels = describe(samples, texts, llm, tmp_path / "h.jsonl", features=range(5), labels=FeatureLabels(before, 6))
     assert [labels[j] for j in range(6)] == [*WORDS[:5], "kept"] and labels.methods == ["hypothesis (oracle)", "keywords"]
     row = labels.table.iloc[2]
-    assert json.loads(row.examples) == [f"d{d}" for d in samples.docs[2, :10]] and len(json.loads(row.contrast)) == 5
+    assert json.loads(row.examples) == [f"d{d}" for d in samples.examples(2, 10)[0]] and len(json.loads(row.contrast)) == 5
     assert row.firing_rate == pytest.approx(1 / 6) and row.max_activation == samples.values[2, 0]
     assert labels.table["clarity"].tolist()[:5] == [2] * 5 and labels.facts(2).clarity == 2  # of the kept label nobody knows it
     assert np.isnan(labels.facts(5).clarity)
@@ -176,19 +176,20 @@ def test_the_prompt_shows_where_the_feature_is(real, tmp_path):
 
     options = {"features": [461], "examples": 2, "contrast": 2, "evidence": evidence}
     labels = describe(samples, texts, llm, tmp_path / "h.jsonl", **options)
-    passages = evidence.read([texts[d] for d in samples.docs[461, :2]], [461, 461], 500)
-    assert all(passage.text.startswith("**Sorting numbers") for passage in passages)
-    second = int(np.ceil(10 * samples.values[461, 1] / samples.values[461, 0]))
+    shown, values = samples.examples(461, 2)
+    passages = evidence.read([texts[d] for d in shown], [461, 461], 500)
+    assert passages[0].text.startswith("**Sorting numbers") and values[1] < values[0]
+    second = int(np.ceil(10 * values[1] / samples.values[461, 0]))
     silent = [texts[d] for d in samples.others[461, :2]]
     assert asked == [
         "A feature of a text embedding model is active in some texts and silent in others. Find out what it stands for.\n\n"
         "Texts in which the feature is active, each with its strength from 1 (weak) to 10 (strongest), the words that carry it "
         f"most between two **asterisks**:\n\n[10] {passages[0].text}\n[{second}] {passages[1].text}\n\n"
         f"Texts in which the feature is silent:\n\n- {silent[0]}\n- {silent[1]}\n\n"
-        "What do the active texts have in common, above all the strongest, that the silent ones lack? It may be a topic, an "
-        "intention, a kind of question or a style. Be as specific as all of the strong texts allow. Answer with two lines and "
-        "nothing else:\nLabel: one phrase of 1 to 8 words\nClarity: 2 if nearly all active texts fit the label, 1 if most of "
-        "the strong ones do, 0 if they have nothing in common"
+        "What do the active texts have in common that the silent ones lack? It may be a topic, an intention, a kind of question "
+        "or a style. Find the phrase that is true of as many active texts as possible, the weak ones included, and still says "
+        "something definite. Answer with two lines and nothing else:\nLabel: one phrase of 1 to 8 words\nClarity: 2 if nearly "
+        "all active texts fit the label, 1 if most do, 0 if they have nothing in common"
     ]
     row = lines(tmp_path / "h.jsonl")[0]
     assert (row["label"], row["clarity"]) == ("putting things in order", 1) and {"sorting", "numbers"} <= set(row["words"][:2])
@@ -234,12 +235,6 @@ def test_detection_looks_at_the_whole_range_and_cuts_long_texts_to_the_feature(r
     assert all(rows[str(d)]["activation"] == pytest.approx(value, rel=1e-3) for d, value in active.items())
     window = evidence.read([texts[28]], [461], 80, mark=False)[0].text
     assert "sorted" in window and fill(DETECT, text=window, label="order") in asked and not any("**" in p for p in asked)
-
-
-def test_values_are_spread_over_their_range():
-    assert spread([0.9, 0.1, 0.2, 0.5], 2) == [1, 0] and spread([], 3) == [] and sorted(spread([1.0, 1.0], 5)) == [0, 1]
-    many = np.r_[np.linspace(0.01, 0.1, 90), np.linspace(0.1, 1, 10)]  # most texts are weak, few are chosen among them
-    assert (many[spread(many.tolist(), 10)] > 0.1).sum() >= 8
 
 
 def test_a_real_model_on_a_real_server_reads_marked_texts(real, tmp_path):

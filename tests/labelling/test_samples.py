@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyterrier_xetrieval.labelling.samples import feature_samples
+from pyterrier_xetrieval.labelling.samples import FeatureSamples, feature_samples, spread
 from tests.helpers.builders import identity_sae, make_model, unit
 from tests.helpers.planted import plain_model
 
@@ -75,3 +75,19 @@ def test_vectors_that_cannot_be_used_are_named():
         with pytest.raises(ValueError, match=message):
             feature_samples(model, given, **options)
     assert feature_samples(model, vectors, top=np.int64(3)).docs.shape[1] == 3
+
+
+def test_values_are_spread_over_their_range():
+    assert spread([0.9, 0.1, 0.2, 0.5], 2) == [1, 0] and spread([], 3) == [] and sorted(spread([1.0, 1.0], 5)) == [0, 1]
+    many = np.r_[np.linspace(0.01, 0.1, 90), np.linspace(0.1, 1, 10)]  # most texts are weak, few are chosen among them
+    assert (many[spread(many.tolist(), 10)] > 0.1).sum() >= 8
+
+
+def test_examples_are_the_strongest_and_others_of_every_strength():
+    docs, values = np.array([[7, 3, 5, 1]]), np.array([[1.0, 0.9, 0.8, 0.7]], np.float32)
+    active, weak = np.array([[3, 8, 9, 4, 6]]), np.array([[0.9, 0.1, 0.5, 0.3, 0.2]], np.float32)
+    samples = FeatureSamples(docs, values, active, weak, np.array([[2]]), np.array([9]), [str(i) for i in range(10)])
+    found, strengths = samples.examples(0, 4)
+    assert found.tolist() == [7, 3, 9, 8] and np.allclose(strengths, [1, 0.9, 0.5, 0.1])  # two strongest; 3 is not shown twice
+    few = FeatureSamples(docs, values, active[:, :1], weak[:, :1], np.array([[2]]), np.array([4]), samples.docnos)
+    assert few.examples(0, 4)[0].tolist() == [7, 3, 5, 1] and few.examples(0, 9)[0].tolist() == [7, 3, 5, 1]
