@@ -82,6 +82,7 @@ def describe(
     from ..datasets.encoded_corpus import encode_corpus
     from ..labelling import EvidencePassages, detection_scores, feature_samples
     from ..labelling import describe as describe_features
+    from ..labelling.quality import with_detection
     from ..labels import FeatureLabels
     from ..store.jsonl import json_lines
     from ..token_vectors import TokenEncoder
@@ -105,8 +106,7 @@ def describe(
         scores = detection_scores(
             samples, encoded.texts, described, llm, answers, seed=seed, evidence=evidence, verbose=True
         )  # fmt: skip
-        found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
-        FeatureLabels(labels.table.assign(detection=found), labels.dict_size).write(table)
+        with_detection(labels, made, scores).write(table)
         told = "no described feature is active in 50 documents and silent in enough others: none was scored"
         if len(scores):
             told = f"detection {scores['accuracy'].mean():.3f} (mean of {len(scores)} features)"

@@ -119,6 +119,17 @@ def detection_scores(
     return table.groupby(["feature", "label"], sort=False).agg(measures).reset_index()
 
 
+def with_detection(labels: FeatureLabels, own: pd.Series, scores: pd.DataFrame) -> FeatureLabels:
+    """The labels with the accuracies of :func:`detection_scores` as ``detection`` of those that are new; others keep theirs.
+
+    Args:
+        own: bool, which rows of the labels' table are new: what was known of an older label says nothing about them.
+    """
+    found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
+    known = labels.table["detection"] if "detection" in labels.table else np.nan
+    return FeatureLabels(labels.table.assign(detection=np.where(own, found, known)), labels.dict_size)
+
+
 def _cut(texts: Sequence[str], feature: int, max_chars: int, evidence: EvidencePassages | None) -> list[str]:
     """Each text on one line; long ones cut to where the feature's words are, or to their beginning."""
     if evidence is None:

@@ -19,7 +19,7 @@ from ..labelling.hypotheses import describe
 from ..labelling.judged_confidence import believed, fit, judged_excerpts
 from ..labelling.keywords import keyword_labels
 from ..labelling.passages import EvidencePassages
-from ..labelling.quality import detection_scores
+from ..labelling.quality import detection_scores, with_detection
 from ..labelling.samples import feature_samples
 from ..labels import FeatureLabels
 from ..model import Xetrieval
@@ -106,8 +106,6 @@ def described(
     scores = detection_scores(samples, encoded.texts, made, llm, work / "detection.jsonl", seed=seed, **told)
     if not len(scores):
         return labels
-    found = labels.table["feature"].map(scores.set_index("feature")["accuracy"])
-    known = labels.table["detection"] if "detection" in labels.table else np.nan
-    table = labels.table.assign(detection=np.where(own, found, known))
     excerpts = judged_excerpts(pd.read_json(work / "detection.jsonl", lines=True), made)
+    table = with_detection(labels, own, scores).table
     return FeatureLabels(table, labels.dict_size, fit(excerpts) if believed(excerpts) else None)

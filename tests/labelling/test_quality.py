@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pyterrier_xetrieval import FeatureLabels
-from pyterrier_xetrieval.labelling.quality import detection_scores, intruder_detection, read_number, read_yes_no
+from pyterrier_xetrieval.labelling.quality import detection_scores, intruder_detection, read_number, read_yes_no, with_detection
 from pyterrier_xetrieval.labelling.samples import feature_samples
 from pyterrier_xetrieval.llm.endpoints import FunctionLLM
 from tests.helpers.builders import make_model, unit
@@ -51,3 +51,13 @@ def test_a_verdict_that_cannot_be_read_is_wrong_and_recorded(planted, tmp_path):
     ]  # fmt: skip
     answers = ("7", "Text 7.", "**The answer is: 10**", "7, as 3 is fine", "11", "0", "3 of 10 or 4", "between 3 and 4", "none")
     assert [read_number(t, 10) for t in answers] == [7, 7, 10, 7, None, None, 3, None, None]
+
+
+def test_scores_of_new_labels_leave_those_of_others():
+    table = pd.DataFrame({"feature": [1, 2, 3], "label": ["new", "new", "old"], "method": "m", "detection": [0.9, 0.8, 0.7]})
+    scores = pd.DataFrame({"feature": [1], "accuracy": [0.6]})
+    own = pd.Series([True, True, False])
+    found = with_detection(FeatureLabels(table, 5), own, scores).table["detection"]
+    assert found[[0, 2]].tolist() == [0.6, 0.7] and np.isnan(found[1])  # of 2 an older label's score was known, and no more
+    without = with_detection(FeatureLabels(table.drop(columns="detection"), 5), own, scores).table["detection"]
+    assert without[0] == 0.6 and without[1:].isna().all()
