@@ -57,7 +57,7 @@ def test_the_word_of_the_largest_share_is_taken_out(model, collection, pairs):
 def test_no_single_word_takes_more_away_than_leave_one_out_finds(pairs):
     table = pairs[pairs["words"] < 15].pivot(index="docno", columns="method", values="deletion")  # one word each
     assert len(table) >= 3 and (table.max(axis=1) <= table["leave_out"] + 1e-4).all()
-    assert table["evidence"].mean() > table["random"].mean() + 0.2
+    assert table["evidence"].mean() > table["random"].mean() + 0.1
 
 
 def test_means_and_differences(model, collection, pairs):
