@@ -143,7 +143,7 @@ def encode_texts(
         with pt.tqdm(total=len(docnos), desc=f"encode {path.stem}", unit="text", disable=not verbose) as bar:
             for i, file in enumerate(files):
                 rows = range(i * BLOCK, min((i + 1) * BLOCK, len(docnos)))
-                if file.is_file():
+                if file.is_file() and len(np.load(file, mmap_mode="r")) == len(rows):  # else of blocks of another size
                     bar.update(len(rows))
                     continue
                 parts = []

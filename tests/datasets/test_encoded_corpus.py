@@ -46,6 +46,17 @@ def test_every_text_is_encoded_once_whatever_interrupts(tmp_path, monkeypatch):
     assert names == {"corpus.flex", "corpus.lock", "documents", "encoder.json"}
 
 
+def test_blocks_of_another_size_are_encoded_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoded_corpus, "BLOCK", 20)
+    with pytest.raises(KeyboardInterrupt):
+        encode_corpus(DOCS, Letters(stop=20), tmp_path / "work")
+    monkeypatch.setattr(encoded_corpus, "BLOCK", 10)  # of another version of this package
+    encoder = Letters()
+    found = encode_corpus(DOCS, encoder, tmp_path / "work")
+    assert len(encoder.encoded) == 1 + len(DOCS)
+    np.testing.assert_array_equal(found.index.np_vecs(), Letters().encode_docs([doc["text"] for doc in DOCS]))
+
+
 def test_other_corpora_and_encoders_are_refused(tmp_path):
     encode_corpus(DOCS, Letters(), tmp_path / "work")
     with pytest.raises(ValueError, match="find: .*work was begun with another corpus .25 documents"):
