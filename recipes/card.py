@@ -92,7 +92,7 @@ Internalizers: {_inline({k: v for k, v in facts["internalizers"].items() if k !=
         "## Limits",
         """- The dictionary does not reproduce a vector exactly: every explanation carries a residual, larger on text unlike the training data (FVE above).
 - English only; at most 256 word pieces of a text reach the encoder. The encoder shares word pieces between unrelated words, and some
-  features join them ("Joubert syndrome / words beginning with Jo-"): of such a label the reading is shown that the words support.
+  features join them ("Wolman disease / words starting with Wo"): of such a label the reading is shown that the words support.
 - `train_prose` holds MS MARCO v2 passages: those of TREC DL 2021 are in it, and near copies of TREC DL 2019 passages (another cut of the same web text) may be (39 of 14,382 share a passage of 25 words; one is identical), so
   DL19 figures are not of an unrelated domain. MedQuAD answers and question titles are in it, and LiveQA-Med's judged answers come from
   the same source: a quarter of them share a passage of 25 words or more with the training text, so LiveQA-Med is no unseen collection.
