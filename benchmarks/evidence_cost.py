@@ -12,7 +12,7 @@ import time
 
 import pandas as pd
 import pyterrier as pt
-from demo_setting import demo_setting
+from demo_setting import demo_setting, original_vectors
 from pyterrier_dr import BiEncoder
 
 from pyterrier_xetrieval import VectorLoader
@@ -20,9 +20,10 @@ from pyterrier_xetrieval import VectorLoader
 
 def main() -> None:
     args, model, job = demo_setting(__doc__, repeat=30)
+    original = original_vectors(job)
     encoder, topics = job.encoder, job.encoder(job.dataset.get_topics().head(args.repeat))
-    pages = job.original.np_retriever(num_results=10) >> job.dataset.text_loader() >> VectorLoader(job.original)
-    print(f"medians over {len(topics)} queries, {args.threads} thread(s), {len(job.original)} documents")
+    pages = original.np_retriever(num_results=10) >> job.dataset.text_loader() >> VectorLoader(original)
+    print(f"medians over {len(topics)} queries, {args.threads} thread(s), {len(original)} documents")
     print(f"{'':34s}{'encode 11 texts':>16s}{'explain':>9s}{'evidence':>10s}{'print':>8s}")
     for aspects in ((), model.aspects):
         own = model.with_views(aspects)

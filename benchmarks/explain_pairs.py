@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 import torch
+from demo_setting import original_vectors
 
 from pyterrier_xetrieval import MultiViewScorer, VectorLoader, Xetrieval, pydocs
 from pyterrier_xetrieval.cli.demo_job import Demo
@@ -52,11 +53,12 @@ def main() -> None:
 
     model = Xetrieval(args.model) if args.model else Xetrieval.default()
     job = Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval")
+    original = original_vectors(job)
     topics = job.encoder(job.dataset.get_topics().head(args.queries))
-    retrieve = job.original.np_retriever(num_results=args.depth) >> VectorLoader(job.original) >> model.internalizer()
+    retrieve = original.np_retriever(num_results=args.depth) >> VectorLoader(original) >> model.internalizer()
     frame = (retrieve >> MultiViewScorer())(topics)
     folder = tempfile.TemporaryDirectory()
-    index = model.indexer(Path(folder.name) / "index").index(job.original.get_corpus_iter(verbose=False))
+    index = model.indexer(Path(folder.name) / "index").index(original.get_corpus_iter(verbose=False))
     columns = {"original": "doc_vec", **{a: f"doc_vec_{a}" for a in model.aspects}}
     methods = {
         "plain, sets only": lambda: plain(model.sae, frame, columns),

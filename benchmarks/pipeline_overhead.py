@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from demo_setting import demo_setting
+from demo_setting import demo_setting, original_vectors
 
 from pyterrier_xetrieval import VectorLoader
 from pyterrier_xetrieval.core.attribution import explain_vectors
@@ -64,11 +64,12 @@ def compare(name: str, stage, frame, arrays, repeat: int) -> None:
 
 def main() -> None:
     args, model, job = demo_setting(__doc__, queries=100, depth=100, repeat=7)
+    original = original_vectors(job)
     topics = job.encoder(job.dataset.get_topics().head(args.queries))
     stages = model.internalizer() >> model.scorer() >> model.explainer()
     with tempfile.TemporaryDirectory() as folder:
-        index = model.indexer(Path(folder) / "index").index(job.original.get_corpus_iter(verbose=False))
-        retrieve = index.retriever(num_results=args.depth) >> VectorLoader(job.original)
+        index = model.indexer(Path(folder) / "index").index(original.get_corpus_iter(verbose=False))
+        retrieve = index.retriever(num_results=args.depth) >> VectorLoader(original)
         print(f"{'':42s}{'frames':>12s}{'arrays':>12s}{'on top':>9s}{'per pair':>12s}")
         for frame, repeat in ((retrieve(topics), args.repeat), (retrieve(topics.head(1)).head(10), 10 * args.repeat)):
             arrays, pairs = Arrays(model, index, frame), f"{len(frame):,} pairs"

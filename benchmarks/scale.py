@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 import pyterrier as pt
 import torch
+from demo_setting import original_vectors
 from pyterrier_dr import FlexIndex
 from scale_page import render
 from threadpoolctl import threadpool_limits
@@ -178,7 +179,7 @@ def measure(folder: Path) -> dict:
     faiss.omp_set_num_threads(1)
     found = {"date": time.strftime("%Y-%m-%d"), "processor": processor(), "python": platform.python_version()}
     model = Xetrieval.default()
-    real = Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval").original  # encoded there, once
+    real = original_vectors(Demo(pydocs(), model, Path(pt.io.pyterrier_home()) / "xetrieval"))
     found |= naming(folder) | reading(folder) | indexing(folder, model, real) | searching(folder, real)
     return found | {"load_per_core": os.getloadavg()[2] / os.cpu_count()}
 

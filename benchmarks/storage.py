@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyterrier as pt
 import torch
-from demo_setting import demo_setting
+from demo_setting import demo_setting, original_vectors
 from ir_measures import nDCG
 from pyterrier_dr import FlexIndex
 
@@ -41,7 +41,8 @@ def indexes(model, documents, folder: Path) -> dict:
 
 def main() -> None:
     args, model, job = demo_setting(__doc__, repeat=3)
-    documents = list(job.original.get_corpus_iter(verbose=False))
+    original = original_vectors(job)
+    documents = list(original.get_corpus_iter(verbose=False))
     topics, qrels = job.encoder(job.dataset.get_topics()), job.dataset.get_qrels()
     queries = np.stack(topics["query_vec"].to_list())
     with tempfile.TemporaryDirectory() as folder:
