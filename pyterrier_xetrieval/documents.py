@@ -147,6 +147,8 @@ class TextCheck:
 def each_once(frame: pd.DataFrame, columns: Iterable[object], *, stage: object) -> None:
     """ValueError for one of these columns that a frame has twice: pandas gives a frame where one column is meant.
 
+    ``stage`` is named in the error and no sooner: the name of a stage takes longer to write than the check.
+
     >>> each_once(pd.DataFrame([[1, 2]], columns=["docno", "docno"]), ["docno"], stage="VectorLoader()")
     Traceback (most recent call last):
     ValueError: VectorLoader() expects one column 'docno', found 2 of them; rename or drop the others

@@ -35,7 +35,7 @@ class QueryEncoder(BiQueryEncoder):
         with pt.validate.any(inp, context=self) as v:
             v.query_frame(extra_columns=["query"])
             v.columns(includes=["query"])
-        each_once(inp, ["qid", "query"], stage=repr(self))
+        each_once(inp, ["qid", "query"], stage=self)
         vectors, rows, texts = _encoded(self, query_texts(inp, stage=self), "Encoding Queries", "query")
         return inp.assign(query_vec=unstack(vectors, rows, texts=[frozenset({text}) for text in texts]))
 
@@ -55,7 +55,7 @@ class DocEncoder(BiDocEncoder):
         with pt.validate.any(inp, context=self) as v:
             v.document_frame(extra_columns=[self.text_field])
             v.columns(includes=[self.text_field])
-        each_once(inp, ["docno", self.text_field], stage=repr(self))
+        each_once(inp, ["docno", self.text_field], stage=self)
         texts = inp[self.text_field].tolist()
         for row, text in enumerate(texts):
             if not isinstance(text, str):

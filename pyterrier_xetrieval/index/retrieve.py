@@ -56,7 +56,7 @@ class IndexRetriever(Stage):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         pt.validate.query_frame(inp, extra_columns=["query_vec"], context=self)
-        each_once(inp, ["qid", "query_vec"], stage=repr(self))
+        each_once(inp, ["qid", "query_vec"], stage=self)
         columns = VectorColumns(inp, dim=self.index.settings["dim"], stage=self)
         queries, rows = columns["query_vec"]  # pyterrier_dr would take vectors with NaN, and not every kind of vector
         inp = columns.assign()

@@ -37,7 +37,7 @@ class Stage(pt.Transformer):
         """An error of PyTerrier's, which ``pt.inspect`` understands, unless the frame has these columns, and each once."""
         if not set(columns).issubset(frame.columns):  # quicker than the validation proper, which every page would pay for
             pt.validate.columns(frame, includes=list(columns), context=self)
-        each_once(frame, columns, stage=repr(self))
+        each_once(frame, columns, stage=self)
 
     def _arguments(self) -> list[tuple[inspect.Parameter, object]]:
         parameters = inspect.signature(type(self).__init__).parameters.values()

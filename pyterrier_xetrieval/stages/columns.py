@@ -116,7 +116,7 @@ class VectorColumns:
             return found
 
     def _cells(self, column: str) -> list:
-        each_once(self.frame, [column], stage=repr(self.stage))
+        each_once(self.frame, [column], stage=self.stage)
         return self.frame[column].tolist()
 
     def changed_queries(self) -> tuple[np.ndarray, np.ndarray, QueryChange | None]:

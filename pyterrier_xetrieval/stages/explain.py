@@ -102,7 +102,7 @@ class SAEExplainer(Explainer):
 
     def transform(self, inp: pd.DataFrame) -> pd.DataFrame:
         self.check(inp, ["qid", "docno", "query_vec", "doc_vec"])
-        each_once(inp, ["score"], stage=repr(self))
+        each_once(inp, ["score"], stage=self)
         if not len(inp):
             return inp.assign(explanation=np.empty(0, dtype=object))
         weights = views_of(inp, self.model)
