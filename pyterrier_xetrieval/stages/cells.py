@@ -21,8 +21,9 @@ def plain_cells(frame: pd.DataFrame) -> pd.DataFrame:
         [{'docno': 'd1', 'score': 0.5}]
     """
     plain: dict[str, object] = {}
-    for column in frame.columns.intersection(_COLUMNS):
-        if list(frame.columns).count(column) == 1 and frame[column].dtype == object and any(map(_is_wrapped, frame[column])):
+    names = frame.columns.tolist()
+    for column in _COLUMNS:
+        if names.count(column) == 1 and frame[column].dtype == object and any(map(_is_wrapped, frame[column])):
             cells = [cell.reshape(-1)[0] if _is_wrapped(cell) else cell for cell in frame[column]]
             # docnos are Python's strings, also under pandas 2; of float32 pandas would make float64
             plain[column] = list(map(str, cells)) if column == "docno" else np.array(cells)
