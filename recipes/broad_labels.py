@@ -22,6 +22,7 @@ import torch
 from pyterrier_xetrieval import SparseAutoencoder, Xetrieval
 from pyterrier_xetrieval.core.attribution import explain_vectors
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, read_embedded
+from pyterrier_xetrieval.evaluation.collection import rank as ranked
 from pyterrier_xetrieval.labelling.judged_confidence import FITS, fit_pairs, known_of
 from pyterrier_xetrieval.labelling.passages import EvidencePassages
 from pyterrier_xetrieval.store.files import replacing
@@ -193,11 +194,9 @@ def hidden_features(model: Xetrieval, collections: Sequence[EmbeddedCollection])
     for collection in collections:
         chosen = rng.permutation(len(collection.queries))[:QUERIES]
         q, docs = (np.asarray(x, np.float32) for x in (collection.queries[chosen], collection.docs))
-        scores = q @ docs.T
-        if collection.excluded is not None:
-            scores[scores > 0.999] = -1  # the query itself
+        best = ranked(q, docs, 1, excluded=[collection.excluded[i] for i in chosen])[0][:, 0]
         pairs = np.arange(len(q))
-        parts = explain_vectors(model.sae, q, pairs, [docs[scores.argmax(1)]], pairs, weights=(1.0,))
+        parts = explain_vectors(model.sae, q, pairs, [docs[best]], pairs, weights=(1.0,))
         rows.append(pd.DataFrame({
             "collection": collection.name, "query": np.repeat(chosen, np.diff(parts.offsets)), "feature": parts.features,
             "contribution": parts.contribution.clip(min=0), "q": parts.query_activation, "d": parts.document_activation[:, 0],
