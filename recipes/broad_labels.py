@@ -12,15 +12,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
 import pandas as pd
-import torch
 
 from pyterrier_xetrieval import SparseAutoencoder, Xetrieval
 from pyterrier_xetrieval.core.attribution import explain_vectors
+from pyterrier_xetrieval.core.codes import encode_view
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, read_embedded
 from pyterrier_xetrieval.evaluation.collection import rank as ranked
 from pyterrier_xetrieval.labelling.judged_confidence import FITS, fit_pairs, known_of
@@ -42,7 +42,6 @@ LARGEST = 10  # rows of a pair that count
 STRENGTHS = ((0.6, 1.01), (0.4, 0.6), (0.25, 0.4), (0.1, 0.25))  # of the feature's maximum
 SHOWN, JUDGED = (2, 3, 3, 2), (1, 2, 3, 2)  # texts of each strength for the writer, and others for the judges
 NEAR, SILENT = 3, 4  # texts without the feature: like its texts, for the writer; any, for the judges
-UNKNOWN_SUPPORT = 0.5
 SHEETS = 15
 
 WRITE = """# Naming features of a text embedding model
@@ -203,34 +202,29 @@ def hidden_features(model: Xetrieval, collections: Sequence[EmbeddedCollection])
         }))  # fmt: skip
     table = pd.concat(rows, ignore_index=True).join(labels[["max_activation", "clarity", "detection"]], on="feature")
     strengths = [(table[side] / table["max_activation"]).clip(upper=1) for side in "qd"]
-    table["confidence"] = confidence(*strengths, *(table[n] for n in ("clarity", "detection", "contribution")), UNKNOWN_SUPPORT)
+    table["confidence"] = confidence(*strengths, *(table[n] for n in ("clarity", "detection", "contribution")))
     rank = table.groupby(["collection", "query"])["contribution"].rank(ascending=False, method="first")
     hidden = table[(table["confidence"] < model.min_confidence) & (rank <= LARGEST)]
     return hidden.groupby("feature")["contribution"].sum().sort_values(ascending=False, kind="stable")
 
 
-class Texts:
+class Texts(NamedTuple):
     """Short texts with their names and unit vectors, float32 ``[n, m]``."""
 
-    def __init__(self, docnos: list[str], texts: list[str], vectors: np.ndarray):
-        self.docnos, self.texts, self.vectors = docnos, texts, vectors
+    docnos: list[str]
+    texts: list[str]
+    vectors: np.ndarray
 
 
 class Active:
     """By feature the rows of the texts that switch it on, and how strongly."""
 
     def __init__(self, sae: SparseAutoencoder, vectors: np.ndarray):
-        ids, values = [], []
-        with torch.no_grad():
-            for start in range(0, len(vectors), 1024):
-                codes = sae.encode(torch.from_numpy(vectors[start : start + 1024]))
-                ids.append(codes.ids.numpy())
-                values.append(codes.values.numpy())
-        features, on = np.concatenate(ids), np.concatenate(values)
-        rows = np.repeat(np.arange(len(vectors)), features.shape[1])
-        order = np.argsort(features.ravel(), kind="stable")
-        self._rows, self._values = rows[order], on.ravel()[order]
-        self._starts = np.searchsorted(features.ravel()[order], np.arange(sae.dict_size + 1))
+        codes = encode_view(sae, vectors, refit=False, batch_size=1024)
+        rows = np.repeat(np.arange(len(vectors)), codes.ids.shape[1])
+        order = np.argsort(codes.ids.ravel(), kind="stable")
+        self._rows, self._values = rows[order], codes.activations.ravel()[order]
+        self._starts = np.searchsorted(codes.ids.ravel()[order], np.arange(sae.dict_size + 1))
 
     def __call__(self, feature: int) -> tuple[np.ndarray, np.ndarray]:
         own = slice(self._starts[feature], self._starts[feature + 1])

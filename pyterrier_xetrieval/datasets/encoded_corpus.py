@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Corpus: TypeAlias = str | os.PathLike[str] | Iterable[dict[str, Any]] | pd.DataFrame | Callable[[], Iterable[dict[str, Any]]]
 BLOCK = 512  # texts per file of vectors: at most so many are encoded again after an interruption
-STEP = 128  # texts after which the bar moves; some encoders need a second for a text
+STEP = 128  # texts after which the bar moves, or a batch if that is larger; some encoders need a second for a text
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ def encode_texts(
         known = np.load(files[0], mmap_mode="r")[0]
     if known is not None:
         check_same_encoder(known, _vectors(encoder, texts([0]), stage)[0], path.parent, stage=stage)
+    step = max(STEP, getattr(encoder, "batch_size", None) or 0)
     if not path.is_dir():
         blocks.mkdir(parents=True, exist_ok=True)
         with pt.tqdm(total=len(docnos), desc=f"encode {path.stem}", unit="text", disable=not verbose) as bar:
@@ -147,8 +148,8 @@ def encode_texts(
                     bar.update(len(rows))
                     continue
                 parts = []
-                for start in range(0, len(rows), STEP):  # the bar moves from the first texts on, and says how long is left
-                    own = rows[start : start + STEP]
+                for start in range(0, len(rows), step):  # the bar moves from the first texts on, and says how long is left
+                    own = rows[start : start + step]
                     parts.append(_vectors(encoder, texts(own), stage))
                     bar.update(len(own))
                 with replacing(file, "wb") as out:

@@ -78,9 +78,10 @@ class EvidenceCounts:
     def labels(self, *, min_texts: int = 3, most: int = 3) -> FeatureLabels:
         """Each feature's words: those that carry more of it than they carry of features in general.
 
-        Only texts with more than three tenths of the feature's largest activation count, and words of two of them. Features with the same words
-        are told apart by their next ones. No list of stop words is needed beyond the function words that are never
-        evidence: what carries many features says nothing about one.
+        Only texts with more than three tenths of the feature's largest activation count, and only words of two of them: a
+        word of one text, such as a name, is about that text. Features with the same words are told apart by their next ones.
+        No list of stop words is needed beyond the function words that are never evidence: what carries many features says
+        nothing about one.
 
         Args:
             min_texts: of strong texts that a feature needs to have a label; most: words of a label.
