@@ -7,9 +7,11 @@ from typing import Self
 import numpy as np
 
 from .core.attribution import Attribution
+from .core.confidence import is_shown
 from .core.mean_document import Baseline
 from .explanation_rows import OtherRanking
 from .feature_names import FeatureNames
+from .label_vectors import LabelFit
 from .word_evidence import WordEvidence
 
 
@@ -19,6 +21,7 @@ class ExplanationParts:
     __slots__ = (
         "_baseline",
         "_confidence",
+        "_fit",
         "_parts",
         "_row",
         "docno",
@@ -34,22 +37,24 @@ class ExplanationParts:
     def __init__(
         self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top: int = 10,
         min_confidence: float = 0.0, evidence: WordEvidence | None = None, ranking: OtherRanking | None = None,
-        baseline: Baseline | None = None,
+        baseline: Baseline | None = None, fit: LabelFit | None = None,
     ):  # fmt: skip
         self.qid, self.docno, self._parts, self._row = qid, docno, parts, row
         self.views, self.labels, self.top, self.min_confidence = views, labels, top, min_confidence
-        self.evidence, self.ranking, self._baseline = evidence, ranking, baseline
+        self.evidence, self.ranking, self._baseline, self._fit = evidence, ranking, baseline, fit
         self._confidence: np.ndarray | None = None  # each printed form asks for it
 
     def __reduce__(self) -> tuple:  # a copy, or a pickle, takes its own pair along and no other, and no other labels
         own = self._parts.pair(self._row), 0, self.views, self.labels.only(self.features.tolist())
-        against = None if self._baseline is None else self._baseline.pair(self._row, self._parts.listed(self._row))
-        return type(self), (self.qid, self.docno, *own, self.top, self.min_confidence, self.evidence, self.ranking, against)
+        listed = self._parts.listed(self._row)
+        against = None if self._baseline is None else self._baseline.pair(self._row, listed)
+        known = self.evidence, self.ranking, against, self.label_fit
+        return type(self), (self.qid, self.docno, *own, self.top, self.min_confidence, *known)
 
     def with_evidence(self, evidence: WordEvidence) -> Self:
         """The same explanation with the words behind its features."""
         own = self._parts, self._row, self.views, self.labels, self.top, self.min_confidence
-        return type(self)(self.qid, self.docno, *own, evidence, self.ranking, self._baseline)
+        return type(self)(self.qid, self.docno, *own, evidence, self.ranking, self._baseline, self._fit)
 
     @property
     def baseline(self) -> float | None:
@@ -83,7 +88,7 @@ class ExplanationParts:
     def _of_same_pair(self, parts: Attribution) -> Self:
         """Other parts of this pair's features, of which confidence and words stay what they are."""
         own = self.views, self.labels, self.top, self.min_confidence, self.evidence
-        other = type(self)(self.qid, self.docno, parts, 0, *own)
+        other = type(self)(self.qid, self.docno, parts, 0, *own, fit=self.label_fit)
         other._confidence = self.confidence
         return other
 
@@ -149,15 +154,29 @@ class ExplanationParts:
         """The probability that each shared feature's label fits query and document, float64 ``[s]``; NaN if unknown.
 
         It depends on how strong the feature is in both texts (in the document's own vector, not in views of it), on how
-        well the label did in its tests, and on whether the words that carry the feature say what the label says.
+        well the label did in its tests, on how near its vector is to theirs, and on whether the words that carry the feature
+        say what the label says.
         """
         if self._confidence is None:
-            words = None if self.evidence is None else [sum(self.words(i).values(), []) for i in range(len(self))]
+            words = None
+            if self.evidence is not None:
+                words = [(own["query_words"], own["document_words"]) for own in map(self.words, range(len(self)))]
             self._confidence = self.labels.confidence_of(
-                self.features, self.query_activations, self.document_activations[:, 0], self.contributions, words
-            )
+                self.features, self.query_activations, self.document_activations[:, 0], self.contributions, words,
+                self.label_fit,
+            )  # fmt: skip
             self._confidence.setflags(write=False)
         return self._confidence
+
+    @property
+    def label_fit(self) -> LabelFit | None:
+        """The reading of each shared feature's label that is nearest to the pair; None where labels have no vectors."""
+        return None if self._fit is None else self._fit.pair(self._parts.listed(self._row))
+
+    @property
+    def is_shown(self) -> np.ndarray:
+        """Which shared features are shown, bool ``[s]``: see :func:`~pyterrier_xetrieval.core.confidence.is_shown`."""
+        return is_shown(self.confidence, self.min_confidence)
 
     @property
     def _baseline_contributions(self) -> np.ndarray:
@@ -167,7 +186,7 @@ class ExplanationParts:
     @property
     def weakly_shared(self) -> tuple[int, float]:
         """How many shared features are not shown because their labels may not fit, and their part of the score."""
-        weak = self.confidence < self.min_confidence
+        weak = ~self.is_shown
         return int(weak.sum()), float(self.contributions[weak].sum(dtype=np.float64))
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ from .core.confidence import Confidence
 from .core.mean_document import Baseline
 from .explanation_rows import OtherRanking
 from .feature_names import FeatureFacts, FeatureNames
+from .label_vectors import LabelFit
 from .word_evidence import SIDES, KeptPhrases
 from .words import Phrase
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def record(e: Explanation) -> dict[str, Any]:
     """See :meth:`Explanation.to_dict`."""
     ids, confidence, names, above, before = sorted(e.features.tolist()), e.confidence, e.labels, e.above_mean, e.before
+    fit, shown = e.label_fit, e.is_shown
     return {
         "query_id": _plain(e.qid),
         "doc_id": _plain(e.docno),
@@ -50,7 +52,8 @@ def record(e: Explanation) -> dict[str, Any]:
                 "before": None if before is None else float(before.contributions[i]),
                 "above_mean": None if above is None else float(above.contributions[i]),
                 "confidence": _number(confidence[i]),
-                "shown": not confidence[i] < e.min_confidence,
+                "shown": bool(shown[i]),
+                **({} if fit is None else _fit_of(fit, i)),
                 **{name: _number(fact) for name, fact in names.facts(int(j))._asdict().items()},
                 **e.words(i),
                 **_phrases(e, i),
@@ -136,6 +139,7 @@ def _arguments(record: Mapping[str, Any]) -> dict[str, Any]:
         "evidence": None if texts is None else _kept(texts, listed),
         "ranking": None if ranking is None else OtherRanking(float(ranking["score"]), int(ranking["place"]), int(ranking["of"])),
         "baseline": _baseline(record.get("baseline"), attribution, listed),
+        "fit": _fit(listed),
     }
 
 
@@ -152,6 +156,22 @@ def _baseline(told: Mapping[str, Any] | None, parts: Attribution, listed: Sequen
     if not all(np.isfinite(own).all() for own in (*values, less)):
         raise ValueError("expected finite numbers")
     return Baseline(*values, parts.contribution - less, int(told["documents"]))
+
+
+def _fit_of(fit: LabelFit, i: int) -> dict[str, Any]:
+    of_query, of_document = fit.similarity[i].tolist()
+    return {
+        "reading": int(fit.reading[i]), "query_similarity": _number(of_query), "document_similarity": _number(of_document),
+        "reading_detection": _number(fit.detection[i]),
+    }  # fmt: skip
+
+
+def _fit(listed: Sequence[Mapping[str, Any]]) -> LabelFit | None:
+    if not listed or listed[0].get("reading") is None:
+        return None
+    names = (*(f"{side}_similarity" for side in SIDES), "reading_detection")
+    numbers = np.array([[np.nan if own[name] is None else own[name] for name in names] for own in listed], np.float32)
+    return LabelFit(np.array([own["reading"] for own in listed], np.int8), numbers[:, :2], numbers[:, 2])
 
 
 def _phrases(e: Explanation, i: int) -> dict[str, list[dict[str, Any]]]:

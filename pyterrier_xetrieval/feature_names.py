@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .core.confidence import Confidence
 from .words import FUNCTION_WORDS
+
+if TYPE_CHECKING:
+    from .label_vectors import LabelFit
 
 
 class FeatureFacts(NamedTuple):
@@ -34,6 +37,7 @@ class FeatureNames:
         dict_size: ``D``.
         facts: feature to what is known of it.
         confidence: the probability that a label fits two texts; None if nobody has measured it.
+        detections: feature to the detection score of each reading of its label, where readings were tested one by one.
 
     Attributes:
         dictionary: tells dictionaries apart by their content; empty where the labels belong to no model.
@@ -47,9 +51,10 @@ class FeatureNames:
 
     def __init__(
         self, names: Mapping[int, str], dict_size: int, facts: Mapping[int, FeatureFacts] | None = None,
-        confidence: Confidence | None = None,
+        confidence: Confidence | None = None, detections: Mapping[int, Sequence[float]] | None = None,
     ):  # fmt: skip
         self._names, self.dict_size, self._facts, self.confidence = dict(names), dict_size, dict(facts or {}), confidence
+        self._detections = dict(detections or {})
         self.dictionary = ""
 
     def __getitem__(self, feature: int) -> str:
@@ -71,31 +76,54 @@ class FeatureNames:
         """What is known of a feature and its label."""
         return self._facts.get(feature, FeatureFacts())
 
+    def readings(self, feature: int) -> list[tuple[str, float]]:
+        """The readings of a label, each with its detection score: the label's own where readings were not tested one by one."""
+        texts = readings_of(self._names.get(feature, ""))
+        scores = self._detections.get(feature, ())
+        if len(scores) != len(texts):
+            scores = [self.facts(feature).detection] * len(texts)
+        return list(zip(texts, scores))
+
     def confidence_of(
         self, features: np.ndarray, query_activations: np.ndarray, document_activations: np.ndarray,
-        contributions: np.ndarray, words: Sequence[Sequence[str]] | None = None,
+        contributions: np.ndarray, words: Sequence[tuple[Sequence[str], Sequence[str]]] | None = None, fit: LabelFit | None = None,
     ) -> np.ndarray:  # fmt: skip
         """The probability that each feature's label fits query and document, float64 ``[s]``; NaN where nobody measured it.
 
         Args:
             features: int ``[s]``; query_activations, document_activations: float ``[s]``, activation in the two texts.
             contributions: float ``[s]``, to the score.
-            words: the phrases of both texts that carry each feature, if somebody has looked.
+            words: the phrases of query and of document that carry each feature, if somebody has looked.
+            fit: which reading of each label is meant and how near it is to both texts, if the labels have vectors.
         """
         if self.confidence is None:
             return np.full(len(features), np.nan)
         known = [self.facts(j) for j in features.tolist()]
         largest, clarity, detection = np.array(known, np.float64).reshape(-1, 3).T
-        support = None if words is None else [float(supports(self.name(j), own)) for j, own in zip(features.tolist(), words)]
+        if fit is not None:
+            detection = np.where(np.isnan(fit.detection), detection, fit.detection)
+        support: list[np.ndarray] | list[None] = [None, None]
+        if words is not None:
+            found = [supported_by(label, *own) for label, own in zip(self.meant(features, fit), words)]
+            support = list(np.array(found, np.float64).reshape(-1, 2).T)
+        near = (None, None) if fit is None else fit.similarity.T
         return self.confidence(
-            query_activations / largest, document_activations / largest, clarity, detection, contributions, support
+            query_activations / largest, document_activations / largest, clarity, detection, contributions, *support, *near
         )
+
+    def meant(self, features: np.ndarray, fit: LabelFit | None = None) -> list[str]:
+        """The reading of each feature's label that ``fit`` found likeliest; the whole label where nobody has looked."""
+        if fit is None:
+            return [self.name(j) for j in features.tolist()]
+        found = zip(features.tolist(), fit.reading.tolist(), np.isnan(fit.similarity[:, 0]).tolist())
+        return [self.name(j) if unknown else readings_of(self.name(j))[i] for j, i, unknown in found]
 
     def only(self, features: Iterable[int]) -> FeatureNames:
         """The names of these features alone, as a pickled explanation takes them along."""
         kept = set(features)
         own = {j: name for j, name in self._names.items() if j in kept}
-        names = FeatureNames(own, self.dict_size, {j: f for j, f in self._facts.items() if j in kept}, self.confidence)
+        facts = {j: f for j, f in self._facts.items() if j in kept}
+        names = FeatureNames(own, self.dict_size, facts, self.confidence)
         names.dictionary = self.dictionary
         return names
 
@@ -104,6 +132,17 @@ class FeatureNames:
 _SPELLING = re.compile(
     r"\b(?:words?|names?|abbreviations?|acronyms?)\b.* (?:beginning|starting|ending)\b|^abbreviations? |\bletters? [A-Z]\b", re.I
 )
+
+
+def readings_of(label: str) -> list[str]:
+    """The readings of a label, which are joined with `` / ``.
+
+    Example::
+
+        >>> readings_of("drinks / bars and lounges")
+        ['drinks', 'bars and lounges']
+    """
+    return [text.strip() for text in label.split(" / ") if text.strip()]
 
 
 def reading(label: str, words: Sequence[str]) -> str:
@@ -125,21 +164,26 @@ def reading(label: str, words: Sequence[str]) -> str:
     return f"spelling: {said}" if _SPELLING.search(said) else said
 
 
-def supports(label: str, words: Sequence[str]) -> bool:
-    """Whether the words that carry a feature say what its label says: one of them is, or begins as, a content word of the label.
+def supported_by(label: str, query_words: Sequence[str], document_words: Sequence[str]) -> tuple[bool, bool]:
+    """Whether the words of each text that carry a feature say what its label says: one is, or begins as, a content word of it.
 
     A label about how words are written is never supported: the words are written so, but that is no reason.
 
     Example::
 
-        >>> supports("sorting or ordering data", ["sort a list"]), supports("coffee", ["brewery"])
+        >>> supported_by("sorting or ordering data", ["sort a list"], ["brewery"])
         (True, False)
     """
-    said = reading(label, words)
+    said = reading(label, [*query_words, *document_words])
     if said.startswith("spelling: "):
-        return False
-    asked = {token for word in words for token in _tokens(word) if token not in FUNCTION_WORDS}
-    return any(_alike(token, asked) for token in _tokens(said) if token not in FUNCTION_WORDS)
+        return False, False
+    own = [token for token in _tokens(said) if token not in FUNCTION_WORDS]
+    sides = (
+        {token for word in words for token in _tokens(word) if token not in FUNCTION_WORDS}
+        for words in (query_words, document_words)
+    )
+    of_query, of_document = (any(_alike(token, asked) for token in own) for asked in sides)
+    return of_query, of_document
 
 
 def _supported(label: str, asked: set[str]) -> str:

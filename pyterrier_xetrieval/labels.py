@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from .core.attribution import Attribution
 from .core.checks import short_repr
 from .core.confidence import Confidence
-from .feature_names import FeatureFacts, FeatureNames
+from .feature_names import FeatureFacts, FeatureNames, readings_of
+from .label_vectors import LabelFit, LabelVectors
 from .store.facts import text_of_file
 from .store.files import replacing
 
@@ -26,9 +28,11 @@ class FeatureLabels(FeatureNames):
 
     Args:
         table: a frame with ``feature`` (int, each once), ``label`` (str) and ``method`` (str: how the label was made);
-            ``max_activation``, ``clarity`` and ``detection`` are read as :class:`FeatureFacts`; further columns are kept.
+            ``max_activation``, ``clarity`` and ``detection`` are read as :class:`FeatureFacts`, and ``detections`` (str,
+            ``"0.8 / 0.65"``) as the detection scores of the label's readings; further columns are kept.
         dict_size: ``D``; features without a row have no label.
         confidence: the probability that a label fits two texts; None if nobody has measured it.
+        vectors: of the labels' readings, which choose the reading that an explanation shows; see :meth:`encoded`.
 
     Raises:
         ValueError: missing columns, a feature twice or outside ``0 … D-1``.
@@ -39,7 +43,9 @@ class FeatureLabels(FeatureNames):
         labels[17]              # the label of feature 17; "feature 17" if it has none
     """
 
-    def __init__(self, table: pd.DataFrame, dict_size: int, confidence: Confidence | None = None):
+    def __init__(
+        self, table: pd.DataFrame, dict_size: int, confidence: Confidence | None = None, vectors: LabelVectors | None = None
+    ):
         missing = {"feature", "label", "method"} - set(table.columns)
         if missing:
             raise ValueError(f"FeatureLabels expects columns feature, label, method; missing {sorted(missing)}")
@@ -50,15 +56,32 @@ class FeatureLabels(FeatureNames):
             raise ValueError(f"FeatureLabels found feature {ids[pd.Series(ids).duplicated()][0]} more than once")
         if len(ids) and (ids.min() < 0 or ids.max() >= dict_size):
             raise ValueError(f"FeatureLabels expects features 0 … {dict_size - 1}, found {ids.min()} … {ids.max()}")
-        self.table = table.reset_index(drop=True)
-        self._encoded: tuple[BiEncoder, np.ndarray] | None = None
+        self.table, self.vectors = table.reset_index(drop=True), vectors
+        self._searched: tuple[BiEncoder, LabelVectors] | None = None
         labels = table["label"].fillna("").astype(str).str.strip()
         known = table.reindex(columns=list(FeatureFacts._fields)).apply(pd.to_numeric).to_numpy(np.float64)
         facts = {j: FeatureFacts(*row) for j, row in zip(ids.tolist(), known.tolist())}
-        super().__init__({j: label for j, label in zip(ids.tolist(), labels) if label}, dict_size, facts, confidence)
+        scores = {}
+        if "detections" in table:
+            scores = {j: _numbers(told) for j, told in zip(ids.tolist(), table["detections"]) if isinstance(told, str) and told}
+        names = {j: label for j, label in zip(ids.tolist(), labels) if label}
+        super().__init__(names, dict_size, facts, confidence, scores)
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_encoded": None}  # no encoder in a pickle
+        return {**self.__dict__, "_searched": None}  # no encoder in a pickle
+
+    def encoded(self, encoder: BiEncoder) -> FeatureLabels:
+        """The same labels with vectors of their readings; readings that have one are not encoded again.
+
+        Args:
+            encoder: the model's own.
+
+        Example::
+
+            labels = labels.encoded(model.encoder())
+        """
+        vectors = LabelVectors.of(self._names.values(), encoder, self.vectors)
+        return FeatureLabels(self.table, self.dict_size, self.confidence, vectors)
 
     @property
     def methods(self) -> list[str]:
@@ -70,8 +93,8 @@ class FeatureLabels(FeatureNames):
 
         Args:
             words: whole words: ``"sort"`` finds ``"how to sort"`` and not ``"assorted"``.
-            encoder: encodes the words and, once, all labels; the nearest labels come first, with a column ``similarity``
-                (cosine).
+            encoder: the model's own; it encodes the words and, where the labels have no vectors yet, once all labels. The
+                nearest labels come first, with a column ``similarity`` (cosine of the nearest reading).
             num_results: how many rows at most, when the search is by meaning.
 
         Returns:
@@ -85,9 +108,14 @@ class FeatureLabels(FeatureNames):
         labels = self.table["label"].fillna("").astype(str)
         if encoder is None:
             return self.table[labels.str.contains(rf"(?<!\w){re.escape(words.strip())}(?!\w)", case=False)]
-        if self._encoded is None or self._encoded[0] is not encoder:
-            self._encoded = encoder, _unit(np.asarray(encoder.encode_docs(labels.tolist()), np.float32))
-        similarity = self._encoded[1] @ _unit(np.asarray(encoder.encode_docs([words]), np.float32))[0]
+        (asked,) = LabelVectors.of([words.replace("/", " ")], encoder).matrix
+        vectors = self.vectors
+        if vectors is None:
+            if self._searched is None or self._searched[0] is not encoder:
+                self._searched = encoder, LabelVectors.of(labels, encoder)
+            vectors = self._searched[1]
+        near = dict(zip(vectors.texts, (vectors.matrix @ asked).tolist()))
+        similarity = np.array([max((near.get(text, -1.0) for text in readings_of(label)), default=-1.0) for label in labels])
         best = np.argsort(-similarity, kind="stable")[:num_results]
         return self.table.iloc[best].assign(similarity=similarity[best])
 
@@ -96,8 +124,31 @@ class FeatureLabels(FeatureNames):
         """No labels at all."""
         return cls(pd.DataFrame({"feature": np.array([], np.int64), "label": [], "method": []}), dict_size)
 
+    def fit(
+        self, parts: Attribution, queries: np.ndarray, query_rows: np.ndarray, documents: np.ndarray, document_rows: np.ndarray
+    ) -> LabelFit | None:  # fmt: skip
+        """Which reading of each listed feature's label most likely fits its pair; None for labels without vectors.
+
+        Args:
+            parts: of ``n`` pairs, with the features that they list.
+            queries, documents: float32 ``[u, m]`` and ``[v, m]``; query_rows, document_rows: int ``[n]``, of each pair.
+        """
+        pairs = np.repeat(np.arange(len(query_rows)), np.diff(parts.offsets))
+        return self.fit_listed(parts.features, queries, documents, query_rows[pairs], document_rows[pairs])
+
+    def fit_listed(
+        self, features: np.ndarray, queries: np.ndarray, documents: np.ndarray, query_rows: np.ndarray, document_rows: np.ndarray
+    ) -> LabelFit | None:  # fmt: skip
+        """The same of features int ``[t]``, each with the rows of its two texts."""
+        if self.vectors is None:
+            return None
+        return self.vectors.fit(self, features, queries, documents, query_rows, document_rows)
+
     @classmethod
-    def read(cls, path: str | os.PathLike[str], dict_size: int, *, confidence: Confidence | None = None) -> FeatureLabels:
+    def read(
+        cls, path: str | os.PathLike[str], dict_size: int, *, confidence: Confidence | None = None,
+        vectors: LabelVectors | None = None,
+    ) -> FeatureLabels:  # fmt: skip
         """Reads a tab-separated table with a header line; columns of nothing but numbers and gaps are numbers.
 
         Raises:
@@ -109,7 +160,7 @@ class FeatureLabels(FeatureNames):
                 numbers = pd.to_numeric(table[column].replace("", None), errors="coerce")
                 if (numbers.notna() | (table[column] == "")).all():
                     table[column] = numbers
-            return cls(table, dict_size, confidence)
+            return cls(table, dict_size, confidence, vectors)
         except (ValueError, TypeError, OverflowError) as error:
             raise ValueError(f"{path} is damaged: {error}") from None
 
@@ -187,5 +238,6 @@ def _called(feature: object, names: FeatureNames, stage: str) -> list:
     return found
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+def _numbers(told: str) -> list[float]:
+    """``"0.8 / 0.65"`` as numbers; ValueError for something else."""
+    return [float(number) for number in told.split(" / ")]

@@ -11,13 +11,14 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from .core.confidence import Confidence
 from .core.internalizer import Internalizer
 from .core.mean_document import MeanDocument
 from .core.sae import ACTIVATIONS, SparseAutoencoder
+from .label_vectors import LabelVectors
 from .labels import FeatureLabels
 from .store.checksums import check_sha256, sha256
 from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, is_finite, regular
@@ -30,6 +31,7 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 VERSION = 1  # of the format; facts without one are of it too
 INTERNALIZERS, SAE, LABELS, META = "internalizers.safetensors", "sae.safetensors", "labels.tsv", "pt_meta.json"
 MEANS = "means.safetensors"  # of the training documents; not every model has it
+LABEL_VECTORS = "label_vectors.safetensors"  # and the texts that they are of; not every model has it
 
 
 class Parts(dict[str, Any]):
@@ -68,12 +70,15 @@ def write(
         states[MEANS] = {
             f"{view}.{name}": torch.from_numpy(getattr(m, name)) for view, m in own.items() for name in ("vector", "coefficients")
         } | {"documents": torch.tensor(float(own["original"].documents))}
+    if labels.vectors is not None:
+        states[LABEL_VECTORS] = {"vectors": torch.from_numpy(labels.vectors.matrix)}
     for name, state in states.items():
         stored = torch.float32 if name == MEANS else getattr(torch, dtype)
         tensors = {key: w.to("cpu", stored).contiguous() for key, w in state.items()}
         if bad := [key for key, w in tensors.items() if not w.isfinite().all()]:
             raise ValueError(f"Xetrieval.save expects weights that {dtype} can hold, found others in {bad[0]}")
-        save_file(tensors, folder / name)
+        known = {"texts": json.dumps(labels.vectors.texts)} if name == LABEL_VECTORS and labels.vectors is not None else None
+        save_file(tensors, folder / name, metadata=known)
         os.chmod(folder / name, 0o644)  # safetensors writes for the owner alone
     labels.write(folder / LABELS)
     if card:
@@ -176,7 +181,18 @@ def read_labels(folder: Path, meta: dict) -> FeatureLabels:
         confidence = None if known is None else Confidence.from_dict(known)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{folder / META} is damaged: confidence: {error}") from None
-    return FeatureLabels.read(regular(folder / LABELS), meta["sae"]["dict_size"], confidence=confidence)
+    vectors = _read_label_vectors(folder, meta) if LABEL_VECTORS in meta["sha256"] else None
+    return FeatureLabels.read(regular(folder / LABELS), meta["sae"]["dict_size"], confidence=confidence, vectors=vectors)
+
+
+def _read_label_vectors(folder: Path, meta: dict) -> LabelVectors:
+    path, state = folder / LABEL_VECTORS, _weights(folder, LABEL_VECTORS, meta)
+    with safe_open(path, "pt") as file:
+        texts = json.loads((file.metadata() or {}).get("texts", "[]"))
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{path} is damaged: expected a list of texts in its header")
+    _fits(state, "vectors", (len(texts), meta["dim"]), path)
+    return LabelVectors(texts, state["vectors"].numpy())
 
 
 def _weights(folder: Path, name: str, meta: dict) -> dict[str, torch.Tensor]:

@@ -21,9 +21,10 @@ import pandas as pd
 from pyterrier_xetrieval import SparseAutoencoder, Xetrieval
 from pyterrier_xetrieval.core.attribution import explain_vectors
 from pyterrier_xetrieval.core.codes import encode_view
+from pyterrier_xetrieval.core.confidence import Confidence
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, read_embedded
 from pyterrier_xetrieval.evaluation.collection import rank as ranked
-from pyterrier_xetrieval.labelling.judged_confidence import FITS, fit_pairs, known_of
+from pyterrier_xetrieval.labelling.judged_confidence import FITS, confidence_of_rows, fit_pairs
 from pyterrier_xetrieval.labelling.passages import EvidencePassages
 from pyterrier_xetrieval.store.files import replacing
 from pyterrier_xetrieval.token_vectors import TokenEncoder
@@ -164,12 +165,8 @@ def model(data: Path, hypotheses: Path, kept: Path, runs: Sequence[tuple[Path, s
     """Write the bundled model with other labels and a confidence fitted on readings; everything else stays."""
     if out.exists():
         raise FileExistsError(f"{out} already exists; choose another path or remove it first")
-    earlier, read = Xetrieval.default(), pd.concat([kept_rows(path, form) for path, form in runs], ignore_index=True)
-    start = earlier.labels.confidence
-    found = fit_pairs(read, start, BY_ROW[-1])
-    held, fits = held_out_rows(read, start, 0, BY_ROW[-1]), (read["verdict"] == FITS).to_numpy(np.float64)
-    before = start(*(read[f"{side}_activation"] for side in ("query", "document")), *known_of(read, BY_ROW[-1]))
-    show_errors("rows", {"as before": (before, fits), "fitted on other pairs": (held, fits)})
+    earlier = Xetrieval.default()
+    found, read = confidence_of_runs(runs, earlier.labels.confidence, BY_ROW[-2])
     labels = default.read_labels(hypotheses, earlier.sae.dict_size, found)
     verdicts, now = json.loads(kept.read_text(encoding="utf-8")), labels.table.set_index("feature")["label"]
     new = sum(now[row["feature"]] == row["new"] != row["old"] for row in verdicts)
@@ -184,6 +181,23 @@ def model(data: Path, hypotheses: Path, kept: Path, runs: Sequence[tuple[Path, s
         sources={name: (data / name / "SOURCE.md").read_text(encoding="utf-8") for name in default.SOURCES},
     )  # fmt: skip
     click.echo(f"{json.dumps(found.to_dict())}\nwrote {written}")
+
+
+def confidence_of_runs(
+    runs: Sequence[tuple[Path, str]], start: Confidence, use: Sequence[str]
+) -> tuple[Confidence, pd.DataFrame]:
+    """The confidence fitted on what judges said of rows in several readings, and these rows; prints its errors.
+
+    Args:
+        runs: files that recipes.reading score has written, each with the form whose rows count.
+        use: names of the weights.
+    """
+    read = pd.concat([kept_rows(path, form) for path, form in runs], ignore_index=True)
+    found = fit_pairs(read, start, use)
+    held, fits = held_out_rows(read, start, 0, use), (read["verdict"] == FITS).to_numpy(np.float64)
+    before = confidence_of_rows(start, read, use)
+    show_errors("rows", {"as before": (before, fits), "fitted on other pairs": (held, fits)})
+    return found, read
 
 
 def hidden_features(model: Xetrieval, collections: Sequence[EmbeddedCollection]) -> pd.Series:
@@ -246,7 +260,10 @@ def read_texts(data: Path, sae: SparseAutoencoder) -> tuple[Texts, Active]:
     return found, Active(sae, found.vectors)
 
 
-def draw(model: Xetrieval, features: Sequence[int], texts: Texts, active: Active) -> list[dict[str, Any]]:
+def draw(
+    model: Xetrieval, features: Sequence[int], texts: Texts, active: Active, *, shown: Sequence[int] = SHOWN,
+    judged: Sequence[int] = JUDGED,
+) -> list[dict[str, Any]]:  # fmt: skip
     """For each feature: texts for the writer and others for the judges, both of all strengths, and silent ones."""
     facts, rng, drawn = model.labels.table.set_index("feature"), np.random.default_rng(11), []
     for j in features:
@@ -254,7 +271,7 @@ def draw(model: Xetrieval, features: Sequence[int], texts: Texts, active: Active
         strengths = np.minimum(values / facts.loc[j, "max_activation"], 1)
         taken: set[str] = set()
         feature: dict[str, Any] = {"feature": int(j), "label": facts.loc[j, "label"]}
-        for name, counts in {"shown": SHOWN, "judged": JUDGED}.items():
+        for name, counts in {"shown": shown, "judged": judged}.items():
             found, missing = [], 0
             for (low, high), count in zip(STRENGTHS, counts):  # what one range lacks, the next weaker one gives
                 within = np.flatnonzero((strengths >= low) & (strengths < high))

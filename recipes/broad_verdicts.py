@@ -25,7 +25,7 @@ def read_labels(work: Path) -> dict[int, tuple[str, int]]:
         ValueError: a line of another form, a feature twice.
     """
     found: dict[int, tuple[str, int]] = {}
-    for feature, label, clarity in _lines(work, "labels"):
+    for feature, label, clarity in lines(work, "labels"):
         if int(feature) in found or not label.strip() or clarity not in ("0", "1", "2"):
             raise ValueError(f"broad_labels expects one label with a clarity of 0 to 2, found {feature} {label!r} {clarity!r}")
         found[int(feature)] = " ".join(label.split()), int(clarity)
@@ -39,7 +39,7 @@ def read_verdicts(work: Path) -> list[dict[str, Any]]:
         ValueError: a feature without its verdicts, a verdict too many or too few.
     """
     key = {int(j): feature for j, feature in json.loads((work / KEY).read_text(encoding="utf-8")).items()}
-    said = {(int(j), name): digits.replace(" ", "") for j, name, digits in _lines(work, "verdicts")}
+    said = {(int(j), name): digits.replace(" ", "") for j, name, digits in lines(work, "verdicts")}
     rows = []
     for j, feature in sorted(key.items()):
         row = {name: feature[name] for name in ("old", "new", "clarity", "docnos", "strengths")}
@@ -52,7 +52,8 @@ def read_verdicts(work: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _lines(work: Path, name: str) -> list[list[str]]:
+def lines(work: Path, name: str) -> list[list[str]]:
+    """The lines of all files ``NAME.*.tsv``, each in three columns; ValueError for another one."""
     paths = sorted(work.glob(f"{name}.*.tsv"))
     rows = [line.split("\t") for path in paths for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     if bad := [row for row in rows if len(row) != 3]:

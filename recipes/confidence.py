@@ -21,18 +21,24 @@ from pyterrier_xetrieval.labelling.judged_confidence import (
     FITS,
     PASSES,
     WEIGHTS,
+    confidence_of_rows,
     detection_without,
     fit,
     fit_pairs,
-    known_of,
 )
 from pyterrier_xetrieval.store.files import replacing
 from recipes.calibration import isotonic, kept, log_loss, reliability, show_errors
 from recipes.command import FILE, HELP, NEW_FILE, Command
 
-BY_ROW = ((*WEIGHTS, "contribution"), (*WEIGHTS, "support"), (*WEIGHTS, "contribution", "support"))
+BY_ROW = (
+    (*WEIGHTS, "contribution"), (*WEIGHTS, "support"), (*WEIGHTS, "contribution", "support"),
+    (*WEIGHTS, "contribution", "support", "similarity"),
+)  # fmt: skip
 FORMS = (WEIGHTS[:1], WEIGHTS[:2], WEIGHTS)
-ROW = ("pair", "verdict", "query_activation", "document_activation", "clarity", "detection", "contribution", "support")
+ROW = (
+    "pair", "verdict", "query_activation", "document_activation", "clarity", "detection", "contribution",
+    "query_support", "document_support", "query_similarity", "document_similarity",
+)  # fmt: skip
 FOLDS = 5
 SHORT, LONG = 15, 38  # words: about a query, about a whole window of a document
 STRONG = 0.3  # of the maximum: the rule without a model, for comparison
@@ -126,7 +132,7 @@ def held_out_rows(rows: pd.DataFrame, start: Confidence, seed: int, use: Sequenc
     for part in range(FOLDS):
         own = rows[fold == part]
         found = fit_pairs(rows[fold != part], start, use)
-        out[fold == part] = found(own["query_activation"], own["document_activation"], *known_of(own, use))
+        out[fold == part] = confidence_of_rows(found, own, use)
     return out
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from pyterrier_xetrieval import FeatureLabels
 from pyterrier_xetrieval.core.confidence import Confidence
-from pyterrier_xetrieval.feature_names import reading, supports
+from pyterrier_xetrieval.feature_names import reading, supported_by
 from pyterrier_xetrieval.labels import feature_ids
 
 
@@ -138,10 +138,12 @@ def test_confidence_needs_a_measured_label_and_a_known_maximum():
 def test_words_that_say_what_the_label_says_make_it_more_certain():
     labels = FeatureLabels(table(max_activation=1.0), 6, Confidence(intercept=0, activation=1, clarity=0, detection=0, support=2))
     one = np.array([4]), np.array([0.5]), np.array([0.5]), np.array([0.1])
-    said, unknown, unsaid = (float(labels.confidence_of(*one, words)[0]) for words in ([["sort a list"]], None, [["rivers"]]))
-    assert said > unknown > unsaid
+    words = {"both": (["sort a list"], ["sort"]), "one": (["sort a list"], ["rivers"]), "none": (["water"], ["rivers"])}
+    both, one_text, none = (float(labels.confidence_of(*one, [own])[0]) for own in words.values())
+    unknown = float(labels.confidence_of(*one)[0])
+    assert both > one_text > none and both > unknown > none
+    assert supported_by("sorting, order", ["sort"], ["order of magnitude"]) == (True, True)
+    assert supported_by("sorting, order", ["rivers"], ["sorts", "orders"]) == (False, True)
     assert (
-        supports("sorting, order", ["sort"])
-        and not supports("words beginning with so-", ["sort"])
-        and not supports("of the", ["the"])
+        supported_by("words beginning with so-", ["sort"], ["sort"]) == supported_by("of the", ["the"], ["of"]) == (False, False)
     )

@@ -127,7 +127,8 @@ def explain_vectors(
         threshold: τ of Eq. 4; features above it are active.
         refit: use least-squares coefficients instead of the activations. Stored codes say themselves what they are.
         batch_size: vectors encoded at once.
-        folded: float32 ``[u, m]``, the documents' folded vectors, whose dot products are the scores; stored codes need them.
+        folded: float32 ``[u, m]``, the documents' folded vectors, whose dot products are the scores; stored codes need them,
+            and for views they are made unless given.
         check: called with ``"query_vec"`` and with ``"doc_vec"`` (not for stored codes), the distinct vectors and their codes,
             before anything is made of these; it may raise.
         change: what ``queries`` were before a stage changed them. The encoder's vectors say which features a query has, those
@@ -147,7 +148,7 @@ def explain_vectors(
             raise ValueError("explain_vectors expects folded vectors beside stored codes, found none")
         q = encode_view(sae, encoded, refit=False, batch_size=batch_size)
     else:
-        folded = fold_views(documents, weights[1:])
+        folded = fold_views(documents, weights[1:]) if folded is None else folded
         q, *codes = encode_views(sae, [encoded, *documents], refit=refit, batch_size=batch_size)
         if check is not None:
             check("doc_vec", documents[0], codes[0])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..core.confidence import is_shown
 from ..core.edits import intervene
 from .collection import EmbeddedCollection
 from .reading_pairs import ReadingPair
@@ -57,7 +58,7 @@ def erase_shown(
         confidence = e.confidence
         # the order in which users see them
         order = np.argsort(-contributions * np.nan_to_num(confidence, nan=1.0), kind="stable")
-        shown = order[~(confidence[order] < min_confidence) & (contributions[order] > 0)][:most]
+        shown = order[is_shown(confidence, min_confidence)[order] & (contributions[order] > 0)][:most]
         if not len(shown):
             continue
         others = np.setdiff1d(np.flatnonzero(contributions > 0), shown)

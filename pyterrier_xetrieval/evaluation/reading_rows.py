@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from ..core.codes import ViewCodes, encode_view
+from ..core.confidence import is_shown
 from ..core.evidence import WordVectors
 from ..core.readings import activation_readings
 from ..explanation import Explanation
 from ..explanation_rows import ShownFeature
-from ..feature_names import reading, supports
+from ..feature_names import reading, supported_by
+from ..label_vectors import LabelFit
 from ..token_vectors import TokenEncoder
 from ..words import content_words, phrases
 from .reading_pairs import ReadingPair
@@ -37,8 +39,9 @@ class ReadingRow:
         contribution: its part of the score; of a decoy NaN.
         query_activation, document_activation: over the feature's maximum, NaN where that is unknown; the document's own
             vector counts, not views of it.
-        clarity, detection: of the label; support: whether the words say what the label says, 1 or 0; confidence: that
-            the label fits both texts. NaN where unknown.
+        clarity, detection: of the label; confidence: that the label fits both texts; query_support, document_support:
+            whether the words of each text say what the label says, 1 or 0; query_similarity, document_similarity: cosines
+            of the label's reading with them. NaN where unknown.
     """
 
     feature: int | str
@@ -49,13 +52,17 @@ class ReadingRow:
     document_activation: float = np.nan
     clarity: float = np.nan
     detection: float = np.nan
-    support: float = np.nan
     confidence: float = np.nan
+    query_support: float = np.nan
+    document_support: float = np.nan
+    query_similarity: float = np.nan
+    document_similarity: float = np.nan
 
 
 def first_shown(rows: Sequence[ReadingRow], min_confidence: float, most: int) -> list[ReadingRow]:
-    """The first rows that are shown from this confidence on, ``most`` at most; one of unknown confidence is shown always."""
-    return [row for row in rows if not row.confidence < min_confidence][:most]
+    """The first rows that a reader sees of these, ``most`` at most: :func:`~pyterrier_xetrieval.core.confidence.is_shown`."""
+    shown = is_shown(np.array([row.confidence for row in rows], np.float64), min_confidence)
+    return [row for row, seen in zip(rows, shown.tolist()) if seen][:most]
 
 
 class ExplainedPair(Protocol):
@@ -144,7 +151,10 @@ class ModelPair:
         self.score = explanation.score
         activations = zip(explanation.query_activations.tolist(), explanation.document_activations[:, 0].tolist())
         known = dict(zip(explanation.features.tolist(), activations))
-        self.rows = [self._row(shown, *known[shown.feature]) for shown in explanation.rows]
+        fit = explanation.label_fit
+        fits = {} if fit is None else {j: fit.pair(slice(i, i + 1)) for i, j in enumerate(known)}
+        own = ((shown, known[shown.feature]) for shown in explanation.rows)
+        self.rows = [self._row(shown, query, document, fits.get(shown.feature)) for shown, (query, document) in own]
 
     def has(self, feature: int | str) -> bool:
         return feature in self.explanation.features
@@ -164,20 +174,27 @@ class ModelPair:
             reads = activation_readings(sae, self.z, own, values, refit=True, combine=(own == j)[None].astype(float))[0][0]
         texts = self._pair.query, self._pair.document
         words = [_nearest(text, side.words, by) for text, side, by in zip(texts, both, (direction, reads))]
-        label = reading(self.model.labels[j], [*words[0], *words[1]])
+        one, labels = np.array([j]), self.model.labels
+        fit = labels.fit_listed(one, self.q[None], self.z[None], np.array([0]), np.array([0]))
+        label = reading(labels.meant(one, fit)[0] or labels[j], [*words[0], *words[1]])
         of_query, of_document = (np.array([value]) for value in activations)
-        confidence = self.model.labels.confidence_of(
-            np.array([j]), of_query, of_document, np.array([np.nan]), [[*words[0], *words[1]]]
-        )
-        return self._row(ShownFeature(j, label, float(confidence[0]), np.nan, *words), *activations, decoy=True)
+        confidence = labels.confidence_of(one, of_query, of_document, np.array([np.nan]), [(words[0], words[1])], fit)
+        shown = ShownFeature(j, label, float(confidence[0]), np.nan, *words)
+        return self._row(shown, activations[0], activations[1], fit, decoy=True)
 
-    def _row(self, shown: ShownFeature, query: float, document: float, *, decoy: bool = False) -> ReadingRow:
-        known = self.model.labels.facts(shown.feature)
-        largest = known.max_activation
-        support = supports(self.model.labels.name(shown.feature), [*shown.query_words, *shown.document_words])
+    def _row(
+        self, shown: ShownFeature, query: float, document: float, fit: LabelFit | None, *, decoy: bool = False
+    ) -> ReadingRow:
+        labels = self.model.labels
+        known, (meant,) = labels.facts(shown.feature), labels.meant(np.array([shown.feature]), fit)
+        largest, detection = known.max_activation, known.detection
+        if fit is not None and not np.isnan(fit.detection[0]):
+            detection = float(fit.detection[0])
+        support = map(float, supported_by(meant, shown.query_words, shown.document_words))
+        near = [np.nan, np.nan] if fit is None else fit.similarity[0].tolist()
         return ReadingRow(
             shown.feature, self._text(shown), decoy, shown.contribution, query / largest, document / largest, known.clarity,
-            known.detection, float(support), shown.confidence,
+            detection, shown.confidence, *support, *near,
         )  # fmt: skip
 
     def _text(self, shown: ShownFeature) -> str:

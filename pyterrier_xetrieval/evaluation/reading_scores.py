@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..core.confidence import is_shown
+
 NONSENSE, VAGUE, CLEAR = 0, 1, 2
 NAMED = {"clear": CLEAR, "vague": VAGUE, "nonsense": NONSENSE}
 ALL = "all"  # in place of a collection's name: all of them
@@ -111,9 +113,10 @@ def reading_levels(
         total = listed.groupby("section")["contribution"].sum()
         for level in levels:
             scores = {name: values for name, *values in _scores(own, level, seed)}
-            is_shown = ~(listed["confidence"] < level)
-            rows = is_shown.groupby(listed["section"]).sum()
-            carried = listed["contribution"].where(is_shown, 0.0).groupby(listed["section"]).sum() / total
+            by_section = listed.groupby("section")["confidence"]
+            shown = by_section.transform(is_shown, level).astype(bool)
+            rows = shown.groupby(listed["section"]).sum()
+            carried = listed["contribution"].where(shown, 0.0).groupby(listed["section"]).sum() / total
             out.append({
                 "form": form, "min_confidence": level,
                 **{name + end: scores[name][i] for name in ("nonsense", "clear") for i, end in enumerate(("", "_low", "_high"))},

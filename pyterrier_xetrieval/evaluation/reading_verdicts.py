@@ -14,7 +14,10 @@ from ..store.jsonl import json_lines
 from .reading_sheets import EXPLAINED, KEY, SHEET
 
 VERDICTS = (0, 1, 2)  # nonsense, vague, clearly fits
-NUMBERS = ("contribution", "query_activation", "document_activation", "clarity", "detection", "support", "confidence")
+NUMBERS = (
+    "contribution", "query_activation", "document_activation", "clarity", "detection", "confidence", "query_support",
+    "document_support", "query_similarity", "document_similarity",
+)  # fmt: skip
 
 
 def read_verdicts(folder: str | os.PathLike[str]) -> pd.DataFrame:
@@ -43,7 +46,7 @@ def read_verdicts(folder: str | os.PathLike[str]) -> pd.DataFrame:
     if not (folder / KEY).is_file():
         raise FileNotFoundError(f"read_verdicts expects the key of the sheets, found no {folder / KEY}")
     key = pd.DataFrame([row for _, row in json_lines(folder / KEY)])
-    key[list(NUMBERS)] = key[list(NUMBERS)].astype(np.float64)
+    key[list(NUMBERS)] = key.reindex(columns=list(NUMBERS)).astype(np.float64)
     found = []
     for path in sorted(folder.glob(f"{SHEET}_*.*.txt")):
         sheet, judge = path.name.removesuffix(".txt").split(".", 1)

@@ -72,7 +72,10 @@ class StoredExplainer(Explainer):
             weights=(1.0, *model.weights.values()), threshold=self.threshold, check=columns.check_space, change=change,
         )  # fmt: skip
         views = ("original", *model.aspects)
-        return self.explanations(inp, parts, model, views=views, mean=self._mean(), queries=queries, query_rows=query_rows)
+        return self.explanations(
+            inp, parts, model, views=views, mean=self._mean(), queries=queries, query_rows=query_rows, change=change,
+            documents=vectors, document_rows=rows,
+        )  # fmt: skip
 
     def _mean(self) -> MeanDocument | None:
         """The mean document that scores are measured against."""

@@ -222,7 +222,8 @@ def relabelled(
         verbose: show a progress bar.
 
     Returns:
-        All labels; those that are new have the method ``"words by evidence"`` and their held-out scores.
+        All labels; those that are new have the method ``"words by evidence"`` and their held-out scores, and vectors if the
+        others have.
 
     Raises:
         ValueError: as :func:`evidence_labels`.
@@ -239,7 +240,8 @@ def relabelled(
     table = (
         pd.concat([kept, better[[c for c in better.columns if c in kept.columns or c != "clarity"]]]).sort_index().reset_index()
     )
-    return FeatureLabels(table, sae.dict_size, labels.confidence)
+    made = FeatureLabels(table, sae.dict_size, labels.confidence, labels.vectors)
+    return made if labels.vectors is None else made.encoded(encoder)
 
 
 def _sampled(corpus: Iterable[dict | str] | pd.DataFrame, size: int, rng: np.random.Generator) -> list[str]:

@@ -73,18 +73,36 @@ def fit_pairs(rows: pd.DataFrame, start: Confidence, use: Sequence[str] = WEIGHT
 
     Args:
         rows: columns verdict (2: clearly fits both texts; 1 and 0 do not), query_activation, document_activation (over
-            the feature's maximum), clarity, detection (NaN where unknown) and, if used, contribution and support.
+            the feature's maximum), clarity, detection (NaN where unknown) and, if used, contribution, and support
+            and similarity of each text, ``query_support`` and so on.
         start: parameters to begin with, those of single texts; what the rows do not tell stays near them.
-        use: names of the weights that may be above 0; may have ``contribution`` and ``support``.
+        use: names of the weights that may be above 0; may have ``contribution``, ``support`` and ``similarity``.
     """
-    sides = [predictors(rows[f"{side}_activation"], *known_of(rows, use)) for side in ("query", "document")]
+    sides = [
+        predictors(rows[f"{side}_activation"], **known_of(rows, use), **known_of_text(rows, side, use))
+        for side in ("query", "document")
+    ]
     return _likeliest(sides, (rows["verdict"] == FITS).to_numpy(np.float64), use, start)
 
 
-def known_of(rows: pd.DataFrame, use: Sequence[str]) -> list[pd.Series | None]:
-    """What is known of rows beside their activations, without what is not to be used."""
-    by_row = [rows[name] if name in use else None for name in ("contribution", "support")]
-    return [rows["clarity"], rows["detection"], *by_row]
+def confidence_of_rows(confidence: Confidence, rows: pd.DataFrame, use: Sequence[str]) -> np.ndarray:
+    """The confidence of rows as :func:`fit_pairs` takes them, float64 ``[n]``, from what is to be used."""
+    by_text = {f"{side}_{n}": v for side in ("query", "document") for n, v in known_of_text(rows, side, use).items()}
+    return confidence(rows["query_activation"], rows["document_activation"], **known_of(rows, use), **by_text)
+
+
+def known_of(rows: pd.DataFrame, use: Sequence[str]) -> dict[str, pd.Series | None]:
+    """What is known of rows for both texts, without what is not to be used."""
+    return {
+        "clarity": rows["clarity"],
+        "detection": rows["detection"],
+        "contribution": rows["contribution"] if "contribution" in use else None,
+    }
+
+
+def known_of_text(rows: pd.DataFrame, side: str, use: Sequence[str]) -> dict[str, pd.Series | None]:
+    """What is known of rows for one text beside the activation, without what is not to be used."""
+    return {name: rows[f"{side}_{name}"] if name in use else None for name in ("support", "similarity")}
 
 
 def _likeliest(sides: Sequence[Sequence[np.ndarray]], fits: np.ndarray, use: Sequence[str], start: Confidence) -> Confidence:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..core.attribution import Attribution, explain_vectors
+from ..core.attribution import Attribution, QueryChange, explain_vectors
 from ..core.checks import check_model, positive_int, share_of_one, threshold_of
 from ..core.mean_document import MeanDocument, baseline
+from ..core.views import fold_views
 from ..documents import each_once
 from ..explanation import Explanation
 from ..explanation_rows import OtherRanking
@@ -36,7 +37,8 @@ class Explainer(RowWiseStage):
 
     def explanations(
         self, inp: pd.DataFrame, parts: Attribution, model: Xetrieval, *, views: tuple[str, ...], mean: MeanDocument | None,
-        queries: np.ndarray, query_rows: np.ndarray,
+        queries: np.ndarray, query_rows: np.ndarray, change: QueryChange | None, documents: np.ndarray,
+        document_rows: np.ndarray,
     ) -> np.ndarray:  # fmt: skip
         """One :class:`~pyterrier_xetrieval.Explanation` for each row, object ``[n]``.
 
@@ -44,13 +46,17 @@ class Explainer(RowWiseStage):
             inp: the rows, with ``qid`` and ``docno``; parts: of their scores; model: who names the features.
             views: those that the scores are of.
             mean: the mean document that the scores are measured against, if they are.
-            queries: float32 ``[u, m]``, distinct query vectors; query_rows: int64 ``[n]``, which one each row has.
+            queries: float32 ``[u, m]``, distinct query vectors; query_rows: int64 ``[n]``, which one each row has; change: what
+                they were before a stage changed them.
+            documents, document_rows: the same of document vectors, with all views folded into one.
         """
         against = None if mean is None else baseline(model.sae, queries, query_rows, parts, mean)
         floor = model.min_confidence if self.min_confidence is None else self.min_confidence
         labels, column = model.labels, np.empty(len(inp), dtype=object)
+        asked = queries if change is None else change.encoded
+        fit = labels.fit(parts, asked, query_rows, documents, document_rows)
         column[:] = [
-            Explanation(qid, docno, parts, row, views, labels, self.top, floor, baseline=against)
+            Explanation(qid, docno, parts, row, views, labels, self.top, floor, baseline=against, fit=fit)
             for row, (qid, docno) in enumerate(zip(inp["qid"].tolist(), inp["docno"].tolist()))
         ]
         return column
@@ -74,7 +80,8 @@ class SAEExplainer(Explainer):
         model: an :class:`~pyterrier_xetrieval.Xetrieval`.
         threshold: τ, a feature is active when its activation is above it (Eq. 4).
         min_confidence: from 0 to 1; a feature is shown if its confidence, the probability that its label fits both texts, is
-            at least this. None for the model's own. It decides what a reader sees and changes no number.
+            at least this, and where fewer than three are, the surest three that have at least half of it. None for the model's
+            own. It decides what a reader sees and changes no number.
         top: how many features the printed form of an explanation spells out; the object holds all.
         refit: write each view as the least-squares combination of its active features' directions instead of the
             encoder's own activations. Which features are active does not change; the part of the score that the
@@ -109,15 +116,17 @@ class SAEExplainer(Explainer):
         columns = VectorColumns(inp, stage=self, model=self.model)
         queries, query_rows, change = columns.changed_queries()
         documents, rows = columns.documents(list(weights))
+        folded = fold_views(documents, list(weights.values()))
         parts = explain_vectors(
             self.model.sae, queries, query_rows, documents, rows, weights=(1.0, *weights.values()),
-            threshold=self.threshold, refit=self.refit, batch_size=self.batch_size, check=columns.check_space,
+            threshold=self.threshold, refit=self.refit, batch_size=self.batch_size, folded=folded, check=columns.check_space,
             change=change,
         )  # fmt: skip
         mean = self.model.mean_document(tuple(weights))
         found = self.explanations(
-            inp, parts, self.model, views=("original", *weights), mean=mean, queries=queries, query_rows=query_rows
-        )
+            inp, parts, self.model, views=("original", *weights), mean=mean, queries=queries, query_rows=query_rows,
+            change=change, documents=folded, document_rows=rows,
+        )  # fmt: skip
         self._say_which_score(inp, parts.score, found)
         return columns.assign(explanation=found)
 

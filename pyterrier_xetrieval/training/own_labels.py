@@ -87,7 +87,7 @@ def described(
     model: Xetrieval, encoded: EncodedCorpus, encoder: BiEncoder, llm: LanguageModel | Callable[[str], str], work: Path, *,
     seed: int, verbose: bool,
 ) -> FeatureLabels:  # fmt: skip
-    """The model's labels with a hypothesis for each feature that the language model could name, and its detection scores.
+    """The model's labels with a hypothesis for each feature that the language model could name, its detection scores, and vectors.
 
     Their ``confidence`` is fitted on what the language model said of texts, if it tells texts of a feature from others
     (:func:`~pyterrier_xetrieval.labelling.judged_confidence.believed`); else they have none.
@@ -105,7 +105,7 @@ def described(
     made = FeatureLabels(labels.table[own], labels.dict_size)
     scores = detection_scores(samples, encoded.texts, made, llm, work / "detection.jsonl", seed=seed, **told)
     if not len(scores):
-        return labels
+        return labels.encoded(encoder)
     excerpts = judged_excerpts(pd.read_json(work / "detection.jsonl", lines=True), made)
     table = with_detection(labels, own, scores).table
-    return FeatureLabels(table, labels.dict_size, fit(excerpts) if believed(excerpts) else None)
+    return FeatureLabels(table, labels.dict_size, fit(excerpts) if believed(excerpts) else None).encoded(encoder)

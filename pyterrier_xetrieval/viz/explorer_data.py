@@ -17,6 +17,7 @@ from ..index.strongest_words import document_table, unpack_words
 from ..words import FUNCTION_WORDS, Phrase, phrases_of_features
 
 if TYPE_CHECKING:
+    from ..labels import FeatureLabels
     from ..model import Xetrieval
 
 FORMAT = 1  # of the page's data; the program in the page reads no other
@@ -167,14 +168,29 @@ def packed(values: np.ndarray, dtype: str) -> dict[str, str]:
 
 def _features(model: Xetrieval, ids: np.ndarray, collection: Collection) -> dict[str, Any]:
     facts = np.array([model.labels.facts(j) for j in ids.tolist()], np.float64).reshape(-1, 3)
+    labels = [model.labels.name(j) for j in ids.tolist()]
     return {
         "ids": packed(ids, "uint32"),
-        "labels": [model.labels.name(j) for j in ids.tolist()],
+        "labels": labels,
+        "readings": _readings(model.labels, ids),
         **{name: packed(facts[:, i], "float32") for i, name in enumerate(("maxima", "clarity", "detection"))},
         "vectors": packed(model.sae.directions(ids), "float16"),
         "counts": packed(collection.counts[ids], "uint32"),
         "histograms": packed(collection.histograms[ids], "uint32"),
         "size": collection.size,
+    }
+
+
+def _readings(labels: FeatureLabels, ids: np.ndarray) -> dict[str, Any] | None:
+    """Feature by feature, each reading's row among the vectors (one too many for none) and its detection score."""
+    if (vectors := labels.vectors) is None:
+        return None
+    own = [reading for j in ids.tolist() for reading in labels.readings(j)]
+    rows = {text: i for i, text in enumerate(dict.fromkeys(text for text, _ in own if text in vectors))}
+    return {
+        "rows": packed(np.array([rows.get(text, len(rows)) for text, _ in own]), "uint32"),
+        "detections": packed(np.array([score for _, score in own]), "float32"),
+        "vectors": packed(np.array([vectors[text] for text in rows], np.float32), "float16"),
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyterrier_xetrieval.core.confidence import UNKNOWN_CLARITY, UNKNOWN_DETECTION, Confidence, predictors
+from pyterrier_xetrieval.core.confidence import UNKNOWN_CLARITY, UNKNOWN_DETECTION, Confidence, is_shown, predictors
 
 FITTED = Confidence(intercept=-2.0, activation=3.0, clarity=1.0, detection=4.0)
 NAN = float("nan")
@@ -107,22 +107,38 @@ def test_support_counts_half_where_nobody_has_looked():
     odds = np.exp(1 + 2 * np.array([1, 0, 0.5, 0.5]))
     np.testing.assert_allclose(texts, odds / (1 + odds))
     assert supported.of_text(1.0, 1, 0.5) == texts[2] and supported(1.0, 1.0, 1, 0.5) == pytest.approx(texts[2] ** 2)
-    assert supported(1.0, 1.0, 1, 0.5, support=1.0) == pytest.approx(texts[0] ** 2)
+    assert supported(1.0, 1.0, 1, 0.5, query_support=1.0, document_support=0.0) == pytest.approx(texts[0] * texts[1])
 
 
 def test_every_parameter_weighs_its_own_predictor():
-    weights = {"activation": 0.5, "clarity": 1.5, "detection": 2.5, "contribution": 3.5, "support": 4.5}
+    weights = {"activation": 0.5, "clarity": 1.5, "detection": 2.5, "contribution": 3.5, "support": 4.5, "similarity": 5.5}
     model = Confidence(intercept=-3.0, **weights)
-    logit = -3 + 0.5 * np.log(0.25) + 1.5 * 2 + 2.5 * 0.75 + 3.5 * 0.125 + 4.5 * 0.625
-    assert model.of_text(0.25, 2, 0.75, 0.125, 0.625) == pytest.approx(1 / (1 + np.exp(-logit)))
+    logit = -3 + 0.5 * np.log(0.25) + 1.5 * 2 + 2.5 * 0.75 + 3.5 * 0.125 + 4.5 * 0.625 + 5.5 * 0.375
+    assert model.of_text(0.25, 2, 0.75, 0.125, 0.625, 0.375) == pytest.approx(1 / (1 + np.exp(-logit)))
     assert model.to_dict() == {"intercept": -3.0, **weights} and all(type(n) is float for n in model.to_dict().values())
-    found = predictors(0.25, 2, 0.75, 0.125, 0.625)
-    assert [float(values) for values in found] == [np.log(0.25), 2, 0.75, 0.125, 0.625]
-    assert [float(values) for values in predictors(0.25, None, None, None)] == [np.log(0.25), 0, 0.5, 0, 0.5]
-    assert [float(values) for values in predictors(0.0, NAN, NAN, NAN, NAN)] == [np.log(1e-9), 0, 0.5, 0, 0.5]
+    found = predictors(0.25, 2, 0.75, 0.125, 0.625, 0.375)
+    assert [float(values) for values in found] == [np.log(0.25), 2, 0.75, 0.125, 0.625, 0.375]
+    assert [float(values) for values in predictors(0.25, None, None, None)] == [np.log(0.25), 0, 0.5, 0, 0.5, 0.2]
+    assert [float(values) for values in predictors(0.0, NAN, NAN, NAN, NAN, NAN)] == [np.log(1e-9), 0, 0.5, 0, 0.5, 0.2]
 
 
-@pytest.mark.parametrize("name", ["activation", "clarity", "detection", "contribution", "support"])
+def test_each_text_has_its_own_similarity_and_earlier_parameters_have_none():
+    near = replace(FITTED, similarity=4.0)
+    low, high = near.of_text(0.5, 1, 0.8, similarity=[0.1, 0.6])
+    assert near(0.5, 0.5, 1, 0.8, query_similarity=0.1, document_similarity=0.6) == pytest.approx(low * high) and low < high
+    assert near(0.5, 0.5, 1, 0.8) == near(0.5, 0.5, 1, 0.8, query_similarity=NAN, document_similarity=0.2) > low**2
+    before = {name: value for name, value in FITTED.to_dict().items() if name != "similarity"}
+    assert Confidence.from_dict(before) == FITTED
+
+
+def test_three_rows_are_shown_where_three_are_half_as_sure():
+    assert is_shown([0.2, 0.5, 0.3, 0.25, 0.1], 0.4).tolist() == [False, True, True, True, False]
+    assert is_shown([0.1, 0.15, 0.19], 0.4).tolist() == [False] * 3  # nothing that is not half as sure
+    assert is_shown([0.5, 0.45, 0.4, 0.39], 0.4).tolist() == [True, True, True, False]  # three are enough
+    assert is_shown([0.5, NAN, 0.1], 0.4).tolist() == [True, True, False] and is_shown([], 0.4).tolist() == []
+
+
+@pytest.mark.parametrize("name", ["activation", "clarity", "detection", "contribution", "support", "similarity"])
 def test_a_weight_may_be_zero_and_only_the_intercept_below(name):
     assert getattr(replace(FITTED, **{name: 0}), name) == 0 and replace(FITTED, intercept=-9).intercept == -9
     with pytest.raises(ValueError, match=f"expects {name} to be a finite number from 0 up, found -1; fit the parameters again"):

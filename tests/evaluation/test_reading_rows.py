@@ -40,17 +40,18 @@ def test_rows_are_those_of_the_explanation(model, pairs, explained):
         np.testing.assert_allclose([row.contribution * row.confidence for row in own.rows], np.sort(weight)[::-1])
         assert own.score == pytest.approx(e.score, abs=1e-5) and own.has(own.rows[0].feature) and not own.has(-1)
         first, at = own.rows[0], own.explanation.features.tolist().index(own.rows[0].feature)
-        known = model.labels.facts(first.feature)
+        known, fit = model.labels.facts(first.feature), own.explanation.label_fit
         told = first.query_activation, first.document_activation, first.clarity, first.detection, first.contribution
         activations = own.explanation.query_activations[at], own.explanation.document_activations[at, 0]
         expected = (
             *(a / known.max_activation for a in activations),
             known.clarity,
-            known.detection,
+            known.detection if fit is None or np.isnan(fit.detection[at]) else fit.detection[at],
             own.explanation.contributions[at],
         )
-        assert told == pytest.approx(expected) and first.support in (0, 1)
-        model_of_rows = model.labels.confidence(*told, first.support)
+        by_text = first.query_support, first.document_support, first.query_similarity, first.document_similarity
+        assert told == pytest.approx(expected) and set(by_text[:2]) <= {0, 1}
+        model_of_rows = model.labels.confidence(*told, *by_text)
         assert first.confidence == pytest.approx(float(model_of_rows), abs=1e-6)
         assert own.explanation.evidence.document == pair.document
 

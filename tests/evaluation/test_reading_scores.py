@@ -31,7 +31,7 @@ def folder(tmp_path):
         key.append({
             "sheet": section, "row": number, "section": section, "pair": pair, "collection": pair[0], "qid": pair[2], "docno": "d",
             "form": "words", "feature": number, "decoy": contribution is None, "contribution": contribution, "confidence": confidence,
-            "query_activation": 0.5, "document_activation": 0.5, "clarity": None, "detection": 0.8, "support": 1.0,
+            "query_activation": 0.5, "document_activation": 0.5, "clarity": None, "detection": 0.8, "query_support": 1.0,
         })  # fmt: skip
         for judge, verdict in zip("ab", said):
             verdicts[judge].append((section, number, verdict))
@@ -85,9 +85,12 @@ def test_only_confident_rows_are_shown(folder):
 
 
 def test_what_each_level_shows(folder):
-    table = reading_levels(read_verdicts(folder), read_explained(folder), levels=(0.0, 0.5, 0.65)).set_index("min_confidence")
-    assert table["rows"].tolist() == [4, 2.5, 1.5] and table["three_rows"].tolist() == [1, 0.5, 0]
-    assert table["carried"].tolist() == pytest.approx([1, (6 / 8 + 0.75 / 2.25) / 2, (3 / 8 + 0.75 / 2.25) / 2])
+    table = reading_levels(read_verdicts(folder), read_explained(folder), levels=(0.0, 0.5, 0.65, 0.9)).set_index(
+        "min_confidence"
+    )
+    # up to three are shown from half of it on: with .5 of y/2 also the row of .4, with .9 only those of .8 and .7
+    assert table["rows"].tolist() == [4, 3, 3, 2.5] and table["three_rows"].tolist() == [1, 1, 1, 0.5]
+    assert table["carried"].tolist() == pytest.approx([1, *[(6 / 8 + 1.25 / 2.25) / 2] * 2, (6 / 8 + 0.75 / 2.25) / 2])
     assert table.loc[0.5, "nonsense"] == 3 / 8 and table.loc[0.65, "clear"] == 4 / 6 and table.loc[0.5, "none"] == 0
     assert reading_levels(read_verdicts(folder).assign(confidence=np.nan), read_explained(folder)).empty
 

@@ -90,7 +90,8 @@ def test_what_users_see_or_what_is_largest():
         judged = [{row.feature - 100 * i for row in section.rows if not row.decoy} for section in (one, other)]
         assert judged == [{2, 3}, {0, 1}]
         assert all(row.feature % 100 in (2, 3) for row in one.rows if row.decoy)  # decoys are of the largest of other pairs
-    assert [len(section.rows) for section in sections_of("one", PAIRS, pairs, min_confidence=0.9)] == [6] * 30
+    assert [len(section.rows) for section in sections_of("one", PAIRS, pairs, min_confidence=0.9)] == [8] * 30  # half as sure
+    assert [len(section.rows) for section in sections_of("one", PAIRS, pairs, most=1, min_confidence=0.9)] == [6] * 30
 
 
 def test_too_few_decoys():

@@ -35,6 +35,10 @@ def assert_same(found, expected, tolerance=2e-3):
         np.testing.assert_allclose(a.query_activations[i], b.query_activations[j], rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(a.document_activations[i], b.document_activations[j], rtol=0.02, atol=tolerance)
         assert ((a.document_activations[i] > 0) == (b.document_activations[j] > 0)).all()
+        assert (a.label_fit is None) == (b.label_fit is None)
+        if a.label_fit is not None:
+            assert a.label_fit.reading[i].tolist() == b.label_fit.reading[j].tolist()
+            np.testing.assert_allclose(a.label_fit.similarity[i], b.label_fit.similarity[j], atol=1e-5)
         assert a.contributions.sum(dtype=np.float64) + a.other + a.bias + a.residual == pytest.approx(
             a.score, rel=1e-9, abs=1e-12
         )

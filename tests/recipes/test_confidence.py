@@ -36,10 +36,14 @@ def rows_of(n, truth, *, seed=0, together=False):
     frame = pd.DataFrame({
         "pair": np.arange(n) // 8, "query_activation": rng.uniform(0.1, 1, n), "document_activation": rng.uniform(0.1, 1, n),
         "clarity": rng.choice([0, 1, 2, np.nan], n), "detection": rng.choice([0.5, 0.7, 0.9, np.nan], n),
-        "contribution": rng.exponential(0.03, n), "support": rng.integers(0, 2, n).astype(float),
+        "contribution": rng.exponential(0.03, n), "query_support": rng.integers(0, 2, n).astype(float),
+        "document_support": rng.integers(0, 2, n).astype(float),
+        "query_similarity": rng.uniform(-0.1, 0.6, n), "document_similarity": rng.uniform(-0.1, 0.6, n),
     })  # fmt: skip
-    known = frame[["clarity", "detection", "contribution", "support"]].to_numpy().T
-    sides = np.stack([truth.of_text(frame[f"{side}_activation"], *known) for side in ("query", "document")])
+    known = frame[["clarity", "detection", "contribution"]].to_numpy().T
+    sides = np.stack([
+        truth.of_text(frame[f"{side}_activation"], *known, frame[f"{side}_support"], frame[f"{side}_similarity"]) for side in ("query", "document")
+    ])  # fmt: skip
     chance = rng.random(n) if together else rng.random((2, n))
     fits = (chance < sides).all(axis=0)
     return frame.assign(verdict=np.where(fits, 2, rng.integers(0, 2, n)))
@@ -121,12 +125,12 @@ def test_pairs_are_of_one_feature_and_folds_keep_groups_whole(excerpts):
 
 
 def test_pairs_give_back_planted_parameters():
-    truth = Confidence(intercept=-1.0, activation=2.0, clarity=1.0, detection=3.0, contribution=20.0, support=1.0)
+    truth = Confidence(intercept=-1.0, activation=2.0, clarity=1.0, detection=3.0, contribution=20.0, support=1.0, similarity=4.0)
     found = fit_pairs(rows_of(20_000, truth), judged_confidence.START, recipe.BY_ROW[-1])
     for name, value in truth.to_dict().items():
         assert found.to_dict()[name] == pytest.approx(value, abs=0.15 * abs(value) + 0.2), name
     plain = fit_pairs(rows_of(500, truth), judged_confidence.START)
-    assert plain.contribution == plain.support == 0  # not asked for
+    assert plain.contribution == plain.support == plain.similarity == 0  # not asked for
 
 
 def test_no_weight_falls_below_zero():
@@ -137,11 +141,21 @@ def test_no_weight_falls_below_zero():
 
 @pytest.mark.parametrize("together", [False, True])
 def test_few_rows_are_enough_whether_or_not_texts_hang_together(together):
-    truth = Confidence(intercept=-1.0, activation=2.0, clarity=1.0, detection=3.0, contribution=20.0, support=1.0)
+    truth = Confidence(intercept=-1.0, activation=2.0, clarity=1.0, detection=3.0, contribution=20.0, support=1.0, similarity=4.0)
     few, many = rows_of(800, truth, together=together), rows_of(8000, truth, seed=1, together=together)
     found = fit_pairs(few, judged_confidence.START, recipe.BY_ROW[-1])
     sides = (many["query_activation"], many["document_activation"])
-    p = found(*sides, many["clarity"], many["detection"], many["contribution"], many["support"])
+    names = (
+        "clarity",
+        "detection",
+        "contribution",
+        "query_support",
+        "document_support",
+        "query_similarity",
+        "document_similarity",
+    )
+    known = (many[name] for name in names)
+    p = found(*sides, *known)
     assert calibration_error(p, many["verdict"] == 2) <= 0.05
 
 

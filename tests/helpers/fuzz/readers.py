@@ -336,19 +336,19 @@ def chosen(src: Source) -> bool:
 
 
 def confidence(src: Source) -> bool:
-    names = ["intercept", "activation", "clarity", "detection", "contribution", "support"]
+    names = ["intercept", "activation", "clarity", "detection", "contribution", "support", "similarity"]
     values = {name: (src.seed() % 1000) / 100 for name in names}
     wrong = src.chance(5)
     if wrong:
         name = src.pick(names)
         values[name] = src.pick([None, "x", float("nan"), float("inf"), True, [1], -1.0 if name != "intercept" else "y"])
-        if src.chance(3):
+        if name != "similarity" and src.chance(3):  # earlier parameters have none
             values.pop(name)
 
     def compare(c):
         logit = values["intercept"] + values["activation"] * np.log(0.5) + values["clarity"] * 2 + values["detection"] * 0.9
-        logit += values["contribution"] * 0.1 + values["support"]
-        np.testing.assert_allclose(c.of_text(0.5, 2, 0.9, 0.1, 1), 1 / (1 + np.exp(-logit)), atol=1e-12)
+        logit += values["contribution"] * 0.1 + values["support"] + values.get("similarity", 0) * 0.3
+        np.testing.assert_allclose(c.of_text(0.5, 2, 0.9, 0.1, 1, 0.3), 1 / (1 + np.exp(-logit)), atol=1e-12)
 
     return judged(lambda: Confidence.from_dict(values), compare, harm="a parameter" if wrong else None, names=["Confidence"])
 

@@ -7,16 +7,22 @@ const lengthOf = (text) => Array.from(text).length;
 const words = (text) => text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
 const tokens = (text) => text.toLowerCase().match(/[\p{L}\p{N}_]+-?/gu) ?? [];
 
+export function readingsOf(label) {
+  return label.split(" / ").map((text) => text.trim()).filter(Boolean);
+}
+
 export function reading(label, phrases) {
   const said = supported(label, new Set(phrases.flatMap(words)));
   return SPELLING.test(said) ? `spelling: ${said}` : said;
 }
 
-export function supports(label, phrases, functionWords) {
-  const said = reading(label, phrases);
-  if (said.startsWith("spelling: ")) return false;
-  const asked = new Set(phrases.flatMap(tokens).filter((token) => !functionWords.has(token)));
-  return tokens(said).some((token) => !functionWords.has(token) && alike(token, asked));
+// Whether the words of each text say what the label says.
+export function supportedBy(label, queryWords, documentWords, functionWords) {
+  const said = reading(label, [...queryWords, ...documentWords]);
+  if (said.startsWith("spelling: ")) return [0, 0];
+  const content = (phrases) => new Set(phrases.flatMap(tokens).filter((token) => !functionWords.has(token)));
+  const own = tokens(said).filter((token) => !functionWords.has(token));
+  return [queryWords, documentWords].map(content).map((asked) => (own.some((token) => alike(token, asked)) ? 1 : 0));
 }
 
 function supported(label, asked) {

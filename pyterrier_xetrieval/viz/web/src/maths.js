@@ -2,8 +2,11 @@
 // package, which the tests compare it with: score = sum of contributions + other features + bias + not explained.
 
 import { dot } from "./arrays.js";
-import { reading, supports } from "./labels.js";
+import { reading, supportedBy } from "./labels.js";
 import { cached, entryOf, phrasesOf } from "./page.js";
+
+const [UNKNOWN_DETECTION, UNKNOWN_SIMILARITY] = [0.5, 0.2];
+const LEAST_SHOWN = 3; // rows, from half of the least confidence on
 
 // <q, z> of all documents, by the folded vectors: Float64Array.
 export function scores(page, q) {
@@ -81,11 +84,21 @@ function explained(page, q, d) {
   shared.sort((a, b) => b.contribution - a.contribution);
   const bias = dot(queries.vectors, q, page.bias, 0, page.dim);
   const sum = shared.reduce((total, row) => total + row.contribution, 0);
-  const believed = (row) => !(row.confidence < page.floor);
+  const believed = shown(shared, page.floor);
   const weight = (row) => row.contribution * (Number.isNaN(row.confidence) ? 1 : row.confidence);
   const rows = shared.filter(believed).sort((a, b) => weight(b) - weight(a));
   const weak = shared.filter((row) => !believed(row));
   return { query: q, document: d, score, rows, weak, sum, other, bias, residual: score - sum - other - bias };
+}
+
+// Which rows are shown: is_shown of pyterrier_xetrieval.core.confidence, in JavaScript.
+function shown(shared, floor) {
+  const sure = new Set(shared.filter((row) => !(row.confidence < floor)));
+  if (sure.size < LEAST_SHOWN) {
+    const surest = [...shared].sort((a, b) => b.confidence - a.confidence).slice(0, LEAST_SHOWN);
+    surest.filter((row) => row.confidence >= floor / 2).forEach((row) => sure.add(row));
+  }
+  return (row) => sure.has(row);
 }
 
 // The same measured against the mean document, where the page has one: every part less that of the mean document, so that they
@@ -121,35 +134,61 @@ function sharedRow(page, q, d, feature, queryEntry, entry, contribution) {
   const queryWords = phrasesOf(queries, queryEntry, queries.texts[q]);
   const documentWords = phrasesOf(documents, entry, documents.texts[d]);
   const words = [...queryWords, ...documentWords];
+  const meant = likeliestReading(page, q, d, feature);
   return {
     feature,
-    label: page.named[feature] ? reading(page.labels[feature], words) : page.labels[feature],
+    label: page.named[feature] ? reading(meant.text, words) : page.labels[feature],
     contribution,
     queryEntry,
     entry,
     queryWords,
     documentWords,
-    confidence: confidence(page, feature, queries.activations[queryEntry], documents.activations[entry], contribution, words),
+    confidence: confidence(page, meant, {
+      feature,
+      contribution,
+      activations: [queries.activations[queryEntry], documents.activations[entry]],
+      support: page.named[feature] ? supportedBy(meant.text, queryWords, documentWords, page.functionWords) : [0, 0],
+    }),
   };
 }
 
+// The reading of the feature's label that most likely fits query and document, its cosines with them, and its detection score:
+// pyterrier_xetrieval.label_vectors, in JavaScript.
+function likeliestReading(page, q, d, feature) {
+  const whole = { text: page.labels[feature], near: [UNKNOWN_SIMILARITY, UNKNOWN_SIMILARITY], detection: NaN };
+  const { readings, queries, documents, dim, confidence: c } = page;
+  if (!readings) return whole;
+  const lean = c && c.similarity ? (2 * c.detection) / c.similarity : 0;
+  const length = (array, i) => Math.sqrt(dot(array, i, array, i, dim)) || 1;
+  const sides = [[queries.vectors, q], [documents.vectors, d]];
+  const sizes = cached(page, `sizes ${q} ${d}`, () => sides.map(([array, i]) => length(array, i)));
+  let best = { ...whole, likely: -Infinity };
+  for (const { text, row, detection } of readings.of[feature]) {
+    if ((row + 1) * dim > readings.vectors.length) continue;
+    const size = cached(page, `size ${row}`, () => length(readings.vectors, row));
+    const near = sides.map(([array, i], side) => dot(array, i, readings.vectors, row, dim) / (sizes[side] * size));
+    const likely = near[0] + near[1] + lean * (Number.isNaN(detection) ? UNKNOWN_DETECTION : detection);
+    if (likely > best.likely) best = { text, near, detection, likely };
+  }
+  return best;
+}
+
 // The probability that the feature's label fits both texts; NaN where nobody has measured it.
-function confidence(page, feature, inQuery, inDocument, contribution, words) {
+function confidence(page, meant, { feature, contribution, activations, support }) {
   const c = page.confidence;
   if (!c) return NaN;
   const known = (value, otherwise) => (Number.isNaN(value) ? otherwise : value);
-  const support = page.named[feature] && supports(page.labels[feature], words, page.functionWords) ? 1 : 0;
   const fixed =
     c.intercept +
     c.clarity * known(page.clarity[feature], 0) +
-    c.detection * known(page.detection[feature], 0.5) +
-    c.contribution * contribution +
-    c.support * support;
-  const fits = (activation) => {
+    c.detection * known(meant.detection, known(page.detection[feature], UNKNOWN_DETECTION)) +
+    c.contribution * contribution;
+  const fits = (activation, side) => {
     const relative = Math.min(Math.max(known(activation / page.maxima[feature], 0), 1e-9), 1);
-    return 1 / (1 + Math.exp(-fixed - c.activation * Math.log(relative)));
+    const own = c.activation * Math.log(relative) + c.support * support[side] + c.similarity * meant.near[side];
+    return 1 / (1 + Math.exp(-fixed - own));
   };
-  return fits(inQuery) * fits(inDocument);
+  return activations.map(fits).reduce((both, one) => both * one);
 }
 
 // Why one document scores higher than another: rows that add up to the difference, largest in size first.

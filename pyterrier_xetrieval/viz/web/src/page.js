@@ -1,6 +1,7 @@
 // The data of the page: queries, documents, features and codes. Features are numbered as the page has them, from 0.
 
 import { dot, runs, unpack } from "./arrays.js";
+import { readingsOf } from "./labels.js";
 
 const FORMAT = 1;
 
@@ -20,6 +21,7 @@ export function open(raw) {
     ids,
     labels: f.labels.map((label, i) => label || `feature ${ids[i]}`),
     named: f.labels.map(Boolean),
+    readings: readings(f),
     maxima: unpack(f.maxima),
     clarity: unpack(f.clarity),
     detection: unpack(f.detection),
@@ -44,6 +46,15 @@ export function open(raw) {
   page.numberOf = new Map(Array.from(page.ids, (id, i) => [id, i]));
   page.documentOf = new Map(d.docnos.map((docno, i) => [docno, i]));
   return page;
+}
+
+// The readings of each feature's label with their rows among the vectors and their detection scores; null where labels have no vectors.
+function readings({ labels, readings: own }) {
+  if (!own) return null;
+  const [rows, detections] = [unpack(own.rows), unpack(own.detections)];
+  let at = 0;
+  const listed = (text) => ({ text, row: rows[at], detection: detections[at++] });
+  return { vectors: unpack(own.vectors), of: labels.map((label) => readingsOf(label).map(listed)) };
 }
 
 function codes(part) {

@@ -1,0 +1,129 @@
+"""Vectors of labels: which reading of a label is nearest to a query and a document, and how near it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .core.confidence import UNKNOWN_DETECTION
+from .feature_names import FeatureNames, readings_of
+
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
+
+_ROWS = 4096  # readings whose vectors are gathered at once
+
+
+@dataclass(frozen=True)
+class LabelFit:
+    """For each of ``t`` features listed by pairs, the reading of its label that most likely fits the pair.
+
+    Attributes:
+        reading: int8 ``[t]``, the place of the reading in its label; 0 where no reading has a vector.
+        similarity: float32 ``[t, 2]``, the reading's cosine with query and document; NaN where it has no vector.
+        detection: float32 ``[t]``, its detection score; NaN where it is not known.
+    """
+
+    reading: np.ndarray
+    similarity: np.ndarray
+    detection: np.ndarray
+
+    def pair(self, listed: slice) -> LabelFit:
+        """Those of one pair, in memory of their own; listed: where its features are."""
+        return LabelFit(self.reading[listed].copy(), self.similarity[listed].copy(), self.detection[listed].copy())
+
+
+class LabelVectors:
+    """Unit vectors of the readings of labels, by their text: a label that is written anew has none until it is encoded.
+
+    Args:
+        texts: ``r`` readings, each once; vectors: float ``[r, m]``, made float32 and of length 1.
+
+    Example::
+
+        vectors = LabelVectors.of(["sorting or ordering data / lists"], model.encoder())
+        vectors["lists"].shape                             # (384,)
+    """
+
+    def __init__(self, texts: Sequence[str], vectors: np.ndarray):
+        self.texts, self.matrix = list(texts), _unit(np.asarray(vectors, np.float32))
+        self._row = {text: i for i, text in enumerate(self.texts)}
+
+    @classmethod
+    def of(cls, labels: Iterable[str], encoder: BiEncoder, known: LabelVectors | None = None) -> LabelVectors:
+        """Encodes the readings of labels, as documents.
+
+        Args:
+            labels: whole labels; known: vectors by the same encoder, which need not be made again.
+        """
+        texts = list(dict.fromkeys(text for label in labels for text in readings_of(label)))
+        missing = [text for text in texts if known is None or text not in known]
+        made = dict(zip(missing, np.asarray(encoder.encode_docs(missing), np.float32))) if missing else {}
+        return cls(texts, np.array([made[text] if known is None or text in made else known[text] for text in texts]))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._row
+
+    def __getitem__(self, text: str) -> np.ndarray:
+        return self.matrix[self._row[text]]
+
+    def fit(
+        self, names: FeatureNames, features: np.ndarray, queries: np.ndarray, documents: np.ndarray, query_rows: np.ndarray,
+        document_rows: np.ndarray,
+    ) -> LabelFit:  # fmt: skip
+        """The reading of each listed feature that most likely fits: the one with the largest sum of both cosines.
+
+        Where the names' confidence weighs similarity, readings that did well in their tests are preferred by as much as the
+        confidence prefers them.
+
+        Args:
+            names: of the features, with their confidence and the detection scores of readings.
+            features: int ``[t]``; query_rows, document_rows: int ``[t]``, the texts of the pair that lists each.
+            queries, documents: float32 ``[u, m]`` and ``[v, m]``.
+        """
+        bounds, rows, detection = self._readings(names, features)
+        listed = np.repeat(np.arange(len(features)), np.diff(bounds))
+        similarity = np.full((len(rows), 2), np.nan, np.float32)
+        sides, known = [(_unit(queries), query_rows), (_unit(documents), document_rows)], np.flatnonzero(rows >= 0)
+        for start in range(0, len(known), _ROWS):
+            own = known[start : start + _ROWS]
+            vectors = self.matrix[rows[own]]
+            for side, (texts, text) in enumerate(sides):
+                similarity[own, side] = np.einsum("nm,nm->n", vectors, texts[text[listed[own]]])
+        weights = names.confidence
+        lean = 2 * weights.detection / weights.similarity if weights is not None and weights.similarity else 0.0
+        likely = similarity.sum(axis=1) + lean * np.nan_to_num(detection, nan=UNKNOWN_DETECTION)
+        order = np.lexsort((-np.nan_to_num(likely, nan=-np.inf), listed))  # of each feature's readings the likeliest first
+        some = np.flatnonzero(np.diff(bounds))
+        best = order[bounds[some]]
+        found = LabelFit(
+            np.zeros(len(features), np.int8), np.full((len(features), 2), np.nan, np.float32),
+            np.full(len(features), np.nan, np.float32),
+        )  # fmt: skip
+        has_vector = rows[best] >= 0
+        some, best = some[has_vector], best[has_vector]
+        found.reading[some], found.similarity[some] = best - bounds[some], similarity[best]
+        found.detection[some] = detection[best]
+        return found
+
+    def _readings(self, names: FeatureNames, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The readings of each feature's label: int ``[t + 1]`` bounds, rows of the matrix (-1 for none), detection scores."""
+        distinct, place = np.unique(features, return_inverse=True)
+        own = [names.readings(j) for j in distinct.tolist()]
+        starts = np.concatenate([[0], np.cumsum([len(readings) for readings in own], dtype=np.int64)])
+        counts = np.diff(starts)[place]
+        bounds = np.concatenate([[0], np.cumsum(counts)])
+        at = np.arange(bounds[-1]) - np.repeat(bounds[:-1] - starts[:-1][place], counts)
+        rows = np.array([self._row.get(text, -1) for readings in own for text, _ in readings], np.int64)
+        detection = np.array([score for readings in own for _, score in readings], np.float64)
+        return bounds, rows[at], detection[at]
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
