@@ -70,20 +70,21 @@ def write(
         states[MEANS] = {
             f"{view}.{name}": torch.from_numpy(getattr(m, name)) for view, m in own.items() for name in ("vector", "coefficients")
         } | {"documents": torch.tensor(float(own["original"].documents))}
-    if labels.vectors is not None:
-        states[LABEL_VECTORS] = {"vectors": torch.from_numpy(labels.vectors.matrix)}
     for name, state in states.items():
         stored = torch.float32 if name == MEANS else getattr(torch, dtype)
         tensors = {key: w.to("cpu", stored).contiguous() for key, w in state.items()}
         if bad := [key for key, w in tensors.items() if not w.isfinite().all()]:
             raise ValueError(f"Xetrieval.save expects weights that {dtype} can hold, found others in {bad[0]}")
-        known = {"texts": json.dumps(labels.vectors.texts)} if name == LABEL_VECTORS and labels.vectors is not None else None
-        save_file(tensors, folder / name, metadata=known)
+        save_file(tensors, folder / name)
         os.chmod(folder / name, 0o644)  # safetensors writes for the owner alone
+    names = list(states)
+    if labels.vectors is not None:
+        _write_label_vectors(folder / LABEL_VECTORS, labels.vectors)
+        names.append(LABEL_VECTORS)
     labels.write(folder / LABELS)
     if card:
         (folder / "README.md").write_text(card, encoding="utf-8")
-    facts = {**meta, "version": VERSION, "sha256": {name: sha256(folder / name) for name in states}}
+    facts = {**meta, "version": VERSION, "sha256": {name: sha256(folder / name) for name in names}}
     (folder / META).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -185,14 +186,27 @@ def read_labels(folder: Path, meta: dict) -> FeatureLabels:
     return FeatureLabels.read(regular(folder / LABELS), meta["sae"]["dict_size"], confidence=confidence, vectors=vectors)
 
 
+def _write_label_vectors(path: Path, vectors: LabelVectors) -> None:
+    """Eight bits for each component, of vectors whose length does not count; the texts that they are of are in the header."""
+    largest = np.abs(vectors.matrix).max(axis=1, initial=0.0, keepdims=True)
+    steps = np.rint(vectors.matrix * (127 / np.maximum(largest, 1e-12))).astype(np.int8)
+    save_file({"vectors": torch.from_numpy(steps)}, path, metadata={"texts": json.dumps(vectors.texts)})
+    os.chmod(path, 0o644)
+
+
 def _read_label_vectors(folder: Path, meta: dict) -> LabelVectors:
-    path, state = folder / LABEL_VECTORS, _weights(folder, LABEL_VECTORS, meta)
-    with safe_open(path, "pt") as file:
-        texts = json.loads((file.metadata() or {}).get("texts", "[]"))
+    path = regular(folder / LABEL_VECTORS)
+    check_sha256(path, meta["sha256"][LABEL_VECTORS])
+    try:
+        with safe_open(path, "pt") as file:
+            texts = json.loads((file.metadata() or {}).get("texts", "[]"))
+            state = {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{path} is damaged: expected a list of texts in its header")
     _fits(state, "vectors", (len(texts), meta["dim"]), path)
-    return LabelVectors(texts, state["vectors"].numpy())
+    return LabelVectors(texts, state["vectors"].float().numpy())
 
 
 def _weights(folder: Path, name: str, meta: dict) -> dict[str, torch.Tensor]:

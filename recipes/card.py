@@ -52,10 +52,10 @@ feature. Detection = (hits + 1 − false alarms) / 2; .5 is chance.
 
 {_label_table(facts["labels"])}
 
-{_broad(facts)}**A label is true of strong activations.** Each row of an explanation has a confidence, the probability that its label fits query and
+{_broad(facts)}{_readings(facts)}**A label is true of strong activations.** Each row of an explanation has a confidence, the probability that its label fits query and
 document: `p(a_query) · p(a_document)` with `p(a) = sigmoid({_logit(model.meta["confidence"])})`, where `a` is the activation
-over the largest one that is known of the feature, contribution is to the score, and support is 1 where the words that carry the
-feature say what the label says. {_fitted(facts)} (`python -m recipes.confidence`).""",
+over the largest one that is known of the feature, contribution is to the score, support is 1 where the words of the text that carry
+the feature say what the label says, and similarity is the cosine of label and text. {_fitted(facts)} (`python -m recipes.confidence`).""",
         "## Fidelity",
         """FVE = 1 − Σ‖x − x̃‖² / Σ‖x − x̄‖² over a collection. *refit*: the coefficients of the active features are replaced by
 their least-squares values (`sae.refit`), the features stay. nDCG@10 (%) ranks by dot product with the original document vectors,
@@ -92,7 +92,7 @@ Internalizers: {_inline({k: v for k, v in facts["internalizers"].items() if k !=
         "## Limits",
         """- The dictionary does not reproduce a vector exactly: every explanation carries a residual, larger on text unlike the training data (FVE above).
 - English only; at most 256 word pieces of a text reach the encoder. The encoder shares word pieces between unrelated words, and some
-  features join them ("Wolman disease / words starting with Wo"): of such a label the reading is shown that the words support.
+  features join them ("Wolman disease / words starting with Wo"): of such a label the reading is shown that most likely fits.
 - `train_prose` holds MS MARCO v2 passages: those of TREC DL 2021 are in it, and near copies of TREC DL 2019 passages (another cut of the same web text) may be (39 of 14,382 share a passage of 25 words; one is identical), so
   DL19 figures are not of an unrelated domain. MedQuAD answers and question titles are in it, and LiveQA-Med's judged answers come from
   the same source: a quarter of them share a passage of 25 words or more with the training text, so LiveQA-Med is no unseen collection.
@@ -113,6 +113,21 @@ two labels, the old one and its own, were judged on other texts by instances tha
 have the new label now. Old and new labels fitted {old["0.25-0.4"]:.0%} and {new["0.25-0.4"]:.0%} of the texts in which the feature has
 .25 to .4 of its maximum, {old["0.6-1"]:.0%} and {new["0.6-1"]:.0%} from .6 on, and {old["silent"]:.1%} and {new["silent"]:.1%} of texts without
 the feature (`python -m recipes.broad_labels`). Their scores in the table are those of the first labels, moved as far as the new ones are better.
+
+"""
+
+
+def _readings(facts: dict) -> str:
+    """What is said of labels of several readings, a paragraph; nothing where there are none."""
+    if (own := facts.get("label_readings")) is None:
+        return ""
+    old, new = own["fits"]["old"], own["fits"]["new"]
+    return f"""Where a feature is weak it often stands for something near its strong meaning. Of the {own["read"]:,} features that weigh most among rows
+which are not shown, an instance read texts of every strength and wrote up to four *readings*, others judged each of them on other
+texts, and {own["new"]:,} features have the readings that were found to fit. An explanation shows the one that most likely fits its query and
+document: the vectors of all {own["readings"]:,} readings are part of the artifact. The reading shown fits {new["0.25-0.4"]:.0%} of the texts in which
+its feature has .25 to .4 of its maximum (the label before: {old["0.25-0.4"]:.0%}), {new["0.6-1"]:.0%} ({old["0.6-1"]:.0%}) from .6 on, and
+{new["silent"]:.1%} ({old["silent"]:.1%}) of texts without the feature (`python -m recipes.label_readings`).
 
 """
 
@@ -153,6 +168,7 @@ def _logit(confidence: Mapping[str, float]) -> str:
         "detection": "detection",
         "contribution": "contribution",
         "support": "support",
+        "similarity": "similarity",
     }
     terms = [f"{confidence[key]:.3f} {name}" for key, name in names.items() if confidence[key]]
     return f"{confidence['intercept']:.3f} + {' + '.join(terms)}"

@@ -134,7 +134,7 @@ def dictionary_facts(sae: SparseAutoencoder, training: TrainingSet) -> dict:
 @click.option("--hypotheses", required=True, type=FILE, help="Table: feature, hypothesis, clarity, max, detection, hits, false.")
 @click.option("--verdicts", required=True, type=FILE, help="What the judge of the hypotheses said, JSON lines.")
 @click.option("--rows", type=FILE, help="Verdicts on rows of explanations, to fit the confidence on them as well.")
-@click.option("--min-confidence", default=0.4, show_default=True, help="From which confidence on a feature is shown.")
+@click.option("--min-confidence", default=0.38, show_default=True, help="From which confidence on a feature is shown.")
 @click.option("--internalizers", "given", type=click.Path(exists=True, path_type=Path), help="Take them from this artifact.")
 @click.option("--dictionary", type=FILE, help="Take these weights instead of training some.")
 @click.option("--agreement", type=FILE, help="What seed_agreement.py found of a second training.")

@@ -29,7 +29,7 @@ from recipes.broad_verdicts import KEY, TEXTS, read_labels, table_of
 from recipes.command import FILE, FOLDER, GROUP, NEW_FILE, Command
 from recipes.confidence import BY_ROW
 from recipes.default import SOURCES, label_facts, write_artifact
-from recipes.reading_verdicts import read_verdicts, with_readings
+from recipes.reading_verdicts import read_verdicts, shown, with_readings
 
 SHOWN, JUDGED = (
     (2, 4, 5, 3),
@@ -153,8 +153,8 @@ def keep(data: Path, work: Path, out: Path) -> None:
 def table(kept: Path, labels: Path, out: Path) -> None:
     """Give features the readings that judges found to fit, and say how often the one that is shown does."""
     rows = json.loads(kept.read_text(encoding="utf-8"))
-    new, shown = with_readings(pd.read_csv(labels, sep="\t", quoting=3, keep_default_na=False), rows)
-    click.echo(table_of(shown).round(3).to_string())
+    new = with_readings(pd.read_csv(labels, sep="\t", quoting=3, keep_default_na=False), rows)
+    click.echo(table_of(shown(new, rows)).round(3).to_string())
     with replacing(out) as file:
         new.to_csv(file, sep="\t", index=False, quoting=3)
     counts = new["label"].map(lambda label: len(readings_of(label))).value_counts().sort_index().to_dict()
@@ -179,9 +179,10 @@ def model(
     earlier, rows = Xetrieval.default(), json.loads(kept.read_text(encoding="utf-8"))
     found, read = confidence_of_runs(runs, earlier.labels.confidence, BY_ROW[-1])
     named = FeatureLabels.read(labels, earlier.sae.dict_size, confidence=found).encoded(earlier.encoder())
-    told = named.table["detections"].astype(str) != ""
+    shares = {name: own.dropna().to_dict() for name, own in table_of(shown(named.table, rows))[["old", "new"]].round(3).items()}
+    told = int((named.table["detections"].astype(str) != "").sum())
     facts = earlier.meta["training"] | {
-        "label_readings": {"read": len(rows), "new": int(told.sum()), "readings": len(named.vectors)},
+        "label_readings": {"read": len(rows), "new": told, "readings": len(named.vectors), "fits": shares},
         "labels": label_facts(named), "rows_read": {"verdicts": len(read), "pairs": read["pair"].nunique()},
     }  # fmt: skip
     written = write_artifact(

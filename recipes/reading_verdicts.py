@@ -35,51 +35,64 @@ def read_verdicts(work: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def with_readings(table: pd.DataFrame, rows: Sequence[dict[str, Any]]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """The table of labels, with up to :data:`MOST` readings of each judged feature, and what is shown of old and new labels.
+def with_readings(table: pd.DataFrame, rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """The table of labels, with up to :data:`MOST` readings of each judged feature and a column ``detections`` of their scores.
 
     A reading is kept if it fits an active text, and more of them than of the silent ones. The label before stays where the
-    readings would, on texts that their scores do not know, fit less. ``hits`` of a reading is that of the label before,
-    moved as far (in logits) as the reading is better on the same texts, so that scores of all labels mean the same.
+    readings that would be shown fit fewer active texts, or gain less on these than on silent ones. ``hits`` of a reading is that
+    of the label before, moved as far (in logits) as the reading is better on the same texts, so that scores of all labels mean
+    the same.
 
     Args:
         table: columns feature, label, clarity, detection, hits, false.
-
-    Returns:
-        The table with a column ``detections``; and rows as :func:`.broad_verdicts.by_text` reads them, in which the verdict on
-        a text is that on the reading which is shown for it.
     """
-    table, shown = table.assign(detections="").set_index("feature"), []
-    rows = [row | {"fits": _digits(row["verdicts"]), "near": np.array(row["near"])} for row in rows]
+    table = table.assign(detections="").set_index("feature")
+    rows = [_as_arrays(row) for row in rows]
     quality, before = _qualities(rows), _before(rows)
     for row in rows:
         j, active = row["feature"], np.array(row["strengths"]) > 0
-        known = table.loc[j]
-        hits, false = row["fits"][:, active].sum(axis=1), row["fits"][:, ~active]
-        good = (hits > 0) & (hits / active.sum() > (false.mean(axis=1) if false.size else 0.0))
+        share = {
+            on: row["fits"][:, active == on].mean(axis=1) if (active == on).any() else 0 * quality[j] for on in (True, False)
+        }
+        good = (share[True] > 0) & (share[True] > share[False])
         order = [i for i in np.argsort(-quality[j], kind="stable").tolist() if good[i]][:MOST]
-        old = [row["readings"].index(_same(reading, row["readings"])) for reading in readings_of(row["old"])]
-        told = {"feature": j, "strengths": row["strengths"], "fits_old": _shown(row, old)}
-        if order and sorted(order) != sorted(old):
-            found = _shown(row, order)
-            better = sum(int(new) - int(o) for new, o, on in zip(found, told["fits_old"], active) if on)
-            worse = sum(int(new) - int(o) for new, o, on in zip(found, told["fits_old"], active) if not on)
-            if better >= max(0, worse):
-                told["fits_new"] = found
-                base = logit(np.clip(known["hits"], 0.1, 0.9)) - before[j]
-                scores = expit(base + quality[j][order])
-                alarms = false.mean(axis=1)[order] if false.size else np.zeros(len(order))
-                alarms = np.minimum(1, known["false"] + np.maximum(0, alarms - _false(row, old)))
-                detections = (scores + 1 - alarms) / 2
-                table.loc[j, "label"] = " / ".join(row["readings"][i] for i in order)
-                table.loc[j, "detections"] = " / ".join(f"{score:.3f}" for score in detections)
-                first = int(np.argmax(detections))
-                table.loc[j, ["hits", "false", "detection"]] = (
-                    round(float(scores[first]), 3), round(float(alarms[first]), 3), round(float(detections[first]), 4)
-                )  # fmt: skip
-                table.loc[j, "clarity"] = max(known["clarity"], min(2, row["clarity"] + STRICTER))
-        shown.append(told | {"fits_new": told.get("fits_new", told["fits_old"])})
-    return table.reset_index(), shown
+        old = _places(row, row["old"])
+        if not order or sorted(order) == sorted(old):
+            continue
+        gain = np.array([int(a) - int(b) for a, b in zip(_shown(row, order), _shown(row, old))])
+        if gain[active].sum() < max(0, gain[~active].sum()):
+            continue
+        known = table.loc[j]
+        hits = expit(logit(np.clip(known["hits"], 0.1, 0.9)) + quality[j][order] - before[j])
+        false = np.minimum(1, known["false"] + np.maximum(0, share[False][order] - _false(row, old)))
+        detections = (hits + 1 - false) / 2
+        best = int(np.argmax(detections))
+        table.loc[j, "label"] = " / ".join(row["readings"][i] for i in order)
+        table.loc[j, "detections"] = " / ".join(f"{score:.3f}" for score in detections)
+        table.loc[j, ["hits", "false"]] = round(float(hits[best]), 3), round(float(false[best]), 3)
+        table.loc[j, "detection"] = round(float(detections[best]), 4)
+        table.loc[j, "clarity"] = max(known["clarity"], min(2, row["clarity"] + STRICTER))
+    return table.reset_index()
+
+
+def shown(table: pd.DataFrame, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What judges said of the readings that the label before and that of the table would show: for ``broad_verdicts.table_of``."""
+    labels = table.set_index("feature")["label"]
+    out = []
+    for row in map(_as_arrays, rows):
+        own = {which: _shown(row, _places(row, label)) for which, label in (("old", row["old"]), ("new", labels[row["feature"]]))}
+        out.append({"feature": row["feature"], "strengths": row["strengths"], "fits_old": own["old"], "fits_new": own["new"]})
+    return out
+
+
+def _as_arrays(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"fits": np.array([[int(d) for d in own] for own in row["verdicts"]]), "near": np.array(row["near"])}
+
+
+def _places(row: dict[str, Any], label: str) -> list[int]:
+    """Where a label's readings stand on the sheet, on which each is once, whatever its case."""
+    known = {reading.lower(): i for i, reading in enumerate(row["readings"])}
+    return [known[reading.lower()] for reading in readings_of(label)]
 
 
 def _shown(row: dict[str, Any], own: Sequence[int]) -> str:
@@ -92,15 +105,6 @@ def _shown(row: dict[str, Any], own: Sequence[int]) -> str:
         hits = (fits[:, others].sum(axis=1) + 0.6) / (others.sum() + 2)  # drawn to the mean of all readings, about .3
         out.append(fits[int(np.argmax(2 * row["near"][own, text] + LEAN * hits / 2)), text])
     return "".join(str(int(fit)) for fit in out)
-
-
-def _digits(verdicts: Sequence[str]) -> np.ndarray:
-    return np.array([[int(digit) for digit in own] for own in verdicts])
-
-
-def _same(reading: str, readings: Sequence[str]) -> str:
-    """The reading as it is written on the sheet, where each is once, whatever its case."""
-    return next(own for own in readings if own.lower() == reading.lower())
 
 
 def _qualities(rows: Sequence[dict[str, Any]]) -> dict[int, np.ndarray]:
@@ -120,8 +124,7 @@ def _before(rows: Sequence[dict[str, Any]]) -> dict[int, float]:
     """The same of the label before, of which the nearest reading is shown."""
     old = []
     for row in rows:
-        own = [row["readings"].index(_same(reading, row["readings"])) for reading in readings_of(row["old"])]
-        fits = _shown(row, own)
+        fits = _shown(row, _places(row, row["old"]))
         old.append({"feature": row["feature"], "strengths": row["strengths"], "fits_old": fits, "fits_new": fits})
     return qualities(old)["old"].to_dict()
 

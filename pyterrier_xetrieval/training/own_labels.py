@@ -38,7 +38,7 @@ EVIDENCE_TEXTS = 2_000  # documents that labels by evidence are made from: they 
 UNJUDGED = Confidence(intercept=-2.282, activation=0.96, clarity=0.434, detection=2.426, support=1.157)
 # from which confidence on rows are shown: of judged labels as of the bundled model's; of others from lower on, because their confidence is
 # too low (docs/e5.md: from .1 on 3 % of the rows that were read were nonsense, and few reach .4)
-FLOOR, UNJUDGED_FLOOR = 0.4, 0.1
+FLOOR, UNJUDGED_FLOOR = 0.38, 0.1
 
 
 def word_labels(
