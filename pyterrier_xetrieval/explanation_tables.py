@@ -31,13 +31,13 @@ def side_by_side(
         difference: the name of the column with the first less the second, largest first; key: what of it is compared.
 
     Returns:
-        ``feature`` (Int64), ``label``, the two sides (0 where a feature is not shared) and the difference. The last three rows,
+        ``feature`` (Int64), ``label`` (as it is shown where the feature contributes most), the two sides (0 where a feature is not shared) and the difference. The last three rows,
         without a feature, are the other features, the bias and what the dictionary does not explain.
     """
     (first, own), (second, _) = sides.items()
     table = pd.concat({name: _mean_contributions(es) for name, es in sides.items()}, axis=1).fillna(0.0)
     table = table.rename_axis("feature").reset_index()
-    table.insert(1, "label", [own[0].labels[j] for j in table["feature"]])
+    table.insert(1, "label", _labels(table["feature"].tolist(), [e for es in sides.values() for e in es]))
     rest = pd.DataFrame({"feature": pd.NA, "label": [OTHER, BIAS, RESIDUAL]})
     for name, es in sides.items():
         rest[name] = [float(np.mean([getattr(e, part) for e in es])) for part in ("other", "bias", "residual")]
@@ -45,6 +45,16 @@ def side_by_side(
         part[difference] = part[first] - part[second]
     table = table.sort_values(difference, key=key, ascending=False, kind="stable")
     return pd.concat([part.astype({"feature": "Int64"}) for part in (table, rest)], ignore_index=True)
+
+
+def _labels(features: Sequence[int], explained: Sequence[Explanation]) -> list[str]:
+    """What each feature is called where it contributes most: the reading of its label that is shown there."""
+    most: dict[int, tuple[float, Explanation, int]] = {}
+    for e in explained:
+        for i, (j, contribution) in enumerate(zip(e.features.tolist(), e.contributions.tolist())):
+            if j not in most or contribution > most[j][0]:
+                most[j] = contribution, e, i
+    return [e.row(i).label for _, e, i in map(most.__getitem__, features)]
 
 
 def _mean_contributions(explained: Sequence[Explanation]) -> pd.Series:

