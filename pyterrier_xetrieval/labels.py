@@ -80,6 +80,8 @@ class FeatureLabels(FeatureNames):
 
             labels = labels.encoded(model.encoder())
         """
+        if not len(self):
+            return self
         vectors = LabelVectors.of(self._names.values(), encoder, self.vectors)
         return FeatureLabels(self.table, self.dict_size, self.confidence, vectors)
 
@@ -108,6 +110,8 @@ class FeatureLabels(FeatureNames):
         labels = self.table["label"].fillna("").astype(str)
         if encoder is None:
             return self.table[labels.str.contains(rf"(?<!\w){re.escape(words.strip())}(?!\w)", case=False)]
+        if not len(self):
+            return self.table.head(0).assign(similarity=[])
         (asked,) = LabelVectors.of([words.replace("/", " ")], encoder).matrix
         vectors = self.vectors
         if vectors is None:

@@ -22,16 +22,22 @@ def read_verdicts(work: Path) -> list[dict[str, Any]]:
     """The judges' lines in ``verdicts.*.tsv``: by feature, what the key says and ``verdicts``, a string for each reading.
 
     Raises:
-        ValueError: a reading without its verdicts, a verdict too many or too few.
+        ValueError: a reading without its verdicts, one that is judged twice or is not on the sheets, a verdict too many or too few.
     """
-    said = {(int(j), name): digits.replace(" ", "") for j, name, digits in lines(work, "verdicts")}
+    said: dict[tuple[int, str], str] = {}
+    for feature, name, digits in lines(work, "verdicts"):
+        if (int(feature), name) in said:
+            raise ValueError(f"label_readings expects each reading once, {feature} {name} is judged twice")
+        said[int(feature), name] = digits.replace(" ", "")
     rows = []
     for j, feature in sorted((int(j), feature) for j, feature in json.loads((work / KEY).read_text(encoding="utf-8")).items()):
-        verdicts = [said.get((j, chr(65 + i)), "") for i in range(len(feature["readings"]))]
+        verdicts = [said.pop((j, chr(65 + i)), "") for i in range(len(feature["readings"]))]
         for own in verdicts:
             if len(own) != len(feature["docnos"]) or set(own) - {"0", "1"}:
                 raise ValueError(f"label_readings expects {len(feature['docnos'])} verdicts of feature {j}, found {own!r}")
         rows.append({"feature": j, **feature, "verdicts": verdicts})
+    for feature, name in said:
+        raise ValueError(f"label_readings expects verdicts on readings of {work / KEY}, {feature} {name} is not on the sheets")
     return rows
 
 
@@ -40,13 +46,20 @@ def with_readings(table: pd.DataFrame, rows: Sequence[dict[str, Any]]) -> pd.Dat
 
     A reading is kept if it fits an active text, and more of them than of the silent ones. The label before stays where the
     readings that would be shown fit fewer active texts, or gain less on these than on silent ones. ``hits`` of a reading is that
-    of the label before, moved as far (in logits) as the reading is better on the same texts, so that scores of all labels mean
-    the same.
+    of the label before, moved as far (in logits) as the reading is better. The two are measured against different means, that of
+    all readings and that of the labels before, so that readings score about half a logit more than labels that were not judged
+    here; the confidence is fitted on rows of both.
 
     Args:
-        table: columns feature, label, clarity, detection, hits, false.
+        table: columns feature, label, clarity, detection, hits, false; its labels are those that were judged.
+
+    Raises:
+        ValueError: a label that is not the one before, whose hits and false alarms the readings' would start from.
     """
     table = table.assign(detections="").set_index("feature")
+    for row in rows:
+        if (label := table["label"].get(row["feature"])) != row["old"]:
+            raise ValueError(f"label_readings expects {row['old']!r} as the label of feature {row['feature']}, found {label!r}")
     rows = [_as_arrays(row) for row in rows]
     quality, before = _qualities(rows), _before(rows)
     for row in rows:

@@ -192,3 +192,8 @@ def test_labels_are_found_by_their_nearest_reading():
     found = labels.find("abba", encoder=encoder, num_results=2)
     assert found["feature"].tolist()[0] == 0 and found["similarity"].tolist()[0] == pytest.approx(1)
     assert encoder.seen[encoded:] == ["abba"]  # labels have their vectors
+
+
+def test_no_labels_have_no_vectors():
+    labels = FeatureLabels.empty(3)
+    assert labels.encoded(Letters()) is labels and labels.find("beer", encoder=Letters()).empty
