@@ -41,11 +41,12 @@ class Explanation(ExplanationParts):
         labels: what the features are called, and how far to trust it.
         top: how many features the printed forms and the notebook's card spell out (the card ten at most).
         min_confidence: the confidence from which on a feature is shown (and, where these are fewer than three, from half of it
-            on); the others are counted as weakly shared. It changes no number. Where nobody measured the confidence of the labels, every feature is shown.
+            on); the others are counted as weakly shared. It changes no number. Where nobody measured the confidence of the
+            labels, every feature is shown.
         evidence: the words that carry the features; None where no stage looked for them.
         ranking: where the document stands in the frame, if the frame ranks by another score than the one explained.
         baseline: the mean document's scores, split as ``parts`` are.
-        fit: which readings of labels are nearest to the pairs, if the labels have vectors.
+        fit: which readings of labels most likely fit the pairs, if the labels have vectors.
 
     Attributes:
         score: float, ``Σ_v w_v ⟨q, v⟩`` over ``views``.
@@ -75,8 +76,8 @@ class Explanation(ExplanationParts):
     def row(self, i: int) -> ShownFeature:
         """The ``i``-th shared feature as a reader sees it, whether it is one of :attr:`rows` or weakly shared."""
         words = self.words(i) or {"query_words": [], "document_words": []}
-        (meant,) = self.labels.meant(self.features[i : i + 1], self.label_fit and self.label_fit.pair(slice(i, i + 1)))
-        label = reading(meant or self.labels[int(self.features[i])], [*words["query_words"], *words["document_words"]])
+        meant = self._meant(i) or self.labels[int(self.features[i])]
+        label = reading(meant, [*words["query_words"], *words["document_words"]])
         sides = tuple(words["query_words"]), tuple(words["document_words"])
         return ShownFeature(int(self.features[i]), label, float(self.confidence[i]), float(self.contributions[i]), *sides)
 

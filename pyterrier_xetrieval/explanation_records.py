@@ -139,7 +139,7 @@ def _arguments(record: Mapping[str, Any]) -> dict[str, Any]:
         "evidence": None if texts is None else _kept(texts, listed),
         "ranking": None if ranking is None else OtherRanking(float(ranking["score"]), int(ranking["place"]), int(ranking["of"])),
         "baseline": _baseline(record.get("baseline"), attribution, listed),
-        "fit": _fit(listed),
+        "fit": _fit(listed, [len(labels.readings(j)) for j in ids]),
     }
 
 
@@ -166,12 +166,16 @@ def _fit_of(fit: LabelFit, i: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _fit(listed: Sequence[Mapping[str, Any]]) -> LabelFit | None:
+def _fit(listed: Sequence[Mapping[str, Any]], counts: Sequence[int]) -> LabelFit | None:
+    """Which readings are meant; counts: how many each label has."""
     if not listed or listed[0].get("reading") is None:
         return None
     names = (*(f"{side}_similarity" for side in SIDES), "reading_detection")
     numbers = np.array([[np.nan if own[name] is None else own[name] for name in names] for own in listed], np.float32)
-    return LabelFit(np.array([own["reading"] for own in listed], np.int8), numbers[:, :2], numbers[:, 2])
+    chosen = [int(own["reading"]) for own in listed]
+    if not all(0 <= place < max(1, count) for place, count in zip(chosen, counts)) or np.isinf(numbers).any():
+        raise ValueError("expected readings that the labels have, and finite numbers of them")
+    return LabelFit(np.array(chosen, np.int8), numbers[:, :2], numbers[:, 2])
 
 
 def _phrases(e: Explanation, i: int) -> dict[str, list[dict[str, Any]]]:

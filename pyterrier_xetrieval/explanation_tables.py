@@ -54,7 +54,12 @@ def _labels(features: Sequence[int], explained: Sequence[Explanation]) -> list[s
         for i, (j, contribution) in enumerate(zip(e.features.tolist(), e.contributions.tolist())):
             if j not in most or contribution > most[j][0]:
                 most[j] = contribution, e, i
-    return [e.row(i).label for _, e, i in map(most.__getitem__, features)]
+    return [_label(e, i) for _, e, i in map(most.__getitem__, features)]
+
+
+def _label(e: Explanation, i: int) -> str:
+    """What the ``i``-th shared feature is called there: as its row says it, where somebody has looked for words."""
+    return e.row(i).label if e.evidence is not None else e._meant(i) or e.labels[int(e.features[i])]
 
 
 def _mean_contributions(explained: Sequence[Explanation]) -> pd.Series:
@@ -70,8 +75,8 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
         results: a frame with an ``explanation`` column.
 
     Returns:
-        One row for each part, with the columns ``qid``, ``docno``, ``part``, ``feature`` (Int64), ``label``, ``views`` (in which
-        the feature is active, comma-separated), ``query_activation``, ``document_activation`` (the largest over the views) and:
+        One row for each part, with the columns ``qid``, ``docno``, ``part``, ``feature`` (Int64), ``label`` (of several readings
+        the one that fits this pair; group by ``feature`` to count a feature), ``views`` (in which the feature is active, comma-separated), ``query_activation``, ``document_activation`` (the largest over the views) and:
 
         - ``contribution``, which adds up to the score of the pair;
         - ``above_mean``, the contribution less the mean document's, which adds up to ``score - baseline``; NaN where the bias is
@@ -105,7 +110,7 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
         before = e if (earlier := e.before) is None else earlier
         for i, (j, query, document, c, d, change) in enumerate(zip(*(values.tolist() for values in own))):
             share = (c if above is None else d) / scale
-            rows.append((e.qid, e.docno, SHARED, j, e.labels[j], ",".join(e.views_of(i)), query, document, c, d, change, share))
+            rows.append((e.qid, e.docno, SHARED, j, _label(e, i), ",".join(e.views_of(i)), query, document, c, d, change, share))
         for name, part in ((OTHER, "other"), (BIAS, "bias"), (RESIDUAL, "residual")):
             value, d = getattr(e, part), np.nan if above is None else getattr(above, part)
             change = value - getattr(before, part)

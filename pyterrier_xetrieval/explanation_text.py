@@ -28,7 +28,8 @@ def sentence(e: Explanation) -> str:
     """See :meth:`Explanation.sentence`."""
     main = e.rows[:2]
     names = " and ".join(row.in_sentence() for row in main)
-    for_what = f"mainly for {names}" if main else "for features whose labels may not fit these texts"
+    sure = any(not row.confidence < e.min_confidence for row in main)
+    for_what = f"{'mainly' if sure else 'perhaps'} for {names}" if main else "for features whose labels may not fit these texts"
     told = f"Retrieved {for_what}. {_shares(e)}" if len(e) else "Retrieved for nothing that the dictionary finds in both texts."
     return told if e.ranking is None else f"{told} {e.ranking.sentence(e.score)}"
 

@@ -207,6 +207,17 @@ def test_what_is_shown_and_what_is_counted(results):
         assert (f"{n} weakly shared" in e.sentence() or "The weakly shared" in e.sentence()) == (n > 0)
 
 
+def test_the_sentence_doubts_where_no_row_is_sure(results):
+    seen = set()
+    for floor in (0.0, 0.3, 0.5, 0.7, 0.9):
+        for e in judged_model().explainer(min_confidence=floor)(results)["explanation"]:
+            if main := e.rows[:2]:
+                word = "mainly" if max(row.confidence for row in main) >= floor else "perhaps"
+                assert e.sentence().startswith(f"Retrieved {word} for *{main[0].label}*")
+                seen.add(word)
+    assert seen == {"mainly", "perhaps"}
+
+
 def test_on_one_line(model, results):
     names = ["ordering", "a label that is far too long for the cell of a frame, and goes on"]
     model.labels._names = {j: names[j % 2] for j in range(model.labels.dict_size)}

@@ -176,6 +176,14 @@ def test_a_tested_reading_is_preferred_as_the_confidence_prefers_it():
         assert labels.confidence_of(one, activation, activation, np.array([0.0]), None, fit) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("changed", [{"reading": 2}, {"reading": -1}, {"reading": "x"}, {"query_similarity": float("inf")}])
+def test_records_of_readings_that_a_label_has_not_are_refused(labelled, changed):
+    record = next(e for e in explained(labelled)[0] if len(e)).to_dict()
+    record["features"][0] |= changed
+    with pytest.raises(ValueError, match=r"Explanation\.from_dict expects what Explanation\.to_dict made"):
+        Explanation.from_dict(record)
+
+
 def test_damaged_vectors_are_refused(labelled, tmp_path):
     labelled.save(tmp_path / "model")
     path = tmp_path / "model" / "label_vectors.safetensors"

@@ -30,7 +30,7 @@ export function Explanation({ page, state, change, edits, ranked }) {
         </p>
       </header>
       <p class="sentence">
-        <Sentence why={why} against={against(page)} />
+        <Sentence floor={page.floor} why={why} against={against(page)} />
       </p>
       {why.whole !== undefined && (
         <p class="soft">
@@ -77,8 +77,9 @@ export function Explanation({ page, state, change, edits, ranked }) {
 
 const against = (page) => (page.mean?.documents ? "the mean document" : "a document without features");
 
-function Sentence({ why, against }) {
+function Sentence({ why, against, floor }) {
   const main = why.rows.slice(0, 2);
+  const sure = main.some((row) => !(row.confidence < floor));
   const words = (row) => {
     const both = [row.queryWords[0], row.documentWords[0]].filter(Boolean);
     const own = new Set(both.map((word) => word.toLowerCase())).size === 1 ? both.slice(0, 1) : both;
@@ -90,7 +91,7 @@ function Sentence({ why, against }) {
       Retrieved{" "}
       {main.length
         ? [
-            "mainly for ",
+            sure ? "mainly for " : "perhaps for ",
             main.map((row, i) => (
               <>
                 {i > 0 && " and "}

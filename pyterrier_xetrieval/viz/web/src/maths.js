@@ -138,6 +138,7 @@ function sharedRow(page, q, d, feature, queryEntry, entry, contribution) {
   return {
     feature,
     label: page.named[feature] ? reading(meant.text, words) : page.labels[feature],
+    meant: meant.text,
     contribution,
     queryEntry,
     entry,
@@ -198,6 +199,7 @@ export function compare(page, q, left, right) {
   sides.forEach((side, i) => {
     for (const row of [...side.rows, ...side.weak]) {
       const known = rows.get(row.feature) ?? { feature: row.feature, label: row.label, parts: [0, 0], words: [[], []], shown: false };
+      if (row.contribution > known.parts[1 - i] && known.parts[1 - i] !== 0) known.label = row.label;
       known.parts[i] = row.contribution;
       known.words[i] = row.documentWords;
       known.shown ||= side.rows.includes(row);
@@ -215,17 +217,21 @@ export function compare(page, q, left, right) {
 export function whyNot(page, q, d, results) {
   const own = explain(page, q, d);
   const mean = new Map();
+  const most = new Map(); // where each feature contributes most, which says what it is called
+  const note = (row) => row.contribution > (most.get(row.feature)?.contribution ?? -Infinity) && most.set(row.feature, row);
   for (const result of results) {
     const { rows, weak } = explain(page, q, result);
     for (const row of [...rows, ...weak]) {
       mean.set(row.feature, (mean.get(row.feature) ?? 0) + row.contribution / results.length);
+      note(row);
     }
   }
+  [...own.rows, ...own.weak].forEach(note);
   const here = new Map([...own.rows, ...own.weak].map((row) => [row.feature, row.contribution]));
   const asked = queryEntries(page, q);
   const rows = [...new Set([...mean.keys(), ...here.keys()])].map((feature) => {
     const words = phrasesOf(page.queries, asked.get(feature), page.queries.texts[q]);
-    const label = page.named[feature] ? reading(page.labels[feature], words) : page.labels[feature];
+    const label = page.named[feature] ? reading(most.get(feature).meant, words) : page.labels[feature];
     const [average, document] = [mean.get(feature) ?? 0, here.get(feature) ?? 0];
     return { feature, label, words, average, document, missing: average - document };
   });
