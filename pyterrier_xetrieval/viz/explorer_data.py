@@ -136,7 +136,7 @@ def page_data(
             "vector": packed(mean.vector, "float32"),
             "coefficients": packed(mean.coefficients[features], "float32"),
         },
-        "features": _features(model, features, collection or collection_of(codes, model)),
+        "features": _features(model, features, collection or collection_of(codes, model), set(ids[activations > 0].tolist())),
         "queries": {
             "qids": list(queries.qids),
             "texts": list(queries.texts),
@@ -166,13 +166,14 @@ def packed(values: np.ndarray, dtype: str) -> dict[str, str]:
     return {"type": _TYPES[dtype], "data": base64.b64encode(array.tobytes()).decode("ascii")}
 
 
-def _features(model: Xetrieval, ids: np.ndarray, collection: Collection) -> dict[str, Any]:
+def _features(model: Xetrieval, ids: np.ndarray, collection: Collection, asked: set[int]) -> dict[str, Any]:
+    """What is known of features; asked: those that a query has."""
     facts = np.array([model.labels.facts(j) for j in ids.tolist()], np.float64).reshape(-1, 3)
     labels = [model.labels.name(j) for j in ids.tolist()]
     return {
         "ids": packed(ids, "uint32"),
         "labels": labels,
-        "readings": _readings(model.labels, ids),
+        "readings": _readings(model.labels, ids, asked),
         **{name: packed(facts[:, i], "float32") for i, name in enumerate(("maxima", "clarity", "detection"))},
         "vectors": packed(model.sae.directions(ids), "float16"),
         "counts": packed(collection.counts[ids], "uint32"),
@@ -181,15 +182,18 @@ def _features(model: Xetrieval, ids: np.ndarray, collection: Collection) -> dict
     }
 
 
-def _readings(labels: FeatureLabels, ids: np.ndarray) -> dict[str, Any] | None:
-    """Feature by feature, each reading's row among the vectors (one too many for none) and its detection score."""
+def _readings(labels: FeatureLabels, ids: np.ndarray, asked: set[int]) -> dict[str, Any] | None:
+    """Feature by feature, each reading's row among the vectors (one too many for none) and its detection score.
+
+    Vectors are those of features that a query has: only these can be shared, and have a reading to choose.
+    """
     if (vectors := labels.vectors) is None:
         return None
-    own = [reading for j in ids.tolist() for reading in labels.readings(j)]
-    rows = {text: i for i, text in enumerate(dict.fromkeys(text for text, _ in own if text in vectors))}
+    own = [(j in asked and text in vectors, text, score) for j in ids.tolist() for text, score in labels.readings(j)]
+    rows = {text: i for i, text in enumerate(dict.fromkeys(text for known, text, _ in own if known))}
     return {
-        "rows": packed(np.array([rows.get(text, len(rows)) for text, _ in own]), "uint32"),
-        "detections": packed(np.array([score for _, score in own]), "float32"),
+        "rows": packed(np.array([rows[text] if known else len(rows) for known, text, _ in own]), "uint32"),
+        "detections": packed(np.array([score for _, _, score in own]), "float32"),
         "vectors": packed(np.array([vectors[text] for text in rows], np.float32), "float16"),
     }
 
