@@ -11,7 +11,7 @@ from .core.confidence import is_shown
 from .core.mean_document import Baseline
 from .explanation_rows import OtherRanking
 from .feature_names import FeatureNames
-from .label_vectors import LabelFit
+from .label_vectors import LabelFit, PageFit
 from .word_evidence import WordEvidence
 
 
@@ -37,7 +37,7 @@ class ExplanationParts:
     def __init__(
         self, qid: str, docno: str, parts: Attribution, row: int, views: tuple[str, ...], labels: FeatureNames, top: int = 10,
         min_confidence: float = 0.0, evidence: WordEvidence | None = None, ranking: OtherRanking | None = None,
-        baseline: Baseline | None = None, fit: LabelFit | None = None,
+        baseline: Baseline | None = None, fit: LabelFit | PageFit | None = None,
     ):  # fmt: skip
         self.qid, self.docno, self._parts, self._row = qid, docno, parts, row
         self.views, self.labels, self.top, self.min_confidence = views, labels, top, min_confidence

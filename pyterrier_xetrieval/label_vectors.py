@@ -125,5 +125,30 @@ class LabelVectors:
         return bounds, rows[at], detection[at]
 
 
+class PageFit:
+    """The :class:`LabelFit` of the pairs of a page, each found when somebody reads its explanation: most are never read.
+
+    Args:
+        vectors, names: as for :meth:`LabelVectors.fit`.
+        features: int ``[t]``, those that the pairs list; pairs: int ``[t]``, which of ``n`` pairs lists each.
+        queries, documents: float32 ``[u, m]`` and ``[v, m]``; query_rows, document_rows: int ``[n]``, of each pair.
+    """
+
+    def __init__(
+        self, vectors: LabelVectors, names: FeatureNames, features: np.ndarray, pairs: np.ndarray, queries: np.ndarray,
+        documents: np.ndarray, query_rows: np.ndarray, document_rows: np.ndarray,
+    ):  # fmt: skip
+        self._vectors, self._names, self._features, self._pairs = vectors, names, features, pairs
+        self._sides = (queries, query_rows), (documents, document_rows)
+
+    def pair(self, listed: slice) -> LabelFit:
+        """That of features of one pair; listed: where they are."""
+        features = self._features[listed]
+        pair = self._pairs[listed][:1]  # none where the pair shares nothing
+        query, document = (texts[rows[pair]] for texts, rows in self._sides)
+        rows = np.zeros(len(features), np.int64)
+        return self._vectors.fit(self._names, features, query, document, rows, rows)
+
+
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)

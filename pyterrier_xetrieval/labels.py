@@ -15,7 +15,7 @@ from .core.attribution import Attribution
 from .core.checks import short_repr
 from .core.confidence import Confidence
 from .feature_names import FeatureFacts, FeatureNames, readings_of
-from .label_vectors import LabelFit, LabelVectors
+from .label_vectors import LabelFit, LabelVectors, PageFit
 from .store.facts import text_of_file
 from .store.files import replacing
 
@@ -130,20 +130,22 @@ class FeatureLabels(FeatureNames):
 
     def fit(
         self, parts: Attribution, queries: np.ndarray, query_rows: np.ndarray, documents: np.ndarray, document_rows: np.ndarray
-    ) -> LabelFit | None:  # fmt: skip
+    ) -> PageFit | None:  # fmt: skip
         """Which reading of each listed feature's label most likely fits its pair; None for labels without vectors.
 
         Args:
             parts: of ``n`` pairs, with the features that they list.
             queries, documents: float32 ``[u, m]`` and ``[v, m]``; query_rows, document_rows: int ``[n]``, of each pair.
         """
+        if self.vectors is None:
+            return None
         pairs = np.repeat(np.arange(len(query_rows)), np.diff(parts.offsets))
-        return self.fit_listed(parts.features, queries, documents, query_rows[pairs], document_rows[pairs])
+        return PageFit(self.vectors, self, parts.features, pairs, queries, documents, query_rows, document_rows)
 
     def fit_listed(
         self, features: np.ndarray, queries: np.ndarray, documents: np.ndarray, query_rows: np.ndarray, document_rows: np.ndarray
     ) -> LabelFit | None:  # fmt: skip
-        """The same of features int ``[t]``, each with the rows of its two texts."""
+        """The readings of features int ``[t]``, each with the rows of its two texts."""
         if self.vectors is None:
             return None
         return self.vectors.fit(self, features, queries, documents, query_rows, document_rows)
