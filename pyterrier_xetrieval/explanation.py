@@ -46,7 +46,7 @@ class Explanation(ExplanationParts):
         evidence: the words that carry the features; None where no stage looked for them.
         ranking: where the document stands in the frame, if the frame ranks by another score than the one explained.
         baseline: the mean document's scores, split as ``parts`` are.
-        fit: which readings of labels most likely fit the pairs, if the labels have vectors.
+        fit: which readings of labels most likely fit the pairs of the page, or this one; None for labels without vectors.
 
     Attributes:
         score: float, ``Σ_v w_v ⟨q, v⟩`` over ``views``.

@@ -171,12 +171,14 @@ class ExplanationParts:
     @property
     def label_fit(self) -> LabelFit | None:
         """The reading of each shared feature's label that most likely fits the pair; None where labels have no vectors."""
-        return None if self._fit is None else self._fit.pair(self._parts.listed(self._row))
+        if isinstance(self._fit, PageFit):
+            self._fit = self._fit.pair(self._parts.listed(self._row))  # once, when somebody reads it
+        return self._fit
 
     def _meant(self, i: int) -> str:
         """The reading of the ``i``-th shared feature's label; empty where it has no label."""
-        at = self._parts.listed(self._row).start + i
-        (meant,) = self.labels.meant(self.features[i : i + 1], None if self._fit is None else self._fit.pair(slice(at, at + 1)))
+        fit, one = self.label_fit, slice(i, i + 1)
+        (meant,) = self.labels.meant(self.features[one], None if fit is None else fit.only(one))
         return meant
 
     @property

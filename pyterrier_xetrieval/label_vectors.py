@@ -31,9 +31,9 @@ class LabelFit:
     similarity: np.ndarray
     detection: np.ndarray
 
-    def pair(self, listed: slice) -> LabelFit:
-        """Those of one pair, in memory of their own; listed: where its features are."""
-        return LabelFit(self.reading[listed].copy(), self.similarity[listed].copy(), self.detection[listed].copy())
+    def only(self, listed: slice) -> LabelFit:
+        """Those of some of the features."""
+        return LabelFit(self.reading[listed], self.similarity[listed], self.detection[listed])
 
 
 class LabelVectors:

@@ -29,7 +29,7 @@ from recipes.broad_verdicts import KEY, TEXTS, read_labels, table_of
 from recipes.command import FILE, FOLDER, GROUP, NEW_FILE, Command
 from recipes.confidence import BY_ROW
 from recipes.default import SOURCES, label_facts, write_artifact
-from recipes.reading_verdicts import read_verdicts, shown, with_readings
+from recipes.label_verdicts import read_verdicts, shown, with_readings
 
 SHOWN, JUDGED = (
     (2, 4, 5, 3),

@@ -152,7 +152,7 @@ class ModelPair:
         activations = zip(explanation.query_activations.tolist(), explanation.document_activations[:, 0].tolist())
         known = dict(zip(explanation.features.tolist(), activations))
         fit = explanation.label_fit
-        fits = {} if fit is None else {j: fit.pair(slice(i, i + 1)) for i, j in enumerate(known)}
+        fits = {} if fit is None else {j: fit.only(slice(i, i + 1)) for i, j in enumerate(known)}
         own = ((shown, known[shown.feature]) for shown in explanation.rows)
         self.rows = [self._row(shown, query, document, fits.get(shown.feature)) for shown, (query, document) in own]
 

@@ -14,7 +14,7 @@ from pyterrier_xetrieval.evaluation import read_embedded
 from pyterrier_xetrieval.evaluation.reading_rows import ModelForm
 from recipes import row_facts
 from recipes.label_readings import JUDGED, SHOWN, main
-from recipes.reading_verdicts import LEAN, MOST, read_verdicts, shown, with_readings
+from recipes.label_verdicts import LEAN, MOST, read_verdicts, shown, with_readings
 from tests.helpers.reading import TEXTS, write_collections
 
 STRENGTHS = (0.6, 0.4, 0.3, 0.2, 0, 0, 0, 0)
