@@ -14,8 +14,6 @@ from .feature_names import FeatureNames, readings_of
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
-_ROWS = 4096  # readings whose vectors are gathered at once
-
 
 @dataclass(frozen=True)
 class LabelFit:
@@ -73,56 +71,32 @@ class LabelVectors:
     def __getitem__(self, text: str) -> np.ndarray:
         return self.matrix[self._row[text]]
 
-    def fit(
-        self, names: FeatureNames, features: np.ndarray, queries: np.ndarray, documents: np.ndarray, query_rows: np.ndarray,
-        document_rows: np.ndarray,
-    ) -> LabelFit:  # fmt: skip
-        """The reading of each listed feature that most likely fits: the one with the largest sum of both cosines.
+    def fit(self, names: FeatureNames, features: np.ndarray, query: np.ndarray, document: np.ndarray) -> LabelFit:
+        """The reading of each feature that most likely fits: the one with the largest sum of both cosines.
 
         Where the names' confidence weighs similarity, readings that did well in their tests are preferred by as much as the
         confidence prefers them.
 
         Args:
             names: of the features, with their confidence and the detection scores of readings.
-            features: int ``[t]``; query_rows, document_rows: int ``[t]``, the texts of the pair that lists each.
-            queries, documents: float32 ``[u, m]`` and ``[v, m]``.
+            features: int ``[s]``; query, document: float32 ``[m]``, the vectors of one pair.
         """
-        bounds, rows, detection = self._readings(names, features)
-        listed = np.repeat(np.arange(len(features)), np.diff(bounds))
-        similarity = np.full((len(rows), 2), np.nan, np.float32)
-        sides, known = [(_unit(queries), query_rows), (_unit(documents), document_rows)], np.flatnonzero(rows >= 0)
-        for start in range(0, len(known), _ROWS):
-            own = known[start : start + _ROWS]
-            vectors = self.matrix[rows[own]]
-            for side, (texts, text) in enumerate(sides):
-                similarity[own, side] = np.einsum("nm,nm->n", vectors, texts[text[listed[own]]])
+        own = [names.readings(j) for j in features.tolist()]
+        places = [(f, i) for f, readings in enumerate(own) for i, (text, _) in enumerate(readings) if text in self._row]
+        rows = [self._row[own[f][i][0]] for f, i in places]
+        similarity = self.matrix[rows] @ _unit(np.stack([query, document])).T
         weights = names.confidence
         lean = 2 * weights.detection / weights.similarity if weights is not None and weights.similarity else 0.0
-        likely = similarity.sum(axis=1) + lean * np.nan_to_num(detection, nan=UNKNOWN_DETECTION)
-        order = np.lexsort((-np.nan_to_num(likely, nan=-np.inf), listed))  # of each feature's readings the likeliest first
-        some = np.flatnonzero(np.diff(bounds))
-        best = order[bounds[some]]
         found = LabelFit(
-            np.zeros(len(features), np.int8), np.full((len(features), 2), np.nan, np.float32),
-            np.full(len(features), np.nan, np.float32),
+            np.zeros(len(own), np.int8), np.full((len(own), 2), np.nan, np.float32), np.full(len(own), np.nan, np.float32)
         )  # fmt: skip
-        has_vector = rows[best] >= 0
-        some, best = some[has_vector], best[has_vector]
-        found.reading[some], found.similarity[some] = best - bounds[some], similarity[best]
-        found.detection[some] = detection[best]
+        best = np.full(len(own), -np.inf)
+        for (f, i), near in zip(places, similarity):
+            detection = own[f][i][1]
+            likely = float(near.sum()) + lean * (UNKNOWN_DETECTION if np.isnan(detection) else detection)
+            if likely > best[f]:
+                best[f], found.reading[f], found.similarity[f], found.detection[f] = likely, i, near, detection
         return found
-
-    def _readings(self, names: FeatureNames, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The readings of each feature's label: int ``[t + 1]`` bounds, rows of the matrix (-1 for none), detection scores."""
-        distinct, place = np.unique(features, return_inverse=True)
-        own = [names.readings(j) for j in distinct.tolist()]
-        starts = np.concatenate([[0], np.cumsum([len(readings) for readings in own], dtype=np.int64)])
-        counts = np.diff(starts)[place]
-        bounds = np.concatenate([[0], np.cumsum(counts)])
-        at = np.arange(bounds[-1]) - np.repeat(bounds[:-1] - starts[:-1][place], counts)
-        rows = np.array([self._row.get(text, -1) for readings in own for text, _ in readings], np.int64)
-        detection = np.array([score for readings in own for _, score in readings], np.float64)
-        return bounds, rows[at], detection[at]
 
 
 class PageFit:
@@ -144,10 +118,10 @@ class PageFit:
     def pair(self, listed: slice) -> LabelFit:
         """That of features of one pair; listed: where they are."""
         features = self._features[listed]
-        pair = self._pairs[listed][:1]  # none where the pair shares nothing
-        query, document = (texts[rows[pair]] for texts, rows in self._sides)
-        rows = np.zeros(len(features), np.int64)
-        return self._vectors.fit(self._names, features, query, document, rows, rows)
+        if not len(features):
+            return LabelFit(np.zeros(0, np.int8), np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
+        pair = self._pairs[listed.start]
+        return self._vectors.fit(self._names, features, *(texts[rows[pair]] for texts, rows in self._sides))
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

@@ -142,13 +142,9 @@ class FeatureLabels(FeatureNames):
         pairs = np.repeat(np.arange(len(query_rows)), np.diff(parts.offsets))
         return PageFit(self.vectors, self, parts.features, pairs, queries, documents, query_rows, document_rows)
 
-    def fit_listed(
-        self, features: np.ndarray, queries: np.ndarray, documents: np.ndarray, query_rows: np.ndarray, document_rows: np.ndarray
-    ) -> LabelFit | None:  # fmt: skip
-        """The readings of features int ``[t]``, each with the rows of its two texts."""
-        if self.vectors is None:
-            return None
-        return self.vectors.fit(self, features, queries, documents, query_rows, document_rows)
+    def fit_pair(self, features: np.ndarray, query: np.ndarray, document: np.ndarray) -> LabelFit | None:
+        """The same of one pair: features int ``[s]``, and its vectors, float32 ``[m]``."""
+        return None if self.vectors is None else self.vectors.fit(self, features, query, document)
 
     @classmethod
     def read(

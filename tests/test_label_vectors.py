@@ -44,9 +44,11 @@ def test_the_nearest_reading_is_that_of_a_loop(vectors):
     queries, documents = rng.normal(size=(9, DIM)).astype(np.float32), 2 * rng.normal(size=(9, DIM)).astype(np.float32)
     features = rng.integers(0, 6, 200)
     of_query, of_document = rng.integers(0, 9, 200), rng.integers(0, 9, 200)
-    found = vectors.fit(FeatureNames(NAMES, 6), features, queries, documents, of_query, of_document)
+    names = FeatureNames(NAMES, 6)
+    found = [vectors.fit(names, np.array([j]), queries[q], documents[d]) for j, q, d in zip(features, of_query, of_document)]
     chosen = set()
-    for j, q, d, reading, near in zip(features.tolist(), of_query, of_document, found.reading, found.similarity):
+    for j, q, d, one in zip(features.tolist(), of_query, of_document, found):
+        ((reading,), (near,)) = one.reading, one.similarity
         known = [(i, t) for i, t in enumerate(NAMES.get(j, "").split(" / ")) if t in vectors]
         if not known:
             assert reading == 0 and np.isnan(near).all()  # no label, or one without a vector
@@ -56,19 +58,17 @@ def test_the_nearest_reading_is_that_of_a_loop(vectors):
         assert reading == best and near == pytest.approx(each[best], abs=1e-6)
         chosen.add((j, best))
     assert {(0, 0), (0, 1), (0, 2)} <= chosen  # the pair decides
-    nothing = vectors.fit(FeatureNames(NAMES, 6), features[:0], queries, documents, of_query[:0], of_document[:0])
+    nothing = vectors.fit(names, features[:0], queries[0], documents[0])
     assert len(nothing.reading) == 0 and nothing.similarity.shape == (0, 2)
 
 
-def test_readings_are_the_same_however_many_are_gathered_at_once(vectors, monkeypatch):
-    rng = np.random.default_rng(5)
-    queries, documents = rng.normal(size=(2, 3, DIM)).astype(np.float32)
-    asked = rng.integers(0, 6, 50), queries, documents, rng.integers(0, 3, 50), rng.integers(0, 3, 50)
-    whole = vectors.fit(FeatureNames(NAMES, 6), *asked)
-    monkeypatch.setattr("pyterrier_xetrieval.label_vectors._ROWS", 7)  # ends within a feature's readings
-    parts = vectors.fit(FeatureNames(NAMES, 6), *asked)
-    np.testing.assert_array_equal(parts.reading, whole.reading)
-    np.testing.assert_allclose(parts.similarity, whole.similarity, rtol=1e-6)
+def test_readings_are_the_same_however_many_features_are_asked_at_once(vectors):
+    rng, names = np.random.default_rng(5), FeatureNames(NAMES, 6)
+    (query, document), features = rng.normal(size=(2, DIM)).astype(np.float32), rng.integers(0, 6, 50)
+    whole = vectors.fit(names, features, query, document)
+    parts = [vectors.fit(names, features[[i]], query, document) for i in range(50)]
+    np.testing.assert_array_equal(np.concatenate([part.reading for part in parts]), whole.reading)
+    np.testing.assert_allclose(np.concatenate([part.similarity for part in parts]), whole.similarity, rtol=1e-5, atol=1e-6)
 
 
 def test_each_reading_is_encoded_once_and_only_what_is_new():
@@ -105,8 +105,7 @@ def test_an_artifact_keeps_the_vectors_and_a_label_written_by_hand_has_none(labe
     (tmp_path / "model" / "labels.tsv").write_text(table.replace("first 3 / second 3", "written by hand"))
     edited = Xetrieval(tmp_path / "model").labels
     rng = np.random.default_rng(0)
-    sides, rows = rng.normal(size=(2, 1, labelled.sae.dim)).astype(np.float32), np.zeros(2, np.int64)
-    fit = edited.fit_listed(np.array([3, 4]), *sides, rows, rows)
+    fit = edited.fit_pair(np.array([3, 4]), *rng.normal(size=(2, labelled.sae.dim)).astype(np.float32))
     assert np.isnan(fit.similarity[0]).all() and np.isfinite(fit.similarity[1]).all()
     assert edited.meant(np.array([3, 4]), fit)[0] == "written by hand" and edited.meant(np.array([4]))[0] == "first 4 / second 4"
 
@@ -163,12 +162,12 @@ def test_an_index_shows_the_readings_that_the_stages_show(labelled, tmp_path):
 def test_a_tested_reading_is_preferred_as_the_confidence_prefers_it():
     facts = {"feature": [0], "method": ["m"], "max_activation": [1.0]}
     table = pd.DataFrame({**facts, "label": ["near / tested"], "detections": ["0.5 / 0.9"]})
-    vectors, text = LabelVectors(["near", "tested"], np.array([[1.0, 0.0], [0.6, 0.8]])), np.array([[1.0, 0.0]], np.float32)
+    vectors, text = LabelVectors(["near", "tested"], np.array([[1.0, 0.0], [0.6, 0.8]])), np.array([1.0, 0.0], np.float32)
     one = np.array([0])
     for detection, reading in ((0.0, 0), (1.9, 0), (2.1, 1)):  # 2 · .4 detection against 2 · .4 of cosine
         weights = Confidence(intercept=0, activation=1, clarity=0, detection=detection, similarity=2.0)
         labels = FeatureLabels(table, 1, weights, vectors)
-        fit = labels.fit_listed(one, text, text, one, one)
+        fit = labels.fit_pair(one, text, text)
         assert fit.reading.tolist() == [reading] and fit.detection[0] == pytest.approx([0.5, 0.9][reading])
         near = float(fit.similarity[0, 0])
         expected = weights(0.7, 0.7, detection=fit.detection, query_similarity=near, document_similarity=near)

@@ -175,7 +175,7 @@ class ModelPair:
         texts = self._pair.query, self._pair.document
         words = [_nearest(text, side.words, by) for text, side, by in zip(texts, both, (direction, reads))]
         one, labels = np.array([j]), self.model.labels
-        fit = labels.fit_listed(one, self.q[None], self.z[None], np.array([0]), np.array([0]))
+        fit = labels.fit_pair(one, self.q, self.z)
         label = reading(labels.meant(one, fit)[0] or labels[j], [*words[0], *words[1]])
         of_query, of_document = (np.array([value]) for value in activations)
         confidence = labels.confidence_of(one, of_query, of_document, np.array([np.nan]), [(words[0], words[1])], fit)
