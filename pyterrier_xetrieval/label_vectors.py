@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -90,10 +91,10 @@ class LabelVectors:
         found = LabelFit(
             np.zeros(len(own), np.int8), np.full((len(own), 2), np.nan, np.float32), np.full(len(own), np.nan, np.float32)
         )  # fmt: skip
-        best = np.full(len(own), -np.inf)
-        for (f, i), near in zip(places, similarity):
+        best = [-np.inf] * len(own)
+        for (f, i), near, both in zip(places, similarity, similarity.sum(axis=1).tolist()):
             detection = own[f][i][1]
-            likely = float(near.sum()) + lean * (UNKNOWN_DETECTION if np.isnan(detection) else detection)
+            likely = both + lean * (UNKNOWN_DETECTION if isnan(detection) else detection)
             if likely > best[f]:
                 best[f], found.reading[f], found.similarity[f], found.detection[f] = likely, i, near, detection
         return found
