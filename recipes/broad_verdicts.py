@@ -12,7 +12,8 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import expit
 
-TEXTS, KEY = "texts.json", "key.json"
+from recipes.label_sheets import KEY
+
 BANDS = (0.0, 0.25, 0.4, 0.6, 1.0)  # of the feature's maximum
 STRICTER = 1  # a writer who sees weak texts gives one point less: its 1 fits as well as a 2 of one who saw the strongest alone
 SPREAD = 1.0  # standard deviation of labels' quality, in logits, that few verdicts are drawn to the mean by

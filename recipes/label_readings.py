@@ -11,25 +11,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
-from pyterrier_xetrieval.evaluation import read_embedded
 from pyterrier_xetrieval.feature_names import readings_of
 from pyterrier_xetrieval.label_vectors import LabelVectors
-from pyterrier_xetrieval.labelling.passages import EvidencePassages
 from pyterrier_xetrieval.store.files import replacing
-from pyterrier_xetrieval.token_vectors import TokenEncoder
-from recipes import data as source
-from recipes.broad_labels import confidence_of_runs, draw, hidden_features, read_drawn, read_texts, write_sheets
-from recipes.broad_verdicts import KEY, TEXTS, read_labels, table_of
+from recipes.broad_verdicts import read_labels, table_of
 from recipes.command import FILE, FOLDER, GROUP, NEW_FILE, Command
 from recipes.confidence import BY_ROW
-from recipes.default import SOURCES, label_facts, write_artifact
+from recipes.label_sheets import WORK, choosing, features_that_matter, read_texts, write_for_judges, write_for_writer
 from recipes.label_verdicts import read_verdicts, shown, with_readings
+from recipes.relabelled import OUT, RUNS, confidence_of_runs, refuse_existing, write_relabelled
 
 SHOWN, JUDGED = (
     (2, 4, 5, 3),
@@ -70,62 +67,30 @@ def main() -> None:
     """Give features labels of several readings, and keep those that judges prefer."""
 
 
-_WORK = click.option("--work", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the sheets.")
-
-
 @main.command(cls=Command, interrupted="Nothing was written.")
-@click.option("--data", type=FOLDER, required=True, help="Folder of collections and training text, with their vectors.")
-@click.option("--collections", "names", multiple=True, required=True, help="Whose pairs say which features matter; repeat it.")
-@click.option("--exclude-own-id", "own", multiple=True, help="One whose queries are documents: never their own id.")
+@choosing
 @click.option("--features", "n", default=1200, show_default=True, help="How many to name.")
-@_WORK
+@WORK
 def sheets(data: Path, names: Sequence[str], own: Sequence[str], n: int, work: Path) -> None:
     """Choose features and write write_NN.md for a writer."""
-    model, vectors = Xetrieval.default(), source.vectors_of(data)
-    collections = [read_embedded(data, name, vectors=vectors, exclude_own_id=name in own) for name in names]
-    hidden = hidden_features(model, collections)
+    model = Xetrieval.default()
+    hidden = features_that_matter(model, data, names, own)
     click.echo(f"the first {n} of {len(hidden)} features carry {hidden[:n].sum() / hidden.sum():.3f} of what is not shown")
-    texts, active = read_texts(data, model.sae)
-    drawn = draw(model, hidden.index[:n].tolist(), texts, active, shown=SHOWN, judged=JUDGED)
-    reader = EvidencePassages(model, TokenEncoder(model.encoder()))
-    shown = [(feature["feature"], row) for feature in drawn for row, _ in feature["shown"]]
-    marked = iter(reader.read([texts.texts[row] for _, row in shown], [j for j, _ in shown], max_chars=600))
-    sections = []
-    for feature in drawn:
-        lines = [f"- {round(100 * strength)}% {next(marked).text}" for _, strength in feature["shown"]]
-        silent = " | ".join(texts.texts[row] for row in feature["near"])
-        head = f"## {feature['feature']} · present label: {feature['label']}"
-        sections.append("\n".join([head, *lines, f"silent: {silent}", ""]))
-    used = sorted({row for feature in drawn for row in feature["silent"]} | {row for f in drawn for row, _ in f["judged"]})
-    write_sheets(work, "write", WRITE, sections, seed=3)
-    with replacing(work / TEXTS) as file:
-        json.dump({"features": drawn, "texts": {row: (texts.docnos[row], texts.texts[row]) for row in used}}, file)
-    click.echo(f"{len(drawn)} features in {work}; write their labels, then: judge --work {work}")
+    drawn = write_for_writer(work, WRITE, data, hidden.index[:n].tolist(), model, shown=SHOWN, judged=JUDGED)
+    click.echo(f"{drawn} features in {work}; write their labels, then: judge --work {work}")
 
 
 @main.command(cls=Command, interrupted="Nothing was written.")
-@_WORK
+@WORK
 def judge(work: Path) -> None:
     """Write judge_NN.md: all readings of the present and the new label, in random order, and texts that the writer has not seen."""
-    drawn, texts = read_drawn(work)
-    labels, rng = read_labels(work), np.random.default_rng(8)
-    sections, key = [], {}
-    for feature in drawn:
-        j, old = feature["feature"], feature["label"]
-        new, clarity = labels[j]
-        asked = [*map(tuple, feature["judged"]), *((row, 0.0) for row in feature["silent"])]
-        asked = [asked[i] for i in rng.permutation(len(asked))]
+
+    def names(old: str, new: str, rng: np.random.Generator) -> tuple[list[str], dict[str, Any]]:
         readings = list({reading.lower(): reading for reading in (*readings_of(old), *readings_of(new))}.values())
         readings = [readings[i] for i in rng.permutation(len(readings))]
-        lines = [f"{chr(65 + i)}: {reading}" for i, reading in enumerate(readings)]
-        lines += [f"{i}. {texts[row][1]}" for i, (row, _) in enumerate(asked, 1)]
-        sections.append("\n".join([f"## {j}", *lines, ""]))
-        docnos, strengths = [texts[row][0] for row, _ in asked], [strength for _, strength in asked]
-        key[j] = {"old": old, "new": new, "clarity": clarity, "readings": readings, "docnos": docnos, "strengths": strengths}
-    write_sheets(work, "judge", JUDGE, sections, seed=8)
-    with replacing(work / KEY) as file:
-        json.dump(key, file)
-    click.echo(f"{len(sections)} sections in {work}; have them judged, then: keep")
+        return readings, {"readings": readings}
+
+    click.echo(f"{write_for_judges(work, JUDGE, read_labels(work), names)} sections in {work}; have them judged, then: keep")
 
 
 @main.command(cls=Command, interrupted="Nothing was written.")
@@ -165,32 +130,21 @@ def table(kept: Path, labels: Path, out: Path) -> None:
 @click.option("--data", type=FOLDER, required=True, help="Folder of the training text's SOURCE.md files.")
 @click.option("--labels", type=FILE, required=True, help="What table wrote.")
 @click.option("--kept", type=FILE, required=True, help="The verdicts that it was made of.")
-@click.option(
-    "--run", "runs", type=(FILE, str), multiple=True, required=True, metavar="FILE FORM", help="A reading, and which form."
-)
+@RUNS
 @click.option("--min-confidence", type=float, help="From which on a row is shown.  [default: as before]")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the artifact; must not exist.")
+@OUT
 def model(
     data: Path, labels: Path, kept: Path, runs: Sequence[tuple[Path, str]], min_confidence: float | None, out: Path
 ) -> None:  # fmt: skip
     """Write the bundled model with these labels, their vectors, and a confidence fitted on readings; everything else stays."""
-    if out.exists():
-        raise FileExistsError(f"{out} already exists; choose another path or remove it first")
+    refuse_existing(out)
     earlier, rows = Xetrieval.default(), json.loads(kept.read_text(encoding="utf-8"))
     found, read = confidence_of_runs(runs, earlier.labels.confidence, BY_ROW[-1])
     named = FeatureLabels.read(labels, earlier.sae.dict_size, confidence=found).encoded(earlier.encoder())
     shares = {name: own.dropna().to_dict() for name, own in table_of(shown(named.table, rows))[["old", "new"]].round(3).items()}
     told = int((named.table["detections"].astype(str) != "").sum())
-    facts = earlier.meta["training"] | {
-        "label_readings": {"read": len(rows), "new": told, "readings": len(named.vectors), "fits": shares},
-        "labels": label_facts(named), "rows_read": {"verdicts": len(read), "pairs": read["pair"].nunique()},
-    }  # fmt: skip
-    written = write_artifact(
-        out, internalizers=earlier.internalizers, sae=earlier.sae, labels=named, facts=facts, vectors=earlier.meta["vectors"],
-        min_confidence=earlier.min_confidence if min_confidence is None else min_confidence,
-        sources={name: (data / name / "SOURCE.md").read_text(encoding="utf-8") for name in SOURCES},
-    )  # fmt: skip
-    click.echo(f"{json.dumps(found.to_dict())}\nwrote {written}")
+    facts = {"label_readings": {"read": len(rows), "new": told, "readings": len(named.vectors), "fits": shares}}
+    write_relabelled(out, earlier, named, facts, read, data=data, min_confidence=min_confidence)
 
 
 if __name__ == "__main__":

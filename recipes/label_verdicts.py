@@ -12,7 +12,8 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from pyterrier_xetrieval.feature_names import readings_of
-from recipes.broad_verdicts import KEY, STRICTER, lines, qualities
+from recipes.broad_verdicts import STRICTER, lines, qualities
+from recipes.label_sheets import KEY
 
 MOST = 4  # readings of a feature
 LEAN = 1.0  # cosines that a detection score of 1 is worth when a reading is chosen here; the model's confidence says its own

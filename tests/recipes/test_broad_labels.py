@@ -1,18 +1,16 @@
 """Labels from texts of every strength: from sheets to the table in which each feature has the better one."""
 
-import gzip
 import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 
-from pyterrier_xetrieval import Xetrieval, pydocs
+from pyterrier_xetrieval import Xetrieval
 from recipes.broad_labels import JUDGED, SHOWN, main
 from recipes.broad_verdicts import by_text, qualities, read_labels, read_verdicts, table_of, with_broad_labels
-from tests.helpers.reading import TEXTS, write_collections
+from tests.helpers.label_sheets import run, write_data
 
 FEATURES = 20
 
@@ -32,34 +30,9 @@ def hypotheses(*features):
     return pd.DataFrame(rows)
 
 
-def run(*arguments):
-    found = CliRunner().invoke(main, [str(a) for a in arguments], catch_exceptions=False)
-    assert found.exit_code == 0, found.output
-    return found.output
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Two collections; their texts in other words, and some documentation, for training texts."""
-    encoder = Xetrieval.default().encoder()
-    folder = write_collections(tmp_path_factory.mktemp("data"), encoder)
-    (folder / "embeddings").mkdir()
-    (folder / "vectors").rename(folder / "embeddings" / "minilm")
-    manual = [" ".join(d["text"].split()[:30]) for d in pydocs().get_corpus_iter(verbose=False)][:100]
-    known = [text for collection in TEXTS.values() for pair in collection.items() for text in pair]
-    told = [
-        f"{before} {text}" for text in known for before in ("He said:", "In this book we read that", "A question from school:")
-    ]
-    sets = {"train_varied": manual + told, "train_short": [*known, "no"]}
-    for name, texts in sets.items():
-        (folder / name).mkdir()
-        with gzip.open(folder / name / "corpus.jsonl.gz", "wt") as file:
-            file.writelines(json.dumps({"_id": f"{name}-{i}", "text": text}) + "\n" for i, text in enumerate(texts))
-        vectors = encoder.encode_docs(texts)
-        scale = np.abs(vectors).max(axis=1) / 127
-        packed = np.rint(vectors / scale[:, None]).astype(np.int8)
-        np.savez(folder / "embeddings" / "minilm" / f"{name}.int8.npz", q=packed, scale=scale.astype(np.float32))
-    return folder
+    return write_data(tmp_path_factory.mktemp("data"), Xetrieval.default().encoder())
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +40,23 @@ def work(data, tmp_path_factory):
     """Sheets, and answers by hand: all features become "a thing", which fits every active text and no silent one."""
     out = tmp_path_factory.mktemp("sheets")
     told = run(
-        "sheets", "--data", data, "--collections", "animals", "--collections", "kitchen", "--features", FEATURES, "--work", out
+        main,
+        "sheets",
+        "--data",
+        data,
+        "--collections",
+        "animals",
+        "--collections",
+        "kitchen",
+        "--features",
+        FEATURES,
+        "--work",
+        out,
     )
     drawn = json.loads((out / "texts.json").read_text())["features"]
     assert 2 < len(drawn) <= FEATURES and f"{len(drawn)} features in" in told
     (out / "labels.me.tsv").write_text("".join(f"{f['feature']}\ta thing\t2\n" for f in drawn))
-    run("judge", "--work", out)
+    run(main, "judge", "--work", out)
     key = json.loads((out / "key.json").read_text())
     lines = []
     for j, asked in key.items():
@@ -97,12 +81,12 @@ def test_the_label_that_judges_prefer_is_kept(work, tmp_path):
     chosen = [f["feature"] for f in json.loads((work / "texts.json").read_text())["features"]]
     hypotheses(*chosen, 4095).to_csv(tmp_path / "old.tsv", sep="\t", index=False)
     options = ["--kept", tmp_path / "kept.json", "--hypotheses", tmp_path / "old.tsv"]
-    told = run("keep", "--work", work, *options, "--out", tmp_path / "new.tsv")
+    told = run(main, "keep", "--work", work, *options, "--out", tmp_path / "new.tsv")
     assert "silent" in told
     table = pd.read_csv(tmp_path / "new.tsv", sep="\t").set_index("feature")
     assert set(table.loc[chosen, "hypothesis"]) == {"a thing"} and table.loc[4095, "hypothesis"] == "dogs"
     assert (table.loc[chosen, "detection"] > 0.75).all()
-    assert run("keep", *options) == told  # the verdicts that were kept say the same without the sheets
+    assert run(main, "keep", *options) == told  # the verdicts that were kept say the same without the sheets
     assert not {"text", "texts"} & set(json.loads((tmp_path / "kept.json").read_text())[0])
 
 
