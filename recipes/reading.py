@@ -26,9 +26,9 @@ from pyterrier_xetrieval.evaluation.reading_pairs import ReadingPair, draw_pairs
 from pyterrier_xetrieval.evaluation.reading_rows import Form, ModelForm
 from pyterrier_xetrieval.evaluation.reading_sheets import sections_of, write_sheets
 from pyterrier_xetrieval.store.files import replacing
-from recipes.command import FOLDER, GROUP, NEW_FILE, NEW_FOLDER, Command
+from recipes.command import FILE, FOLDER, GROUP, NEW_FILE, NEW_FOLDER, Command
 from recipes.measured_collections import Sources, on_sources
-from recipes.reading_report import RUN, read_run, rows_for_confidence, show, write_report
+from recipes.reading_report import RUN, of_common_pairs, pairs_read, read_run, rows_for_confidence, show, write_report
 from recipes.reading_words import measure_words, table_of
 from recipes.result_files import weights_of
 
@@ -68,10 +68,13 @@ def on_collections(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--fewer", type=(str, int), multiple=True, metavar="NAME N", help="Only N of the pairs in this form.")
 @click.option("--identify", multiple=True, metavar="NAME", help="Also write sheets: which pair are the rows of this form of?")
 @click.option("--min-confidence", type=float, help="Judge the rows shown from it on.  [default: the ten of largest contribution]")
+@click.option(
+    "--without", type=FILE, multiple=True, help="What score wrote of an earlier run, whose pairs are left out; may be repeated."
+)
 @click.option("--out", type=NEW_FOLDER, required=True, help="Folder of the sheets and the key.")
 def sheets(
     collections: list[EmbeddedCollection], seed: int, n: int, forms: list[tuple[str, str, str]], original: tuple[str, ...],
-    fewer: list[tuple[str, int]], identify: tuple[str, ...], min_confidence: float | None, out: Path,
+    fewer: list[tuple[str, int]], identify: tuple[str, ...], min_confidence: float | None, without: tuple[Path, ...], out: Path,
 ) -> None:  # fmt: skip
     """Write sheets for blind judges, sheet_NN.md.
 
@@ -82,7 +85,13 @@ def sheets(
         raise click.UsageError(f"--form expects different names, found {', '.join(names)}")
     if unknown := {*original, *dict(fewer), *identify} - set(names):
         raise click.UsageError(f"--original, --fewer and --identify expect names of forms, found {', '.join(sorted(unknown))}")
-    pairs, sections, choices, models = draw_pairs(collections, n, seed=seed), [], [], {}
+    read, sections, choices, models = pairs_read(without), [], [], {}
+    drawn = draw_pairs(collections, n, seed=seed)
+    pairs = [pair for pair in drawn if (pair.collection, pair.qid, pair.docno) not in read]
+    if without:
+        click.echo(f"{len(drawn) - len(pairs)} of {len(drawn)} pairs were read before and are left out")
+    if not pairs:
+        raise click.UsageError("--without leaves no pair to read; draw others with --seed, or more with --pairs")
     for place, (name, kind, folder) in enumerate(forms):
         form, model = form_of(kind, folder, name in original, collections, seed)
         own = spread(pairs, dict(fewer).get(name, n), seed=seed)
@@ -94,7 +103,7 @@ def sheets(
         click.echo(f"{name}: {len(own)} pairs")
     paths = write_sheets(out, sections, seed=seed)
     paths += write_choices(out, choices, seed=seed) if choices else []
-    asked = {"seed": seed, "pairs": n, "min_confidence": min_confidence, "collections": [c.name for c in collections]}
+    asked = {"seed": seed, "pairs": len(pairs), "min_confidence": min_confidence, "collections": [c.name for c in collections]}
     with replacing(out / RUN) as file:
         json.dump({**asked, "forms": models}, file, indent=1)
     click.echo(f"{len(paths)} sheets with {len(sections)} sections and {len(choices)} choices in {out}")
@@ -135,13 +144,16 @@ def judge(folder: Path, judge: str, llm, device: str | None) -> None:
 @main.command(cls=Command, interrupted="Nothing was written.")
 @click.option("--folder", type=FOLDER, required=True, help="Of the sheets, with the verdicts beside them.")
 @click.option("--min-confidence", default=0.0, show_default=True, help="From which on a row is shown.")
+@click.option("--common", is_flag=True, help="Count only the pairs that every form has.")
 @click.option("--seed", default=0, show_default=True, help="Of the resampling.")
 @click.option("--rows", type=NEW_FILE, help="Table for recipes.confidence --pairs.")
 @click.option("--rows-of", metavar="NAME", help="The form of that table.  [default: the first with a confidence]")
 @click.option("--out", type=NEW_FILE, help="Ids, verdicts and figures: reading.NAME.json.")
-def score(folder: Path, min_confidence: float, seed: int, rows: Path | None, rows_of: str | None, out: Path | None) -> None:
+def score(
+    folder: Path, min_confidence: float, common: bool, seed: int, rows: Path | None, rows_of: str | None, out: Path | None
+) -> None:
     """Report what the judges said: shares, decoys, agreement, and what each least confidence shows."""
-    run = read_run(folder)
+    run = of_common_pairs(read_run(folder)) if common else read_run(folder)
     tables = show(run, min_confidence=min_confidence, seed=seed)
     if rows is not None:
         table = rows_for_confidence(run.verdicts, rows_of)

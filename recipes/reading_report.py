@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,19 @@ class Judged:
 def read_run(folder: Path) -> Judged:
     """The run in this folder; its verdicts must be there."""
     return Judged(read_verdicts(folder), read_explained(folder), folder)
+
+
+def of_common_pairs(run: Judged) -> Judged:
+    """The run without pairs that some form of it lacks: forms side by side on the same pairs."""
+    forms = [set(own) for _, own in run.verdicts.groupby("form")["pair"]]
+    common = set.intersection(*forms)
+    return Judged(*(part[part["pair"].isin(common)] for part in (run.verdicts, run.explained)), run.folder)
+
+
+def pairs_read(paths: Iterable[Path]) -> set[tuple[str, str, str]]:
+    """Collection, qid and docno of each pair in what :func:`write_report` kept of earlier runs."""
+    rows = [row for path in paths for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
+    return {(row["collection"], str(row["qid"]), str(row["docno"])) for row in rows}
 
 
 def show(run: Judged, *, min_confidence: float, seed: int) -> dict[str, pd.DataFrame]:

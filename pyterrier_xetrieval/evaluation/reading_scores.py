@@ -20,8 +20,8 @@ _RESAMPLES = 2000
 def reading_scores(verdicts: pd.DataFrame, *, min_confidence: float = 0.0, seed: int = 0) -> pd.DataFrame:
     """Shares of the verdicts of each form, over all collections and in each.
 
-    Every judge's verdicts count alike. Shown are a pair's rows with at least this confidence, and all whose confidence
-    is unknown. Intervals are 95 % percentile bootstrap intervals over pairs.
+    Every judge's verdicts count alike. Shown are a pair's rows with at least this confidence, all whose confidence is
+    unknown, and where that are fewer than three, the surest as :func:`~..core.confidence.is_shown` says. Intervals are 95 % percentile bootstrap intervals over pairs.
 
     Args:
         verdicts: as :func:`.reading_verdicts.read_verdicts` gives them.
@@ -71,8 +71,11 @@ def _scores(verdicts: pd.DataFrame, min_confidence: float, seed: int) -> list[li
 
 
 def shown_rows(verdicts: pd.DataFrame, min_confidence: float) -> pd.DataFrame:
-    """The rows that are no decoys and are shown from this confidence on, in the order in which users see them."""
-    rows = verdicts[~verdicts["decoy"] & ~(verdicts["confidence"] < min_confidence)]
+    """The rows that are no decoys and are shown by :func:`~..core.confidence.is_shown`, in the order in which users see them."""
+    rows = verdicts[~verdicts["decoy"]]
+    each = rows.drop_duplicates(["section", "row"]).set_index(["section", "row"])["confidence"]
+    shown = each.groupby(level="section").transform(is_shown, min_confidence).astype(bool)
+    rows = rows[shown.loc[pd.MultiIndex.from_frame(rows[["section", "row"]])].to_numpy()]
     return rows.sort_values(["confidence", "contribution"], ascending=False, kind="stable")
 
 

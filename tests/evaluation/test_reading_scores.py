@@ -75,10 +75,10 @@ def test_shares_over_rows_and_by_contribution(folder):
 
 def test_only_confident_rows_are_shown(folder):
     found = values(reading_scores(read_verdicts(folder), min_confidence=0.5), collection="all")
-    # x/1: (2, 2), (1, 0); y/2: (2, 2), (0, 0)
-    assert found[["clear", "vague", "nonsense"]].tolist() == [4 / 8, 1 / 8, 3 / 8]
+    # x/1: (2, 2), (1, 0); y/2: (2, 2), (0, 0), and as a third one that of .4, which is sure by half: (2, 1)
+    assert found[["clear", "vague", "nonsense"]].tolist() == [5 / 10, 2 / 10, 3 / 10]
     assert found["first_nonsense"] == 0 and found["one_of_three_nonsense"] == 0.75 and found["decoys_nonsense"] == 0.75
-    nothing = values(reading_scores(read_verdicts(folder), min_confidence=0.95), collection="all")
+    nothing = values(reading_scores(read_verdicts(folder), min_confidence=1.9), collection="all")
     assert nothing[["clear", "first_nonsense"]].isna().all() and nothing["decoys_nonsense"] == 0.75
     unknown = read_verdicts(folder).assign(confidence=np.nan)
     assert len(shown_rows(unknown, 0.5)) == 14  # where nobody measured it, every row is shown
@@ -91,7 +91,7 @@ def test_what_each_level_shows(folder):
     # up to three are shown from half of it on: with .5 of y/2 also the row of .4, with .9 only those of .8 and .7
     assert table["rows"].tolist() == [4, 3, 3, 2.5] and table["three_rows"].tolist() == [1, 1, 1, 0.5]
     assert table["carried"].tolist() == pytest.approx([1, *[(6 / 8 + 1.25 / 2.25) / 2] * 2, (6 / 8 + 0.75 / 2.25) / 2])
-    assert table.loc[0.5, "nonsense"] == 3 / 8 and table.loc[0.65, "clear"] == 4 / 6 and table.loc[0.5, "none"] == 0
+    assert table.loc[0.5, "nonsense"] == 0.3 and table.loc[0.65, "clear"] == 0.5 and table.loc[0.5, "none"] == 0
     assert reading_levels(read_verdicts(folder).assign(confidence=np.nan), read_explained(folder)).empty
 
 

@@ -177,3 +177,24 @@ def test_words_are_taken_out_collection_by_collection(data, tmp_path):
     assert len(json.loads(file.read_text())["rows"]) == 5
     found = CliRunner().invoke(main, ["words", "--data", str(data), "--out", str(file)])
     assert found.exit_code == 2 and "--data and --vectors go together" in found.output
+
+
+def test_a_second_run_leaves_out_the_pairs_of_the_first(data, folder, tmp_path):
+    run("score", "--folder", folder, "--out", tmp_path / "first.json")
+    asked = ["sheets", *on(data), "--form", "label", "label", "default", "--without", tmp_path / "first.json"]
+    refused = CliRunner().invoke(main, [str(a) for a in [*asked, "--pairs", 10, "--out", tmp_path / "none"]])
+    assert refused.exit_code == 2 and "leaves no pair to read" in refused.output
+    report = json.loads((tmp_path / "first.json").read_text())
+    report["rows"] = [row for row in report["rows"] if row["collection"] == "animals"]
+    (tmp_path / "first.json").write_text(json.dumps(report))
+    assert "5 of 10 pairs were read before" in run(*asked, "--pairs", 10, "--out", tmp_path / "second")
+    explained = pd.read_json(tmp_path / "second" / "explained.jsonl", lines=True)
+    assert set(explained["collection"]) == {"kitchen"} and len(explained) == 5
+    assert json.loads((tmp_path / "second" / "run.json").read_text())["pairs"] == 5
+
+
+def test_forms_are_compared_on_the_pairs_that_all_have(folder, tmp_path):
+    run("score", "--folder", folder, "--common", "--out", tmp_path / "reading.toy.json")
+    report = json.loads((tmp_path / "reading.toy.json").read_text())
+    counts = {row["form"]: row["n"] for row in report["scores"] if (row["collection"], row["measure"]) == ("all", "clear")}
+    assert counts == dict.fromkeys(["whole", "label", "random", "overlap"], 8)
