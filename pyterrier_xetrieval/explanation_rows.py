@@ -33,8 +33,15 @@ class ShownFeature(NamedTuple):
         return str(self) if self.label == f"feature {self.feature}" else f"{self} [{self.feature}]"
 
     def in_sentence(self) -> str:
-        """``*ordering things* (“sort” ↔ “sorted”)``: the strongest words of both texts, or the one word where they are equal."""
-        both = [words[0] for words in (self.query_words, self.document_words) if words]
+        """``*ordering things* (“sort” ↔ “sorted”)``: the strongest words of both texts.
+
+        One word where they are equal; where only one text has any, ``(“sort” in the query)``.
+        """
+        found = {"query": self.query_words[:1], "document": self.document_words[:1]}
+        both = [words[0] for words in found.values() if words]
+        if len(both) == 1:
+            (side,) = (side for side, words in found.items() if words)
+            return f"*{self.label}* (“{both[0]}” in the {side})"
         if len({word.casefold() for word in both}) == 1:
             both = both[:1]
         return f"*{self.label}*" + (f" ({' ↔ '.join(f'“{word}”' for word in both)})" if both else "")

@@ -31,14 +31,17 @@ def side_by_side(
         difference: the name of the column with the first less the second, largest first; key: what of it is compared.
 
     Returns:
-        ``feature`` (Int64), ``label`` (as it is shown where the feature contributes most), the two sides (0 where a feature is not shared) and the difference. The last three rows,
-        without a feature, are the other features, the bias and what the dictionary does not explain.
+        ``feature`` (Int64), ``label`` and ``confidence`` (where the feature contributes most), the two sides (0 where a
+        feature is not shared) and the difference. The last three rows, without a feature, are the other features, the bias
+        and what the dictionary does not explain.
     """
     (first, own), (second, _) = sides.items()
     table = pd.concat({name: _mean_contributions(es) for name, es in sides.items()}, axis=1).fillna(0.0)
     table = table.rename_axis("feature").reset_index()
-    table.insert(1, "label", _labels(table["feature"].tolist(), [e for es in sides.values() for e in es]))
-    rest = pd.DataFrame({"feature": pd.NA, "label": [OTHER, BIAS, RESIDUAL]})
+    where = _most(table["feature"].tolist(), [e for es in sides.values() for e in es])
+    table.insert(1, "label", [_label(e, i) for e, i in where])
+    table.insert(2, "confidence", np.array([e.confidence[i] for e, i in where], np.float64))
+    rest = pd.DataFrame({"feature": pd.NA, "label": [OTHER, BIAS, RESIDUAL], "confidence": np.nan})
     for name, es in sides.items():
         rest[name] = [float(np.mean([getattr(e, part) for e in es])) for part in ("other", "bias", "residual")]
     for part in (table, rest):
@@ -47,14 +50,14 @@ def side_by_side(
     return pd.concat([part.astype({"feature": "Int64"}) for part in (table, rest)], ignore_index=True)
 
 
-def _labels(features: Sequence[int], explained: Sequence[Explanation]) -> list[str]:
-    """What each feature is called where it contributes most: the reading of its label that is shown there."""
+def _most(features: Sequence[int], explained: Sequence[Explanation]) -> list[tuple[Explanation, int]]:
+    """Where each feature contributes most, which says what it is called: the explanation, and its place there."""
     most: dict[int, tuple[float, Explanation, int]] = {}
     for e in explained:
         for i, (j, contribution) in enumerate(zip(e.features.tolist(), e.contributions.tolist())):
             if j not in most or contribution > most[j][0]:
                 most[j] = contribution, e, i
-    return [_label(e, i) for _, e, i in map(most.__getitem__, features)]
+    return [most[j][1:] for j in features]
 
 
 def _label(e: Explanation, i: int) -> str:
@@ -94,7 +97,7 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
     Example::
 
         frame = explanation_frame(pipeline.search("sort a list"))
-        frame.groupby("label").contribution.sum()                       # of the features
+        frame.groupby("feature").contribution.sum()                     # a feature's label may differ from pair to pair
         frame.groupby(["docno", "part"]).contribution.sum()             # of all parts of each score
     """
     from .explanation import explained_in  # which compares with this module's functions

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .explanation_rows import ShownFeature
 
 WEAK = "weakly shared features"
+_MANY = 2.0  # times the score: shares of a score that is small beside its parts say nothing
 
 
 def one_line(e: Explanation) -> str:
@@ -26,12 +27,37 @@ def one_line(e: Explanation) -> str:
 
 def sentence(e: Explanation) -> str:
     """See :meth:`Explanation.sentence`."""
-    main = e.rows[:2]
-    names = " and ".join(row.in_sentence() for row in main)
-    sure = any(not row.confidence < e.min_confidence for row in main)
-    for_what = f"{'mainly' if sure else 'perhaps'} for {names}" if main else "for features whose labels may not fit these texts"
-    told = f"Retrieved {for_what}. {_shares(e)}" if len(e) else "Retrieved for nothing that the dictionary finds in both texts."
+    return " ".join(filter(None, [main_sentence(e), _unread(e)]))
+
+
+def main_sentence(e: Explanation) -> str:
+    """:func:`sentence` for a reader who sees how far the encoder has read."""
+    told = (
+        f"Retrieved {_reasons(e)}. {_shares(e)}" if len(e) else "Retrieved for nothing that the dictionary finds in both texts."
+    )
     return told if e.ranking is None else f"{told} {e.ranking.sentence(e.score)}"
+
+
+def _reasons(e: Explanation) -> str:
+    """``mainly for *ordering* (“sort” ↔ “sorted”) and *lists* (“list”)``, and how sure that is."""
+    own, main = e.above_mean or e, e.rows[:2]
+    counts = dict(zip(own.features.tolist(), own.contributions.tolist()))
+    for_it = [row for row in main if counts[row.feature] > 0]
+    if not for_it:
+        return "for no feature that is shown" if main else "for features whose labels may not fit these texts"
+    if not any(not row.confidence < e.min_confidence for row in for_it):
+        how = "perhaps"
+    else:
+        weak = own.weakly_shared[1]
+        how = "mainly" if own.shared - weak >= max(weak, own.score - own.shared) else "partly"
+    return f"{how} for {' and '.join(row.in_sentence() for row in for_it)}"
+
+
+def _unread(e: Explanation) -> str | None:
+    """That the encoder did not read all of the document; None where it did, or where nobody looked for words."""
+    if e.evidence is None or e.evidence.stopped_at is None:
+        return None
+    return f"The encoder did not read the last {len(e.evidence.document) - e.evidence.stopped_at:,} characters of the document."
 
 
 def baseline_name(e: Explanation) -> str:
@@ -44,18 +70,26 @@ def _shares(e: Explanation) -> str:
 
     Where there is a baseline: ``… of what the score (0.897) has above the mean document's (0.781), …``.
     """
-    of_score = "of the score" if e.score > 0 else f"of the score, which is {e.score:.3f}"
+    own = e.above_mean or e
+    weak, weak_part = own.weakly_shared
+    shown, carry, rest = len(own) - weak, own.shared - weak_part, own.score - own.shared
+    as_shares = own.score > 0 and max(abs(x) for x in (carry, weak_part, rest)) <= _MANY * own.score
+    of_score = "of the score" if as_shares else f"of the score, which is {e.score:.3f}"
     if e.baseline is not None:
-        side = "has above" if e.score > e.baseline else "lacks of"
+        side = "has above" if own.score > 0 else "lacks of"
         of_score = f"of what the score ({e.score:.3f}) {side} that of {baseline_name(e)} ({e.baseline:.3f})"
-        e = e.above_mean or e
-    shown, (weak, weak_part) = len(e) - e.weakly_shared[0], e.weakly_shared
-    # a share of a score that is not above 0 says nothing
-    carried, weakly = (f"{100 * x / e.score:.0f} %" if e.score > 0 else f"{x:.3f}" for x in (e.shared - weak_part, weak_part))
-    if not shown:
-        return f"{_the(weak, 'weakly shared feature')} {weakly} {of_score}."
-    told = f"{_the(shown, 'feature shown')} {carried} {of_score}"
-    return f"{told}, {weak} weakly shared {'one' if weak == 1 else 'ones'} {weakly}." if weak else f"{told}."
+
+    def part(x: float) -> str:
+        return f"{100 * x / own.score:.0f} %" if as_shares else f"{x:.3f}"
+
+    told = f"{_the(shown, 'feature shown')} {part(carry)} {of_score}" if shown else ""
+    if weak and shown:
+        told += f", {weak} weakly shared {'one' if weak == 1 else 'ones'} {part(weak_part)}"
+    elif weak:
+        told = f"{_the(weak, 'weakly shared feature')} {part(weak_part)} {of_score}"
+    if own.shared > 1.005 * own.score > 0:  # or the parts above would seem to be more than there is
+        told += f"; the rest of the document counts against it, {part(rest)}"
+    return f"{told}."
 
 
 def _the(n: int, thing: str) -> str:
@@ -105,7 +139,7 @@ def full_text(e: Explanation) -> str:
     else:
         told[0] += f"; in brackets what it has above that of {baseline_name(e)}, {e.baseline:.4f}: {above.score:+.4f}"
         told += [f"  {v:+.4f} ({own:+.4f})  {name}" for (name, v), (_, own) in zip(lines(e), lines(above))]
-    told += [f"  {more}" for more in (change_sentence(e), e.ranking and e.ranking.sentence(e.score)) if more]
+    told += [f"  {more}" for more in (change_sentence(e), e.ranking and e.ranking.sentence(e.score), _unread(e)) if more]
     return "\n".join(told)
 
 
@@ -117,7 +151,10 @@ def change_sentence(e: Explanation) -> str | None:
     if (before := e.before) is None:
         return None
     told = f"The changed query has a score of {e.score:.3f}, the encoder's {before.score:.3f}"
-    features = ", ".join(f"*{row.label}* {change:+.3f}" for row, change in changed_rows(e))
+    shown = set(e.features[e.is_shown].tolist())
+    features = ", ".join(
+        f"*{row.label}*{'' if row.feature in shown else ' (label uncertain)'} {change:+.3f}" for row, change in changed_rows(e)
+    )
     return f"{told}: {features}." if features else f"{told}."
 
 

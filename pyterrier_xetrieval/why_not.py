@@ -33,13 +33,14 @@ class WhyNot:
         rank: int from 0, the document's place among all; printed as place 1, 2, …
         documents: how many documents there are.
         score: of the document.
-        page_score: of the last result on the page.
+        page_score: of the last result on the page; page_mean: the mean of its results.
         num_results: how many results the page has.
         table: one row for each feature of the query that the page or the document shares, what is missing most first:
-            ``feature`` (Int64), ``label``, ``query_words``, ``page`` (its mean contribution to the page's results),
-            ``document`` (to this document) and ``missing`` (the difference). The last three rows are the other features,
-            the bias and what the dictionary does not explain, so that ``missing`` adds up to the page's mean score minus
-            this document's.
+            ``feature`` (Int64), ``label`` and ``confidence`` (where the feature contributes most), ``shown`` (whether the
+            label is sure enough for a reader of one of these explanations), ``query_words``, ``page`` (its mean
+            contribution to the page's results), ``document`` (to this document) and ``missing`` (the difference). The last
+            three rows are the other features, the bias and what the dictionary does not explain, so that ``missing`` adds
+            up to :attr:`page_mean` minus :attr:`score`.
     """
 
     query: str
@@ -48,6 +49,7 @@ class WhyNot:
     documents: int
     score: float
     page_score: float
+    page_mean: float
     num_results: int
     table: pd.DataFrame
 
@@ -57,16 +59,21 @@ class WhyNot:
         return self.page_score - self.score
 
     def sentence(self) -> str:
-        """The answer in words."""
+        """The answer in words: places, scores, and up to three features, whose numbers and the rest add up."""
         place = f"{self.docno} is at place {self.rank + 1} of {self.documents} with a score of {self.score:.3f}"
-        if self.rank < self.num_results:
-            return f"{place}: it is on the page."
-        lacking = self.table[self.table["feature"].notna() & (self.table["missing"] > 0)].head(3)
-        named = [f"*{label}*{_quoted(words)} (−{missing:.3f})" for label, words, missing in zip(
-            lacking["label"], lacking["query_words"], lacking["missing"]
+        where = ": it is on the page" if self.rank < self.num_results else f", {self.gap:.3f} less than place {self.num_results}"
+        less = self.page_mean - self.score
+        sign = 1.0 if less >= 0 else -1.0
+        told = f"{place}{where} and {abs(less):.3f} {'less' if less >= 0 else 'more'} than the page's mean."
+        sure = self.table[self.table["shown"] & (sign * self.table["missing"] >= 0.0005)]
+        named = sure.sort_values("missing", key=lambda missing: -sign * missing, kind="stable").head(3)
+        if not len(named):
+            return told
+        parts = [f"*{label}*{_quoted(words)} {_signed(-missing)}" for label, words, missing in zip(
+            named["label"], named["query_words"], named["missing"]
         )]  # fmt: skip
-        lacks = f" Compared with the page's mean it lacks {', '.join(named)}." if named else ""
-        return f"{place}, {self.gap:.3f} less than place {self.num_results}.{lacks}"
+        rest = named["missing"].sum() - less
+        return f"{told} It {'lacks' if less >= 0 else 'has more of'} {', '.join(parts)}; all else comes to {_signed(rest)}."
 
     __str__ = sentence
 
@@ -97,9 +104,11 @@ def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results
         above += int((scored(vectors[start : start + _ROWS]) @ scored(q)[0] > document.score + 1e-6).sum())
     table = side_by_side({"page": results, "document": [document]}, "missing")
     words = _query_words(model, query, [] if table["feature"].isna().all() else table["feature"].dropna().tolist())
-    table.insert(2, "query_words", [words.get(j, ()) if pd.notna(j) else () for j in table["feature"]])
+    table.insert(3, "query_words", [words.get(j, ()) if pd.notna(j) else () for j in table["feature"]])
     table["label"] = [reading(label, own) for label, own in zip(table["label"], table["query_words"])]
-    return WhyNot(query, name, above, len(vectors), document.score, scores[0], num_results, table)
+    shown = {row.feature for e in explained for row in e.rows}
+    table.insert(3, "shown", table["feature"].isin(shown))
+    return WhyNot(query, name, above, len(vectors), document.score, scores[0], float(np.mean(scores)), num_results, table)
 
 
 def _query_words(model: Xetrieval, query: str, features: list[int]) -> dict[int, tuple[str, ...]]:
@@ -113,3 +122,7 @@ def _query_words(model: Xetrieval, query: str, features: list[int]) -> dict[int,
 
 def _quoted(words: tuple[str, ...]) -> str:
     return f" (“{words[0]}”)" if words else ""
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}".replace("-", "−")

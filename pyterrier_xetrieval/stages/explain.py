@@ -127,19 +127,27 @@ class SAEExplainer(Explainer):
             inp, parts, self.model, views=("original", *weights), mean=mean, queries=queries, query_rows=query_rows,
             change=change, documents=folded, document_rows=rows,
         )  # fmt: skip
-        self._say_which_score(inp, parts.score, found)
+        for i, ranking in other_rankings(inp, parts.score, stage=self).items():
+            found[i].ranking = ranking
         return columns.assign(explanation=found)
 
-    def _say_which_score(self, inp: pd.DataFrame, explained: np.ndarray, found: np.ndarray) -> None:
-        """Tells the explanations of a frame that another score ranks, as re-ranked and fused results are."""
-        given = _numbers(inp["score"]) if "score" in inp.columns else explained
-        known = ~np.isnan(given)  # joined rankings may leave gaps
-        if np.allclose(given[known], explained[known], rtol=1e-3, atol=1e-3):  # retrievers round, and sum in another order
-            return
-        places = ranks(inp["qid"], explained, stage=self).tolist()
-        counts = inp["qid"].map(inp["qid"].value_counts()).tolist()
-        for i in np.flatnonzero(known).tolist():
-            found[i].ranking = OtherRanking(float(given[i]), places[i], counts[i])
+
+def other_rankings(results: pd.DataFrame, explained: np.ndarray, *, stage: object) -> dict[int, OtherRanking]:
+    """Where documents stand in a frame that another score ranks than the one explained, as re-ranked and fused results are.
+
+    Args:
+        results: ``n`` rows with ``qid`` and, if they are ranked, ``score``; explained: float64 ``[n]``, the scores explained.
+
+    Returns:
+        By row; empty where the frame's scores are those explained.
+    """
+    given = _numbers(results["score"]) if "score" in results.columns else explained
+    known = ~np.isnan(given)  # joined rankings may leave gaps
+    if np.allclose(given[known], explained[known], rtol=1e-3, atol=1e-3):  # retrievers round, and sum in another order
+        return {}
+    places = ranks(results["qid"], explained, stage=stage).tolist()
+    counts = results["qid"].map(results["qid"].value_counts()).tolist()
+    return {i: OtherRanking(float(given[i]), places[i], counts[i]) for i in np.flatnonzero(known).tolist()}
 
 
 def _numbers(scores: pd.Series) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..explanation import Explanation
-from ..explanation_text import baseline_name, change_sentence, changed_rows, score_parts
+from ..explanation_text import baseline_name, change_sentence, changed_rows, main_sentence, score_parts
 from .palette import PALETTE
 from .segments import marked
 from .templates import emphasised, signed
@@ -33,7 +33,7 @@ def card_of(e: Explanation, rank: int | None = None) -> dict[str, Any]:
     numbers = [(row.feature, row.label) for row in coloured]
     return {
         "e": e, "whole": whole, "against": baseline_name(whole), "rank": rank, "rows": coloured, "more": more, "weak": weak, "rest": rest,
-        "sentence": emphasised(whole.sentence(), [(_number(row.feature, numbers), row.label) for row in e.rows[:2]]),
+        "sentence": emphasised(main_sentence(whole), [(_number(row.feature, numbers), row.label) for row in e.rows[:2]]),
         "change": emphasised(change_sentence(whole) or "", [(_number(row.feature, numbers), row.label) for row, _ in changed_rows(whole)]),
         "stack": stacked([*parts, *rest]),
         "alternative": "; ".join(f"{name} {signed(value)}" for _, name, value in [*parts, *rest]),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..core.checks import is_missing, positive_int
 from ..explanation import Explanation, explained_in
+from ..stages.explain import other_rankings
 from .card import card_of
 from .comparison import comparison_of, comparison_text
 from .templates import render
@@ -84,7 +87,7 @@ def _groups(results: pd.DataFrame, num_results: int) -> list[dict[str, Any]]:
         raise ValueError(
             f"show expects a column explanation, found {list(results.columns)}; add model.explainer() to the pipeline"
         )
-    explained = explained_in(results, stage="show")
+    explained = _ranked_as_here(results, explained_in(results, stage="show"))
     ranks = pd.to_numeric(results["rank"], errors="coerce").tolist() if "rank" in results.columns else [None] * len(explained)
     queries = results["query"].tolist() if "query" in results.columns else [None] * len(explained)
     groups: dict[str, dict[str, Any]] = {}
@@ -97,6 +100,19 @@ def _groups(results: pd.DataFrame, num_results: int) -> list[dict[str, Any]]:
         group["results"].sort(key=lambda result: float("inf") if result[0] is None else result[0])
         del group["results"][num_results:]
     return list(groups.values())
+
+
+def _ranked_as_here(results: pd.DataFrame, explained: list[Explanation]) -> list[Explanation]:
+    """The explanations as they are in this frame, whose scores a stage may have changed since; its own are left alone."""
+    if not {"qid", "score"} <= set(results.columns):
+        return explained
+    found, rankings = [], other_rankings(results, np.array([e.score for e in explained]), stage="show")
+    for i, e in enumerate(explained):
+        if e.ranking != rankings.get(i):
+            e = copy(e)
+            e.ranking = rankings.get(i)
+        found.append(e)
+    return found
 
 
 def _page_html(groups: list[dict[str, Any]]) -> str:

@@ -147,3 +147,16 @@ def test_labels_of_a_confidence_say_it():
     e._confidence = np.linspace(0.984, 0.5, len(e))
     html = e._repr_html_()
     assert "confidence" in html and "98\u202f%" in rows_of(html)[1]
+
+
+def test_a_page_whose_scores_were_changed_since_says_which_score_is_explained(results):
+    # by the scores that are explained, the first of each query stands where it does; then a later stage turns all around
+    own = results.assign(score=[e.score for e in results["explanation"]])
+    turned = own.assign(score=-own["score"], rank=own.groupby("qid")["score"].rank().astype(int) - 1)
+    assert all(e.ranking is not None for e in results["explanation"])  # the fixture ranks by another score
+    for shown, told in ((own, 0), (results, len(results)), (turned, len(turned))):
+        page = ptx.show(shown)
+        assert str(page).count("ranked by another score") == page._repr_html_().count("ranked by another score") == told
+    e = turned["explanation"][0]
+    assert f"This explains the score {e.score:.4f}" in str(ptx.show(turned)) and f"({-e.score:.4f})" in str(ptx.show(turned))
+    assert e.ranking.score == results["score"][0]  # nothing was written into the frame's own

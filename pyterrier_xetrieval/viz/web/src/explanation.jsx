@@ -77,21 +77,26 @@ export function Explanation({ page, state, change, edits, ranked }) {
 
 const against = (page) => (page.mean?.documents ? "the mean document" : "a document without features");
 
+const weakPart = (why) => why.weak.reduce((sum, row) => sum + row.contribution, 0);
+
 function Sentence({ why, against, floor }) {
-  const main = why.rows.slice(0, 2);
+  const main = why.rows.slice(0, 2).filter((row) => row.contribution > 0);
   const sure = main.some((row) => !(row.confidence < floor));
+  const most = why.sum - weakPart(why) >= Math.max(weakPart(why), why.score - why.sum);
   const words = (row) => {
     const both = [row.queryWords[0], row.documentWords[0]].filter(Boolean);
+    if (both.length === 1) return ` (“${both[0]}” in the ${row.queryWords.length ? "query" : "document"})`;
     const own = new Set(both.map((word) => word.toLowerCase())).size === 1 ? both.slice(0, 1) : both;
     return own.length ? ` (${own.map((word) => `“${word}”`).join(" ↔ ")})` : "";
   };
   if (!why.rows.length && !why.weak.length) return "Retrieved for nothing that the dictionary finds in both texts.";
+  const otherwise = why.rows.length ? "for no feature that is shown" : "for features whose labels may not fit these texts";
   return (
     <>
       Retrieved{" "}
       {main.length
         ? [
-            sure ? "mainly for " : "perhaps for ",
+            !sure ? "perhaps for " : most ? "mainly for " : "partly for ",
             main.map((row, i) => (
               <>
                 {i > 0 && " and "}
@@ -100,33 +105,40 @@ function Sentence({ why, against, floor }) {
               </>
             )),
           ]
-        : "for features whose labels may not fit these texts"}
+        : otherwise}
       . {shares(why, against)}
     </>
   );
 }
 
+const MANY = 2; // times the score: shares of a score that is small beside its parts say nothing
+
 // "The 3 features shown carry 62 % of the score, 21 weakly shared ones 23 %."
 function shares(why, against) {
-  const weak = why.weak.reduce((sum, row) => sum + row.contribution, 0);
-  // a share of a score that is not above 0 says nothing
-  const part = (value) => (why.score > 0 ? percent(value / why.score) : fixed(value));
+  const weak = weakPart(why);
+  const carry = why.sum - weak;
+  const rest = why.score - why.sum;
+  const asShares = why.score > 0 && Math.max(...[carry, weak, rest].map(Math.abs)) <= MANY * why.score;
+  const part = (value) => (asShares ? percent(value / why.score) : fixed(value));
   const ofScore =
     why.whole !== undefined
       ? `of what the score (${fixed(why.whole)}) ${why.score > 0 ? "has above" : "lacks of"} that of ${against} (${fixed(why.baseline)})`
-      : why.score > 0
+      : asShares
         ? "of the score"
         : `of the score, which is ${fixed(why.score)}`;
   const n = why.rows.length;
   const m = why.weak.length;
-  if (!n) return `The ${m === 1 ? "weakly shared feature carries" : `${m} weakly shared features carry`} ${part(weak)} ${ofScore}.`;
-  const told = `The ${n === 1 ? "feature shown carries" : `${n} features shown carry`} ${part(why.sum - weak)} ${ofScore}`;
-  return m ? `${told}, ${m} weakly shared ${m === 1 ? "one" : "ones"} ${part(weak)}.` : `${told}.`;
+  let told = n ? `The ${n === 1 ? "feature shown carries" : `${n} features shown carry`} ${part(carry)} ${ofScore}` : "";
+  if (n && m) told += `, ${m} weakly shared ${m === 1 ? "one" : "ones"} ${part(weak)}`;
+  else if (m) told = `The ${m === 1 ? "weakly shared feature carries" : `${m} weakly shared features carry`} ${part(weak)} ${ofScore}`;
+  // or the parts above would seem to be more than there is
+  if (why.sum > 1.005 * why.score && why.score > 0) told += `; the rest of the document counts against it, ${part(rest)}`;
+  return `${told}.`;
 }
 
 // One stacked bar: its whole length is the sum of the parts' sizes, and hatched parts count against the score.
 function Bar({ why, rows }) {
-  const weak = why.weak.reduce((sum, row) => sum + row.contribution, 0);
+  const weak = weakPart(why);
   const parts = [
     ...rows.map((row) => ({ name: row.label, value: row.contribution, kind: `b${row.slot}` })),
     { name: counted(why.weak.length, "weakly shared feature"), value: weak, kind: "weak" },
@@ -239,7 +251,8 @@ function WhyNot({ page, q, d, ranked, choose }) {
             <button class="link" onClick={() => choose(row.feature)}>
               {row.label}
             </button>
-            {row.words.length > 0 && <span class="words"> “{row.words[0]}”</span>} <span class="number">{signed(-row.missing)}</span>
+            {row.words.length > 0 && <span class="words"> “{row.words[0]}”</span>}
+            {!row.shown && <span class="soft"> label uncertain</span>} <span class="number">{signed(-row.missing)}</span>
           </li>
         ))}
       </ul>

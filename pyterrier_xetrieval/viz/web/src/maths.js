@@ -217,6 +217,7 @@ export function compare(page, q, left, right) {
 export function whyNot(page, q, d, results) {
   const own = explain(page, q, d);
   const mean = new Map();
+  const sure = new Set(own.rows.map((row) => row.feature)); // whose labels fit well enough in one of the explanations
   const most = new Map(); // where each feature contributes most, which says what it is called
   const note = (row) => row.contribution > (most.get(row.feature)?.contribution ?? -Infinity) && most.set(row.feature, row);
   for (const result of results) {
@@ -225,6 +226,7 @@ export function whyNot(page, q, d, results) {
       mean.set(row.feature, (mean.get(row.feature) ?? 0) + row.contribution / results.length);
       note(row);
     }
+    rows.forEach((row) => sure.add(row.feature));
   }
   [...own.rows, ...own.weak].forEach(note);
   const here = new Map([...own.rows, ...own.weak].map((row) => [row.feature, row.contribution]));
@@ -233,7 +235,7 @@ export function whyNot(page, q, d, results) {
     const words = phrasesOf(page.queries, asked.get(feature), page.queries.texts[q]);
     const label = page.named[feature] ? reading(most.get(feature).meant, words) : page.labels[feature];
     const [average, document] = [mean.get(feature) ?? 0, here.get(feature) ?? 0];
-    return { feature, label, words, average, document, missing: average - document };
+    return { feature, label, words, shown: sure.has(feature), average, document, missing: average - document };
   });
   return rows.sort((a, b) => b.missing - a.missing);
 }
