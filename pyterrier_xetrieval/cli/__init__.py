@@ -12,6 +12,8 @@ VERBS = (
     "train",
     "describe",
     "explain",
+    "index",
+    "search",
     "explore",
     "diagnose",
     "evaluate",
@@ -37,7 +39,7 @@ def main() -> None:
     """Explain dense retrieval: why was this document retrieved, and what happens without those features?
 
     `demo` shows what the bundled model does; `teach`, `train` and `describe` make one for your own corpus and encoder;
-    `explain`, `explore`, `diagnose` and `evaluate` use it. An interrupted command goes on when it is given again; `explain`
-    and `diagnose` start over, `evaluate` keeps only its vectors.
+    `explain`, `index`, `search`, `explore`, `diagnose` and `evaluate` use it. An interrupted command goes on when it is given
+    again; `explain` and `diagnose` start over, `evaluate` keeps only its vectors.
     """
     logging.getLogger("httpx").setLevel(logging.WARNING)

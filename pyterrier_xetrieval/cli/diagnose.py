@@ -25,8 +25,8 @@ def diagnose(
 ) -> None:  # fmt: skip
     """Find what a retriever gets wrong, by features, and what turning these down would give.
 
-    INDEX is the folder of an index that `model.indexer(…)` has made. Its own encoder encodes the queries. With a DATASET: which
-    features lift wrong results over relevant documents, which features of queries no relevant document shows, and groups of
+    INDEX is the folder of an index that `index` or `model.indexer(…)` has made. Its own encoder encodes the queries. With a
+    DATASET: which features lift wrong results over relevant documents, which features of queries no relevant document shows, and groups of
     queries that fail for one reason. Without: what all documents share, near-duplicates, and whether calibrating is advised.
 
     \b

@@ -20,8 +20,8 @@ from .params import EXISTING, EXISTING_FILE, POSITIVE, NewPath
 def explore(index: Path, topics: Path | None, queries: tuple[str, ...], out: Path, corpus: Path | None, documents: int) -> None:
     """Write one HTML file that explains the results of some queries in any browser, offline.
 
-    INDEX is the folder of an index that `model.indexer(…, evidence=True)` has made. The page holds each query's first
-    results and examples of features: it shows why each was found, in which words; compares two; says why a document
+    INDEX is the folder of an index that `index` or `model.indexer(…, evidence=True)` has made. The page holds each query's
+    first results and examples of features: it shows why each was found, in which words; compares two; says why a document
     is not higher; shows what each feature is about; and ranks again as features of the query are turned down or up.
 
     \b
