@@ -57,7 +57,8 @@ class CorpusDiagnosis:
             for row in self.shared.head(10).itertuples()
         ]
         lines.append(
-            f"Near-duplicates: {f['in_duplicates']} of {f['looked_at']} documents looked at are in {len(self.near_duplicates)} pairs "
+            f"Near-duplicates: {f['in_duplicates']} of {f['looked_at']} documents looked at are in {len(self.near_duplicates)} "
+            f"pair{'' if len(self.near_duplicates) == 1 else 's'} "
             f"whose codes agree by {_NEAR} and more."
         )
         lines += [f"  {row.docno} and {row.other}: {row.agreement:.3f}" for row in self.near_duplicates.head(5).itertuples()]

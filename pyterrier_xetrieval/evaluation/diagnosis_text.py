@@ -32,7 +32,7 @@ def told(found: Diagnosis) -> str:
 def summary(found: Diagnosis) -> list[str]:
     """A few sentences."""
     facts, together = found.facts, found.together
-    lines = [f"nDCG@10 is {_points(facts['ndcg'])} over {_counted(facts['queries'], 'judged ')}; the results hold "
+    lines = [f"nDCG@10 is {_points(facts['ndcg'])} of 100 over {_counted(facts['queries'], 'judged ')}; the results hold "
              f"{_percent(facts['retrieved'])} of their relevant documents."]  # fmt: skip
     if facts["left_out"]:
         lines.append(f"Left out: {_counted(facts['left_out'])} without a relevant document in the index, or without results.")
@@ -98,7 +98,7 @@ def _row(row: Any, numbers: list[str]) -> dict[str, Any]:
 
 def of_distractor(row: Any) -> str:
     """What a row of ``distractors`` says."""
-    return f"lifts a result by {row.lift:.4f} over a relevant document of like score, in {row.queries} queries (p {p_value(row.p_holm)})"
+    return f"lifts a result by {row.lift:.4f} over a relevant document of like score, in {_counted(row.queries)} (p {p_value(row.p_holm)})"
 
 
 def of_blind_spot(row: Any) -> str:

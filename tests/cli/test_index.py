@@ -62,8 +62,8 @@ def test_an_index_without_words_has_texts_and_sentences(tmp_path):
 
 def test_what_is_refused_is_told_in_one_line(made, tmp_path):
     write(tmp_path / "corpus.jsonl", *DOCS)
-    assert "exists" in one_line(run("index", tmp_path / "corpus.jsonl", made))
+    assert "is a finished index of 3 documents" in one_line(run("index", tmp_path / "corpus.jsonl", made))
     assert "QUERY: is empty" in one_line(run("search", made, " "))
     assert "no finished XetrievalIndex" in one_line(run("search", tmp_path, "sort"))
     write(tmp_path / "empty.jsonl")
-    assert "document" in one_line(run("index", tmp_path / "empty.jsonl", tmp_path / "e"))
+    assert "expects documents" in run("index", tmp_path / "empty.jsonl", tmp_path / "e").stderr
