@@ -7,8 +7,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,11 +22,14 @@ from pyterrier_xetrieval.evaluation.bootstrap import estimate
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
 from pyterrier_xetrieval.evaluation.label_accuracy import keyword_scores, texts_by_stem
-from pyterrier_xetrieval.evaluation.reading_baselines import untrained_form
-from pyterrier_xetrieval.evaluation.reading_identification import Choice, choices_of, identification_scores
-from pyterrier_xetrieval.evaluation.reading_pairs import draw_pairs
-from pyterrier_xetrieval.evaluation.reading_rows import ModelForm
 from pyterrier_xetrieval.labelling.keywords import keyword_labels, stem, tokens
+
+sys.path.append(str(Path(__file__).parent.parent))  # recipes/ is not installed
+
+from recipes.reading_baselines import untrained_form
+from recipes.reading_choices import Choice, choices_of, identification_scores
+from recipes.reading_pairs import draw_pairs
+from recipes.reading_rows import ModelForm
 
 SEEDS = (0, 1, 2)
 COLUMNS = ["question", "what", "value", "low", "high", "n"]

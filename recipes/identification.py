@@ -14,11 +14,11 @@ import click
 
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation import EmbeddedCollection
-from pyterrier_xetrieval.evaluation.reading_identification import identification_scores, read_choices, write_choices
-from pyterrier_xetrieval.evaluation.reading_within import PAGE, QUERIES, choices_within, page_candidates, query_candidates
 from pyterrier_xetrieval.store.files import replacing
 from recipes.command import FILE, FOLDER, GROUP, NEW_FILE, NEW_FOLDER, Command
 from recipes.reading import DEFAULT, KINDS, form_of, on_collections
+from recipes.reading_candidates import PAGE, QUERIES, choices_within, page_candidates, query_candidates
+from recipes.reading_choices import identification_scores, read_choices, write_choices
 from recipes.reading_report import RUN
 from recipes.result_files import machine, weights_of, write_result
 

@@ -34,7 +34,7 @@ def random_effects(means: ArrayLike, variances: ArrayLike) -> dict[str, float]:
     Example::
 
         >>> found = random_effects([0.1, 0.3], [0.01, 0.01])
-        >>> round(found["value"], 3), round(found["tau2"], 3)
+        >>> round(found["value"], 3), round(float(found["tau2"]), 3)
         (0.2, 0.01)
     """
     y, v = np.asarray(means, np.float64), np.asarray(variances, np.float64)

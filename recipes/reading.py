@@ -17,18 +17,18 @@ import pandas as pd
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.cli.llm import language_model
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, read_embedded
-from pyterrier_xetrieval.evaluation.reading_baselines import OverlapForm, untrained_form
-from pyterrier_xetrieval.evaluation.reading_encoder import label_similarity
-from pyterrier_xetrieval.evaluation.reading_erasure import erase_shown, erasure_scores
-from pyterrier_xetrieval.evaluation.reading_identification import choices_of, write_choices
-from pyterrier_xetrieval.evaluation.reading_judge import judge_sheets
-from pyterrier_xetrieval.evaluation.reading_pairs import ReadingPair, draw_pairs, even_counts
-from pyterrier_xetrieval.evaluation.reading_rows import Form, ModelForm
-from pyterrier_xetrieval.evaluation.reading_sheets import sections_of, write_sheets
 from pyterrier_xetrieval.store.files import replacing
 from recipes.command import FILE, FOLDER, GROUP, NEW_FILE, NEW_FOLDER, Command
 from recipes.measured_collections import Sources, on_sources
+from recipes.reading_baselines import OverlapForm, untrained_form
+from recipes.reading_choices import choices_of, write_choices
+from recipes.reading_encoder import label_similarity
+from recipes.reading_erasure import erase_shown, erasure_scores
+from recipes.reading_judge import judge_sheets
+from recipes.reading_pairs import ReadingPair, draw_pairs, even_counts
 from recipes.reading_report import RUN, of_common_pairs, pairs_read, read_run, rows_for_confidence, show, write_report
+from recipes.reading_rows import Form, ModelForm
+from recipes.reading_sheets import sections_of, write_sheets
 from recipes.reading_words import measure_words, table_of
 from recipes.result_files import weights_of
 

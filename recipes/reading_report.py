@@ -11,12 +11,12 @@ import click
 import numpy as np
 import pandas as pd
 
-from pyterrier_xetrieval.evaluation.reading_identification import KEY as CHOICES
-from pyterrier_xetrieval.evaluation.reading_identification import identification_scores, read_choices
-from pyterrier_xetrieval.evaluation.reading_scores import ALL, CLEAR, reading_levels, reading_scores
-from pyterrier_xetrieval.evaluation.reading_verdicts import NUMBERS, read_explained, read_verdicts, reading_agreement
 from recipes.calibration import calibration_error, reliability
 from recipes.confidence import ROW
+from recipes.reading_choices import KEY as CHOICES
+from recipes.reading_choices import identification_scores, read_choices
+from recipes.reading_scores import ALL, CLEAR, reading_levels, reading_scores
+from recipes.reading_verdicts import NUMBERS, read_explained, read_verdicts, reading_agreement
 from recipes.result_files import measured_facts, write_result
 
 RUN = "run.json"  # what was asked, beside the sheets
@@ -27,7 +27,7 @@ class Judged:
     """A run with its verdicts.
 
     Attributes:
-        verdicts, explained: as :mod:`pyterrier_xetrieval.evaluation.reading_verdicts` reads them.
+        verdicts, explained: as :mod:`recipes.reading_verdicts` reads them.
         folder: of the run.
     """
 

@@ -15,10 +15,10 @@ import pandas as pd
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.evaluation import EmbeddedCollection, read_embedded
-from pyterrier_xetrieval.evaluation.reading_pairs import ReadingPair, pair_of
-from pyterrier_xetrieval.evaluation.reading_rows import ModelForm
-from pyterrier_xetrieval.evaluation.reading_verdicts import NUMBERS
 from recipes.command import FILE, FOLDER, HELP, Command
+from recipes.reading_pairs import ReadingPair, pair_of
+from recipes.reading_rows import ModelForm
+from recipes.reading_verdicts import NUMBERS
 from recipes.result_files import write_result
 
 KEPT = "confidence"  # by which the rows were chosen

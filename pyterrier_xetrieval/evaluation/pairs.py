@@ -1,7 +1,8 @@
-"""Which (query, document) pairs an evaluation looks at."""
+"""Which (query, document) pairs an evaluation looks at, and their texts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,32 @@ def contrast_pairs(collection: EmbeddedCollection, *, num_results: int = NUM_RES
     rng = np.random.default_rng(seed)
     drawn = [pairs[_drawn(pairs.queries, limit, rng)] for pairs in kinds]
     return Pairs(*(np.concatenate([getattr(pairs, field) for pairs in drawn]) for field in ("queries", "docs", "relevant")))
+
+
+def drawn_with_best(collection: EmbeddedCollection, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of all queries in a random order, and of the best document of each, -1 where none may be retrieved; int64 ``[q]``."""
+    order = rng.permutation(len(collection.qids))
+    excluded = [collection.excluded[i] for i in order]
+    return order, rank(np.asarray(collection.queries)[order], collection.docs, 1, excluded=excluded)[0][:, 0]
+
+
+def texts_of(collection: EmbeddedCollection) -> tuple[Callable[[Sequence[int]], list[str]], np.ndarray]:
+    """The texts of a collection's documents and queries; ValueError where there are none."""
+    if collection.texts is None or collection.query_texts is None:
+        raise ValueError(f"the evaluation expects collections with texts, found none in {collection.name!r}")
+    return collection.texts, collection.query_texts
+
+
+def cut(text: str, words: int) -> tuple[str, bool]:
+    """The first ``words`` words of a text, single spaces between them; and whether there are more.
+
+    Example::
+
+        >>> cut("how to  sort a list", 3)
+        ('how to sort', True)
+    """
+    all_words = text.split()
+    return " ".join(all_words[:words]), len(all_words) > words
 
 
 def _keys(pairs: Pairs, n: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from ..core.evidence import WordVectors
 from ..model import Xetrieval
 from ..token_vectors import TokenEncoder
 from .collection import EmbeddedCollection
-from .reading_pairs import cut, drawn_with_best, texts_of
+from .pairs import cut, drawn_with_best, texts_of
 from .tidy_rows import TidyRows
 from .word_attributions import alone, each_left_out, gradient_times_input, without
 

@@ -6,9 +6,9 @@ import pytest
 from benchmarks.nothing import detection, embedded, identification, shuffled_pairs
 from pyterrier_xetrieval import Xetrieval
 from pyterrier_xetrieval.evaluation.dictionaries import untrained
-from pyterrier_xetrieval.evaluation.reading_identification import choices_of
-from pyterrier_xetrieval.evaluation.reading_pairs import draw_pairs
-from pyterrier_xetrieval.evaluation.reading_rows import ModelForm
+from recipes.reading_choices import choices_of
+from recipes.reading_pairs import draw_pairs
+from recipes.reading_rows import ModelForm
 from tests.helpers.planted import planted
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pyterrier_xetrieval.evaluation.pairs import contrast_pairs, ranked_pairs, relevant_pairs, sample_pairs
+from pyterrier_xetrieval.evaluation.pairs import contrast_pairs, cut, ranked_pairs, relevant_pairs, sample_pairs
 from tests.helpers.erasure import make_collection, random_collection
 
 
@@ -39,3 +39,7 @@ def test_contrast_is_balanced_query_by_query():
         assert own.sum() == (~own).sum() <= 3
     judged = np.array([d in collection.judged[q] for q, d in zip(pairs.queries, pairs.docs)])
     assert np.array_equal(judged, pairs.relevant) and 0 < judged.sum() <= 36
+
+
+def test_a_text_that_is_short_enough_is_not_cut():
+    assert cut("a b", 2) == ("a b", False)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
-from pyterrier_xetrieval.evaluation.reading_rows import ReadingRow
+from recipes.reading_rows import ReadingRow
 
 TEXTS = {
     "animals": {

@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 
 from pyterrier_xetrieval import Xetrieval
-from pyterrier_xetrieval.evaluation.reading_pairs import ReadingPair
 from recipes.confidence import ROW
 from recipes.reading import main, spread
+from recipes.reading_pairs import ReadingPair
 from recipes.reading_report import confidence_table, read_run, rows_for_confidence
 from recipes.tables import Results
 from tests.helpers.llm_server import completion

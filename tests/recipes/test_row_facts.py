@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.evaluation import read_embedded
-from pyterrier_xetrieval.evaluation.reading_rows import ModelForm
 from recipes import row_facts
+from recipes.reading_rows import ModelForm
 from tests.helpers.reading import write_collections
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
-from pyterrier_xetrieval.evaluation.reading_identification import identification_scores, read_choices, write_choices
-from pyterrier_xetrieval.evaluation.reading_within import PAGE, QUERIES, choices_within, page_candidates, query_candidates
+from recipes.reading_candidates import PAGE, QUERIES, choices_within, page_candidates, query_candidates
+from recipes.reading_choices import identification_scores, read_choices, write_choices
 from tests.helpers.builders import unit
 from tests.helpers.reading import KnownPair, known_pairs
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..core.confidence import is_shown
+from pyterrier_xetrieval.core.confidence import is_shown
 
 NONSENSE, VAGUE, CLEAR = 0, 1, 2
 NAMED = {"clear": CLEAR, "vague": VAGUE, "nonsense": NONSENSE}
@@ -21,10 +21,10 @@ def reading_scores(verdicts: pd.DataFrame, *, min_confidence: float = 0.0, seed:
     """Shares of the verdicts of each form, over all collections and in each.
 
     Every judge's verdicts count alike. Shown are a pair's rows with at least this confidence, all whose confidence is
-    unknown, and where that are fewer than three, the surest as :func:`~..core.confidence.is_shown` says. Intervals are 95 % percentile bootstrap intervals over pairs.
+    unknown, and where that are fewer than three, the surest as :func:`~pyterrier_xetrieval.core.confidence.is_shown` says. Intervals are 95 % percentile bootstrap intervals over pairs.
 
     Args:
-        verdicts: as :func:`.reading_verdicts.read_verdicts` gives them.
+        verdicts: as :func:`recipes.reading_verdicts.read_verdicts` gives them.
         min_confidence: from which on a row is shown; decoys are counted whatever theirs is.
         seed: of the resampling.
 
@@ -71,7 +71,7 @@ def _scores(verdicts: pd.DataFrame, min_confidence: float, seed: int) -> list[li
 
 
 def shown_rows(verdicts: pd.DataFrame, min_confidence: float) -> pd.DataFrame:
-    """The rows that are no decoys and are shown by :func:`~..core.confidence.is_shown`, in the order in which users see them."""
+    """The rows that are no decoys and are shown by :func:`~pyterrier_xetrieval.core.confidence.is_shown`, in the order in which users see them."""
     rows = verdicts[~verdicts["decoy"]]
     each = rows.drop_duplicates(["section", "row"]).set_index(["section", "row"])["confidence"]
     shown = each.groupby(level="section").transform(is_shown, min_confidence).astype(bool)
@@ -92,8 +92,8 @@ def reading_levels(
     """What each least confidence shows and what it costs, for forms whose confidence is known: to choose one.
 
     Args:
-        verdicts: as :func:`.reading_verdicts.read_verdicts` gives them.
-        explained: as :func:`.reading_verdicts.read_explained` gives it, of the same run.
+        verdicts: as :func:`recipes.reading_verdicts.read_verdicts` gives them.
+        explained: as :func:`recipes.reading_verdicts.read_explained` gives it, of the same run.
         levels: the least confidences.
         seed: of the resampling.
 

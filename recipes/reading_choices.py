@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..store.facts import text_of_file
-from ..store.jsonl import json_lines
-from .reading_pairs import ReadingPair
-from .reading_rows import ExplainedPair, ReadingRow, first_shown
-from .reading_scores import ALL, MEASURES, resampled
-from .reading_sheets import section_text, write_pages
+from pyterrier_xetrieval.store.facts import text_of_file
+from pyterrier_xetrieval.store.jsonl import json_lines
+from recipes.reading_pairs import ReadingPair
+from recipes.reading_rows import ExplainedPair, ReadingRow, first_shown
+from recipes.reading_scores import ALL, MEASURES, resampled
+from recipes.reading_sheets import section_text, write_pages
 
 SHEET, KEY = "identify", "identify_key.jsonl"
 CHOICES, SECTIONS = 5, 8
@@ -37,7 +37,7 @@ Write one line for each section into a text file: section and number of the pair
 class Choice:
     """The rows of one pair, and the pairs to choose from.
 
-    ``among`` says how these were chosen: other pairs of the test, or as :mod:`.reading_within` does.
+    ``among`` says how these were chosen: other pairs of the test, or as :mod:`recipes.reading_candidates` does.
     """
 
     form: str

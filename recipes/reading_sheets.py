@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..store.files import replacing
-from .reading_pairs import ReadingPair
-from .reading_rows import ExplainedPair, ReadingRow, first_shown
+from pyterrier_xetrieval.store.files import replacing
+from recipes.reading_pairs import ReadingPair
+from recipes.reading_rows import ExplainedPair, ReadingRow, first_shown
 
 KEY, EXPLAINED, SHEET = "key.jsonl", "explained.jsonl", "sheet"
 ROWS, DECOYS, LARGEST, SECTIONS = 10, 5, 2, 12

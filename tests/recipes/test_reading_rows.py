@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pyterrier_xetrieval import Xetrieval
-from pyterrier_xetrieval.evaluation.reading_baselines import OverlapForm, untrained_form
-from pyterrier_xetrieval.evaluation.reading_pairs import draw_pairs
-from pyterrier_xetrieval.evaluation.reading_rows import ModelForm
+from recipes.reading_baselines import OverlapForm, untrained_form
+from recipes.reading_pairs import draw_pairs
+from recipes.reading_rows import ModelForm
 from tests.helpers.reading import embedded
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .collection import EmbeddedCollection, rank
-from .reading_identification import CHOICES, Choice
-from .reading_pairs import ReadingPair, even_counts, pair_of, texts_of
-from .reading_rows import ExplainedPair, first_shown
+from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection, rank
+from pyterrier_xetrieval.evaluation.pairs import texts_of
+from recipes.reading_choices import CHOICES, Choice
+from recipes.reading_pairs import ReadingPair, even_counts, pair_of
+from recipes.reading_rows import ExplainedPair, first_shown
 
 PAGE, QUERIES = "page", "queries"
 _NEAR = 8 * CHOICES  # how far down a page, or among the nearest queries, five different ones are looked for

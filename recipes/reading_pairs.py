@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .collection import EmbeddedCollection, rank
+from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
+from pyterrier_xetrieval.evaluation.pairs import cut, drawn_with_best, texts_of
 
 QUERY_WORDS, DOCUMENT_WORDS = 80, 170  # as much as a judge takes in; an encoder of 256 tokens reads little more
 
@@ -85,13 +86,6 @@ def pair_of(collection: EmbeddedCollection, query_row: int, document_row: int) -
     return ReadingPair(collection.name, qid, docno, query, document, query_row, document_row, query_cut, document_cut)
 
 
-def drawn_with_best(collection: EmbeddedCollection, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """The rows of all queries in a random order, and of the best document of each, -1 where none may be retrieved; int64 ``[q]``."""
-    order = rng.permutation(len(collection.qids))
-    excluded = [collection.excluded[i] for i in order]
-    return order, rank(np.asarray(collection.queries)[order], collection.docs, 1, excluded=excluded)[0][:, 0]
-
-
 def _drawn(collection: EmbeddedCollection, count: int, rng: np.random.Generator) -> list[ReadingPair]:
     _, query_texts = texts_of(collection)
     order, best = drawn_with_best(collection, rng)
@@ -106,22 +100,3 @@ def _drawn(collection: EmbeddedCollection, count: int, rng: np.random.Generator)
     if len(found) < count:
         raise ValueError(f"draw_pairs expects {count} different queries of {collection.name!r}, found {len(found)}")
     return found
-
-
-def texts_of(collection: EmbeddedCollection) -> tuple[Callable[[Sequence[int]], list[str]], np.ndarray]:
-    """The texts of a collection's documents and queries; ValueError where there are none."""
-    if collection.texts is None or collection.query_texts is None:
-        raise ValueError(f"the reading test expects collections with texts, found none in {collection.name!r}")
-    return collection.texts, collection.query_texts
-
-
-def cut(text: str, words: int) -> tuple[str, bool]:
-    """The first ``words`` words of a text, single spaces between them; and whether there are more.
-
-    Example::
-
-        >>> cut("how to  sort a list", 3)
-        ('how to sort', True)
-    """
-    all_words = text.split()
-    return " ".join(all_words[:words]), len(all_words) > words

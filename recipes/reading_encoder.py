@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..core.codes import encode_view
-from .collection import EmbeddedCollection
+from pyterrier_xetrieval.core.codes import encode_view
+from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
-    from ..model import Xetrieval
+    from pyterrier_xetrieval import Xetrieval
 
 
 def label_similarity(

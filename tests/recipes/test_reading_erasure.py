@@ -8,10 +8,10 @@ import pytest
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.core.edits import intervene
-from pyterrier_xetrieval.evaluation.reading_encoder import auc, label_similarity
-from pyterrier_xetrieval.evaluation.reading_erasure import equal_weight, erase_shown, erasure_scores, ranks_among
-from pyterrier_xetrieval.evaluation.reading_pairs import draw_pairs
-from pyterrier_xetrieval.evaluation.reading_rows import ModelForm
+from recipes.reading_encoder import auc, label_similarity
+from recipes.reading_erasure import equal_weight, erase_shown, erasure_scores, ranks_among
+from recipes.reading_pairs import draw_pairs
+from recipes.reading_rows import ModelForm
 from tests.helpers.builders import identity_sae
 from tests.helpers.planted import WORDS, planted
 from tests.helpers.reading import embedded

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..llm.answer_file import AnswerFile, Question
-from ..llm.endpoints import Answer, LanguageModel, as_model
-from ..llm.engine import ATTEMPTS, GIVE_UP, Run
-from ..llm.prompts import digest, without_reasoning
-from ..store.facts import text_of_file
-from ..store.files import replacing
-from . import reading_identification as identification
-from . import reading_sheets as sheets
-from .reading_verdicts import VERDICTS
+from pyterrier_xetrieval.llm.answer_file import AnswerFile, Question
+from pyterrier_xetrieval.llm.endpoints import Answer, LanguageModel, as_model
+from pyterrier_xetrieval.llm.engine import ATTEMPTS, GIVE_UP, Run
+from pyterrier_xetrieval.llm.prompts import digest, without_reasoning
+from pyterrier_xetrieval.store.facts import text_of_file
+from pyterrier_xetrieval.store.files import replacing
+from recipes import reading_choices as choices
+from recipes import reading_sheets as sheets
+from recipes.reading_verdicts import VERDICTS
 
 ROWS = "Answer with one line for each row, its number and its verdict, for example `3 2`, and with nothing else."
 PAIR = "Answer with the number of the pair and nothing else."
@@ -35,7 +35,7 @@ def judge_sheets(
     Its answers are kept in ``answers.JUDGE.jsonl`` as they come, so that a run that was ended goes on where it stopped.
 
     Args:
-        folder: of :func:`.reading_sheets.write_sheets` and :func:`.reading_identification.write_choices`; only sheets
+        folder: of :func:`recipes.reading_sheets.write_sheets` and :func:`.reading_identification.write_choices`; only sheets
             are read.
         llm: the judge, or a function from prompt to text.
         judge: its name in the names of files; two runs under two names are two judges.
@@ -58,7 +58,7 @@ def judge_sheets(
     if not re.fullmatch(r"[\w-]+", judge):
         raise ValueError(f"judge_sheets expects a judge's name of letters, digits, _ and -, found {judge!r}")
     folder, llm = Path(folder), as_model(llm)
-    kinds = {sheets.SHEET: (sheets.QUESTION, ROWS), identification.SHEET: (identification.QUESTION, PAIR)}
+    kinds = {sheets.SHEET: (sheets.QUESTION, ROWS), choices.SHEET: (choices.QUESTION, PAIR)}
     questions = [
         question
         for kind, told in kinds.items()
@@ -110,9 +110,9 @@ def _questions(path: Path, instructions: str, answer: str) -> list[Question]:
 
 def _read(question: Question, answer: str) -> tuple[list[int], str | None]:
     """The verdicts in the order of the rows, or the pair that was chosen; and what is wrong with the answer."""
-    if question.key["sheet"].startswith(identification.SHEET):
+    if question.key["sheet"].startswith(choices.SHEET):
         numbers = _NUMBER.findall(answer)
-        right = len(numbers) == 1 and 1 <= int(numbers[0]) <= identification.CHOICES
+        right = len(numbers) == 1 and 1 <= int(numbers[0]) <= choices.CHOICES
         return list(map(int, numbers)), None if right else "not one number of a pair"
     found = {int(row): int(verdict) for row, verdict in _VERDICT.findall(answer)}
     rows = range(1, question.facts["rows"] + 1)
@@ -122,6 +122,6 @@ def _read(question: Question, answer: str) -> tuple[list[int], str | None]:
 
 
 def _lines(sheet: str, section: int, found: list[int]) -> list[str]:
-    if sheet.startswith(identification.SHEET):
+    if sheet.startswith(choices.SHEET):
         return [f"{section} {found[0]}\n"]
     return [f"{section} {row} {verdict}\n" for row, verdict in enumerate(found, start=1)]

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from ..core.confidence import is_shown
-from ..core.edits import intervene
-from .collection import EmbeddedCollection
-from .reading_pairs import ReadingPair
-from .reading_rows import ModelPair
-from .reading_scores import resampled
+from pyterrier_xetrieval.core.confidence import is_shown
+from pyterrier_xetrieval.core.edits import intervene
+from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
+from recipes.reading_pairs import ReadingPair
+from recipes.reading_rows import ModelPair
+from recipes.reading_scores import resampled
 
 NEAR = 0.1  # of the rows' summed contribution: a control of equal weight whose sum is not so near is left out
 TOP = 10  # rows that an explanation prints
@@ -31,7 +31,7 @@ def erase_shown(
     document has its length again; the query and all other documents of the collection stay.
 
     Args:
-        pairs: with the texts' vectors in ``explained``, as a :class:`.reading_rows.ModelForm` of a model without views
+        pairs: with the texts' vectors in ``explained``, as a :class:`recipes.reading_rows.ModelForm` of a model without views
             gives it.
         collections: those of the pairs.
         min_confidence: from which on a row is shown; most: how many are at most.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pyterrier_xetrieval import Xetrieval
-from pyterrier_xetrieval.evaluation.reading_pairs import cut, draw_pairs
+from recipes.reading_pairs import draw_pairs
 from tests.helpers.builders import toy
 from tests.helpers.reading import embedded
 
@@ -55,4 +55,3 @@ def test_long_texts_are_cut(collections):
     )
     pair = draw_pairs([long], 1)[0]
     assert len(pair.query.split()) == 80 and pair.query_cut and pair.document_cut and pair.document == " ".join(["text"] * 170)
-    assert cut("a b", 2) == ("a b", False)

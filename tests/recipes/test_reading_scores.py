@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pyterrier_xetrieval.evaluation.reading_scores import reading_levels, reading_scores, resampled, shown_rows
-from pyterrier_xetrieval.evaluation.reading_verdicts import read_explained, read_verdicts, reading_agreement, weighted_kappa
+from recipes.reading_scores import reading_levels, reading_scores, resampled, shown_rows
+from recipes.reading_verdicts import read_explained, read_verdicts, reading_agreement, weighted_kappa
 
 # pair, contribution, confidence, and what two judges say; a contribution of None: a decoy
 ROWS = [

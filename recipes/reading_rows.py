@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 import numpy as np
 import pandas as pd
 
-from ..core.codes import ViewCodes, encode_view
-from ..core.confidence import is_shown
-from ..core.evidence import WordVectors
-from ..core.readings import activation_readings
-from ..explanation import Explanation
-from ..explanation_rows import ShownFeature
-from ..feature_names import reading, supported_by
-from ..label_vectors import LabelFit
-from ..token_vectors import TokenEncoder
-from ..words import content_words, phrases
-from .reading_pairs import ReadingPair
+from pyterrier_xetrieval.core.codes import ViewCodes, encode_view
+from pyterrier_xetrieval.core.confidence import is_shown
+from pyterrier_xetrieval.core.evidence import WordVectors
+from pyterrier_xetrieval.core.readings import activation_readings
+from pyterrier_xetrieval.explanation import Explanation
+from pyterrier_xetrieval.explanation_rows import ShownFeature
+from pyterrier_xetrieval.feature_names import reading, supported_by
+from pyterrier_xetrieval.label_vectors import LabelFit
+from pyterrier_xetrieval.token_vectors import TokenEncoder
+from pyterrier_xetrieval.words import content_words, phrases
+from recipes.reading_pairs import ReadingPair
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
 
-    from ..model import Xetrieval
+    from pyterrier_xetrieval import Xetrieval
 
 Show = Literal["words and label", "words", "label"]
 

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..words import content_words, spans
-from .collection import EmbeddedCollection
-from .dictionaries import untrained, with_sae
-from .reading_pairs import ReadingPair, texts_of
-from .reading_rows import ModelForm, ReadingRow
+from pyterrier_xetrieval.evaluation.collection import EmbeddedCollection
+from pyterrier_xetrieval.evaluation.dictionaries import untrained, with_sae
+from pyterrier_xetrieval.evaluation.pairs import texts_of
+from pyterrier_xetrieval.words import content_words, spans
+from recipes.reading_pairs import ReadingPair
+from recipes.reading_rows import ModelForm, ReadingRow
 
 if TYPE_CHECKING:
-    from ..model import Xetrieval
+    from pyterrier_xetrieval import Xetrieval
 
 
 def untrained_form(model: Xetrieval, *, seed: int = 0) -> ModelForm:
@@ -65,7 +66,7 @@ class OverlapForm:
 
 
 class OverlapPair:
-    """One pair; see :class:`.reading_rows.ExplainedPair`."""
+    """One pair; see :class:`recipes.reading_rows.ExplainedPair`."""
 
     def __init__(self, form: OverlapForm, pair: ReadingPair):
         query, document = _words(pair.query), _words(pair.document)

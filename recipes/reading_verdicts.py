@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..store.facts import text_of_file
-from ..store.jsonl import json_lines
-from .reading_sheets import EXPLAINED, KEY, SHEET
+from pyterrier_xetrieval.store.facts import text_of_file
+from pyterrier_xetrieval.store.jsonl import json_lines
+from recipes.reading_sheets import EXPLAINED, KEY, SHEET
 
 VERDICTS = (0, 1, 2)  # nonsense, vague, clearly fits
 NUMBERS = (
@@ -27,7 +27,7 @@ def read_verdicts(folder: str | os.PathLike[str]) -> pd.DataFrame:
     nobody has judged yet are left out.
 
     Args:
-        folder: what :func:`.reading_sheets.write_sheets` has filled.
+        folder: what :func:`recipes.reading_sheets.write_sheets` has filled.
 
     Returns:
         The columns of the key (``sheet``, ``section``, ``row``, ``pair``, ``collection``, ``form``, ``feature``,

@@ -6,16 +6,16 @@ import re
 
 import pytest
 
-from pyterrier_xetrieval.evaluation.reading_identification import (
+from recipes.reading_choices import (
     choices_of,
     identification_scores,
     read_choices,
     write_choices,
 )
-from pyterrier_xetrieval.evaluation.reading_judge import judge_sheets
-from pyterrier_xetrieval.evaluation.reading_pairs import ReadingPair
-from pyterrier_xetrieval.evaluation.reading_sheets import sections_of, write_sheets
-from pyterrier_xetrieval.evaluation.reading_verdicts import read_explained, read_verdicts
+from recipes.reading_judge import judge_sheets
+from recipes.reading_pairs import ReadingPair
+from recipes.reading_sheets import sections_of, write_sheets
+from recipes.reading_verdicts import read_explained, read_verdicts
 from tests.helpers.reading import KnownPair, known_pairs
 
 PAIRS = [ReadingPair(f"c{i % 3}", f"q{i}", f"d{i}", f"query {i}", f"document {i}", i, i, document_cut=i == 0) for i in range(30)]
