@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pyterrier_xetrieval.viz.figures.panels import dots, lines, stacked
+from recipes.panels import dots, lines, stacked
 from recipes.tables import Results, above, below, cell, figure_link, lines_of, markdown, percent, pick, spread, times, unseen
 
 ORDERS = ("contribution", "activation", "random")

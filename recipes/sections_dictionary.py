@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pyterrier_xetrieval.viz.figures.panels import dots, histogram
+from recipes.panels import dots, histogram
 from recipes.tables import NDCG, Results, below, figure_link, interval, markdown, percent, pick, spread, times
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pyterrier_xetrieval.viz.figures.panels import dots, lines
+from recipes.panels import dots, lines
 from recipes.tables import Results, above, below, cell, figure_link, lines_of, markdown, pick, spread, times, unseen
 
 SETS = ("overlap", "untrained", "direct", "non_overlap", "random_features", "random_directions")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pyterrier_xetrieval.viz.figures.panels import histogram
+from recipes.panels import histogram
 from recipes.tables import Results, figure_link, interval, markdown, pick
 
 HYPOTHESES, KEYWORDS = "hypotheses", "keywords"

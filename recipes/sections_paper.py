@@ -7,7 +7,7 @@ import pandas as pd
 
 from pyterrier_xetrieval.evaluation.multi_view_retrieval import COT, INTERNALIZER
 from pyterrier_xetrieval.evaluation.significance import SIGNIFICANT
-from pyterrier_xetrieval.viz.figures.panels import dots, lines
+from recipes.panels import dots, lines
 from recipes.tables import NDCG, Results, cell, figure_link, markdown, p_value, percent, pick, significant, times
 
 DELTA = f"{NDCG}_minus_dense"

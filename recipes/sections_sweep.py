@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from pyterrier_xetrieval.viz.figures.panels import lines
+from recipes.panels import lines
 from recipes.tables import NDCG, Results, figure_link, markdown, percent, times
 
 ONE = ["variant", "trained_on", "level"]  # tells a dictionary

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from .primitives import draw_dots, draw_histogram, draw_lines, draw_stacked
+from pyterrier_xetrieval.viz.figures.primitives import draw_dots, draw_histogram, draw_lines, draw_stacked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
