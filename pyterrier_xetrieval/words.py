@@ -109,11 +109,6 @@ def _abbreviates(text: str, stop: int) -> bool:
     return _ABBREVIATION.search(text[max(stop - 10, 0) : stop + 1]) is not None
 
 
-def groups_of(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
-    """Which sentence each word is in: for spans ``[w, 2]`` and ``[g, 2]``, both in the order of the text, int64 ``[w]``."""
-    return np.maximum(np.searchsorted(outer[:, 0], inner[:, 0], side="right") - 1, 0)
-
-
 def content_words(text: str, words: np.ndarray) -> np.ndarray:
     """Which words (spans int ``[w, 2]``) say what a text is about: no function words, no punctuation; bool ``[w]``."""
     return np.array([_is_content(text[start:stop]) for start, stop in words.tolist()], bool)

@@ -17,18 +17,11 @@ import numpy as np
 import pandas as pd
 
 from pyterrier_xetrieval.core.confidence import Confidence
-from pyterrier_xetrieval.labelling.judged_confidence import (
-    FITS,
-    PASSES,
-    WEIGHTS,
-    confidence_of_rows,
-    detection_without,
-    fit,
-    fit_pairs,
-)
+from pyterrier_xetrieval.labelling.judged_confidence import PASSES, WEIGHTS, detection_without, fit
 from pyterrier_xetrieval.store.files import replacing
 from recipes.calibration import isotonic, kept, log_loss, reliability, show_errors
 from recipes.command import FILE, HELP, NEW_FILE, Command
+from recipes.row_confidence import FITS, confidence_of_rows, fit_pairs
 
 BY_ROW = (
     (*WEIGHTS, "contribution"), (*WEIGHTS, "support"), (*WEIGHTS, "contribution", "support"),

@@ -13,12 +13,12 @@ import pandas as pd
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.core.confidence import Confidence
-from pyterrier_xetrieval.labelling.judged_confidence import FITS, confidence_of_rows, fit_pairs
 from recipes.calibration import show_errors
 from recipes.command import FILE
 from recipes.confidence import held_out_rows
 from recipes.default import SOURCES, label_facts, write_artifact
 from recipes.reading_report import kept_rows
+from recipes.row_confidence import FITS, confidence_of_rows, fit_pairs
 
 RUNS = click.option(
     "--run", "runs", type=(FILE, str), multiple=True, required=True, metavar="FILE FORM", help="A reading, and which form."

@@ -19,7 +19,8 @@ from pyterrier_xetrieval.core.internalizer import internalize
 from pyterrier_xetrieval.core.packed_evidence import MAX_BYTES, pack_evidence
 from pyterrier_xetrieval.datasets import pydocs
 from pyterrier_xetrieval.token_vectors import TokenEncoder
-from pyterrier_xetrieval.words import content_words, groups_of, spans
+from pyterrier_xetrieval.words import content_words, spans
+from tests.helpers.spans import groups_of
 
 TEXTS = ["Return a new list, sorted. Unbelievably 東京 naïve!", "make tea", "", "  \n", "What is [SEP] for? Don't ask."]
 LONG = " ".join(f"Sentence {i} speaks of unbelievable rivers." for i in range(80))

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from pyterrier_xetrieval.words import content_words, groups_of, phrases, spans, units
+from pyterrier_xetrieval.words import content_words, phrases, spans, units
+from tests.helpers.spans import groups_of
 
 TEXT = "Don't use os.path here, e.g. for naïve state-of-the-art code."
 

@@ -1,4 +1,4 @@
-"""How far labels can be trusted, learned from what a judge said of texts or of rows of explanations."""
+"""How far labels can be trusted, learned from what a judge said of texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ..core.confidence import Confidence, predictors
 from ..labels import FeatureLabels
 
 WEIGHTS = ("activation", "clarity", "detection")
-FITS = 2  # the verdict of a judge on a row that clearly fits both texts
 PASSES = 6  # of filling in the verdicts left out; what is still wrong becomes about a quarter with each
 START = Confidence(intercept=0.0, activation=1.0, clarity=1.0, detection=1.0)
 LEAST_FEATURES, LEAST_DETECTION = 20, 0.6  # of a judge that is believed
@@ -63,49 +62,12 @@ def fit(excerpts: pd.DataFrame, use: Sequence[str] = WEIGHTS) -> Confidence:
     for _ in range(PASSES):
         detection = detection_without(excerpts, np.arange(len(excerpts))[:, None], expected[:, None])
         side = predictors(excerpts["activation"], excerpts["clarity"], detection, None)
-        found = _likeliest([side], excerpts["fits"].to_numpy(), use, found)
+        found = likeliest([side], excerpts["fits"].to_numpy(), use, found)
         expected = found.of_text(excerpts["activation"], excerpts["clarity"], detection)
     return found
 
 
-def fit_pairs(rows: pd.DataFrame, start: Confidence, use: Sequence[str] = WEIGHTS) -> Confidence:
-    """The likeliest parameters of :class:`Confidence` given verdicts on rows of explanations.
-
-    Args:
-        rows: columns verdict (2: clearly fits both texts; 1 and 0 do not), query_activation, document_activation (over
-            the feature's maximum), clarity, detection (NaN where unknown) and, if used, contribution, and support
-            and similarity of each text, ``query_support`` and so on.
-        start: parameters to begin with, those of single texts; what the rows do not tell stays near them.
-        use: names of the weights that may be above 0; may have ``contribution``, ``support`` and ``similarity``.
-    """
-    sides = [
-        predictors(rows[f"{side}_activation"], **known_of(rows, use), **known_of_text(rows, side, use))
-        for side in ("query", "document")
-    ]
-    return _likeliest(sides, (rows["verdict"] == FITS).to_numpy(np.float64), use, start)
-
-
-def confidence_of_rows(confidence: Confidence, rows: pd.DataFrame, use: Sequence[str]) -> np.ndarray:
-    """The confidence of rows as :func:`fit_pairs` takes them, float64 ``[n]``, from what is to be used."""
-    by_text = {f"{side}_{n}": v for side in ("query", "document") for n, v in known_of_text(rows, side, use).items()}
-    return confidence(rows["query_activation"], rows["document_activation"], **known_of(rows, use), **by_text)
-
-
-def known_of(rows: pd.DataFrame, use: Sequence[str]) -> dict[str, pd.Series | None]:
-    """What is known of rows for both texts, without what is not to be used."""
-    return {
-        "clarity": rows["clarity"],
-        "detection": rows["detection"],
-        "contribution": rows["contribution"] if "contribution" in use else None,
-    }
-
-
-def known_of_text(rows: pd.DataFrame, side: str, use: Sequence[str]) -> dict[str, pd.Series | None]:
-    """What is known of rows for one text beside the activation, without what is not to be used."""
-    return {name: rows[f"{side}_{name}"] if name in use else None for name in ("support", "similarity")}
-
-
-def _likeliest(sides: Sequence[Sequence[np.ndarray]], fits: np.ndarray, use: Sequence[str], start: Confidence) -> Confidence:
+def likeliest(sides: Sequence[Sequence[np.ndarray]], fits: np.ndarray, use: Sequence[str], start: Confidence) -> Confidence:
     """Maximises the likelihood of ``Π_side sigmoid(w · predictors)``, weights from 0 up."""
     ones = np.ones(len(fits))
     x = np.stack([np.column_stack([ones, *(ones * p for p in side)]) for side in sides])

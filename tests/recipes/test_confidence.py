@@ -12,7 +12,8 @@ from pyterrier_xetrieval.core.confidence import Confidence
 from pyterrier_xetrieval.labelling import judged_confidence
 from recipes import confidence as recipe
 from recipes.calibration import calibration_error
-from recipes.confidence import fit, fit_pairs, held_out, held_out_rows, pairs_of, predict, read_excerpts
+from recipes.confidence import fit, held_out, held_out_rows, pairs_of, predict, read_excerpts
+from recipes.row_confidence import fit_pairs
 
 PLANTED = Confidence(intercept=-1.5, activation=2.5, clarity=0.8, detection=3.0)
 
