@@ -11,8 +11,6 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 
 from .core.confidence import Confidence
 from .core.internalizer import Internalizer
@@ -21,8 +19,9 @@ from .core.sae import ACTIVATIONS, SparseAutoencoder
 from .label_vectors import LabelVectors
 from .labels import FeatureLabels
 from .store.checksums import check_sha256, sha256
-from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, is_finite, regular
+from .store.facts import COUNT, TEXTS_BY_NAME, Check, check_facts, is_aspects, is_finite, parsed, regular
 from .store.files import artifact_facts
+from .store.tensors import read_tensors, read_with_header, write_tensors
 
 if TYPE_CHECKING:
     from .model import Xetrieval
@@ -75,8 +74,7 @@ def write(
         tensors = {key: w.to("cpu", stored).contiguous() for key, w in state.items()}
         if bad := [key for key, w in tensors.items() if not w.isfinite().all()]:
             raise ValueError(f"Xetrieval.save expects weights that {dtype} can hold, found others in {bad[0]}")
-        save_file(tensors, folder / name)
-        os.chmod(folder / name, 0o644)  # safetensors writes for the owner alone
+        write_tensors(folder / name, tensors)
     names = list(states)
     if labels.vectors is not None:
         _write_label_vectors(folder / LABEL_VECTORS, labels.vectors)
@@ -190,19 +188,14 @@ def _write_label_vectors(path: Path, vectors: LabelVectors) -> None:
     """Eight bits for each component, of vectors whose length does not count; the texts that they are of are in the header."""
     largest = np.abs(vectors.matrix).max(axis=1, initial=0.0, keepdims=True)
     steps = np.rint(vectors.matrix * (127 / np.maximum(largest, 1e-12))).astype(np.int8)
-    save_file({"vectors": torch.from_numpy(steps)}, path, metadata={"texts": json.dumps(vectors.texts)})
-    os.chmod(path, 0o644)
+    write_tensors(path, {"vectors": torch.from_numpy(steps)}, header={"texts": json.dumps(vectors.texts)})
 
 
 def _read_label_vectors(folder: Path, meta: dict) -> LabelVectors:
     path = regular(folder / LABEL_VECTORS)
     check_sha256(path, meta["sha256"][LABEL_VECTORS])
-    try:
-        with safe_open(path, "pt") as file:
-            texts = json.loads((file.metadata() or {}).get("texts", "[]"))
-            state = {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    state, header = read_with_header(path)
+    texts = parsed(header.get("texts", "[]"), path)
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"{path} is damaged: expected a list of texts in its header")
     _fits(state, "vectors", (len(texts), meta["dim"]), path)
@@ -211,10 +204,7 @@ def _read_label_vectors(folder: Path, meta: dict) -> LabelVectors:
 
 def _weights(folder: Path, name: str, meta: dict) -> dict[str, torch.Tensor]:
     check_sha256(regular(folder / name), meta["sha256"][name])
-    try:
-        state = load_file(folder / name)
-    except SafetensorError as error:
-        raise ValueError(f"{folder / name} is damaged: {error}") from None
+    state = read_tensors(folder / name)
     for key, w in state.items():
         if not w.is_floating_point() or not w.isfinite().all():
             raise ValueError(f"{folder / name} is damaged: expected finite numbers, found others in {key}")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyterrier as pt
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+import torch
 
 from .core.calibration import CorpusStatistics
 from .core.links import ALWAYS, Links
 from .store.files import artifact_facts, artifact_kind, new_folder
+from .store.tensors import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from .feature_names import FeatureNames
@@ -119,8 +119,8 @@ class QueryTuning(pt.Artifact):
             self.links.to_csv(folder / TABLE, sep="\t", index=False)
             if self.corpus is not None:
                 moments = {"mean": self.corpus.mean, "covariance": self.corpus.covariance, "count": np.array([self.corpus.count])}
-                save_file(moments, folder / CORPUS)
-                os.chmod(folder / CORPUS, 0o644)  # safetensors writes for the owner alone
+                contiguous = {name: torch.from_numpy(np.ascontiguousarray(numbers)) for name, numbers in moments.items()}
+                write_tensors(folder / CORPUS, contiguous)
             (folder / META).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
         return QueryTuning(path)
 
@@ -209,8 +209,8 @@ def checked_links(links: pd.DataFrame, dict_size: int) -> pd.DataFrame:
 
 
 def _read_corpus(path: Path) -> CorpusStatistics:
+    own = {name: tensor.numpy() for name, tensor in read_tensors(path).items()}
     try:
-        own = load_file(path)
         return CorpusStatistics(int(own["count"][0]), own["mean"], own["covariance"])
-    except (SafetensorError, KeyError, IndexError) as error:
+    except (KeyError, IndexError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None

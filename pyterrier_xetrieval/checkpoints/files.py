@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from ..store.facts import json_of, regular
+from ..store import facts
+from ..store.facts import regular
+from ..store.tensors import read_tensors
 
 _WRAPPERS, _PREFIXES = ("state_dict", "model_state_dict"), ("module.", "_orig_mod.")
 
@@ -45,19 +45,13 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
 
 
 def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a ``.safetensors`` file; ValueError if it is damaged."""
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file: {error}") from None
+    """The tensors of a ``.safetensors`` file; ValueError if it is none."""
+    return read_tensors(path, refused="is no safetensors file")
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; ValueError if there is none."""
-    try:
-        content = json_of(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON file: {error}") from None
+    content = facts.read_json(path, refused="is no JSON file")
     if not isinstance(content, dict):
         raise ValueError(f"{path} expects a JSON object, found {type(content).__name__}")
     return content

@@ -87,6 +87,4 @@ def write_sae(
         raise FileExistsError(f"{path} already exists; choose another path or remove it first")
     with new_folder(path) as folder:
         FORMATS[format].write(sae, folder)
-        for file in folder.iterdir():
-            file.chmod(0o644)  # safetensors writes for the owner alone
     return path

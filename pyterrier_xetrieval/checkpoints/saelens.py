@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from ..core.checks import found_value
 from ..core.sae import SparseAutoencoder
 from ..store.files import write_json
+from ..store.tensors import write_tensors
 from .files import read_json, read_safetensors
 from .layouts import MATRICES, Layout, as_state, build, check_sizes, one_k, subtract_bias, take, tensors_of
 
@@ -113,5 +113,5 @@ def write(sae: SparseAutoencoder, folder: Path) -> None:
         "metadata": {"sae_lens_version": "6.0.0"},  # of the configuration: without it, it is read as an older one
     }  # fmt: skip
     cfg |= {"k": sae.k, "rescale_acts_by_decoder_norm": False} if sae.k else {}
-    save_file(as_state(tensors, _ARCHITECTURES[architecture][1]), folder / "sae_weights.safetensors")
+    write_tensors(folder / "sae_weights.safetensors", as_state(tensors, _ARCHITECTURES[architecture][1]))
     write_json(folder / "cfg.json", cfg)

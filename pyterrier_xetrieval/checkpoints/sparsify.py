@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from ..core.sae import SparseAutoencoder
 from ..store.files import write_json
+from ..store.tensors import write_tensors
 from .files import read_json, read_safetensors
 from .layouts import Layout, as_state, build, check_sizes, one_k, take, tensors_of
 
@@ -58,5 +58,5 @@ def write(sae: SparseAutoencoder, folder: Path) -> None:
         "num_latents": sae.dict_size, "k": sae.k, "multi_topk": False, "skip_connection": False, "transcode": False,
         "d_in": sae.dim,
     }  # fmt: skip
-    save_file(as_state(tensors, _LAYOUT), folder / "sae.safetensors")
+    write_tensors(folder / "sae.safetensors", as_state(tensors, _LAYOUT))
     write_json(folder / "cfg.json", cfg)

@@ -65,22 +65,25 @@ def check_facts(facts: object, expected: Mapping[str, Check], file: Path, part: 
             raise ValueError(f"{file} is damaged: expected {dotted} to be {what}, found {short_repr(facts[name])}")
 
 
-def read_json(file: Path) -> Any:
+def read_json(file: Path, *, refused: str = "is damaged") -> Any:
     """The content of a JSON file.
+
+    Args:
+        refused: what an error says of a file that is no JSON.
 
     Raises:
         FileNotFoundError: no such file, or something that is none.
         ValueError: no JSON.
     """
-    return parsed(regular(file).read_bytes(), file)
+    return parsed(regular(file).read_bytes(), file, refused=refused)
 
 
-def parsed(text: bytes, file: Path) -> Any:
+def parsed(text: str | bytes, file: Path, *, refused: str = "is damaged") -> Any:
     """JSON from a file; ValueError, naming the file, for other text, and for lists in lists beyond what Python parses."""
     try:
         return json_of(text)
     except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from None
+        raise ValueError(f"{file} {refused}: {error}") from None
 
 
 def json_of(text: str | bytes) -> Any:

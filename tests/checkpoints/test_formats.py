@@ -62,7 +62,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path, monkeypatch):
     def full(*args):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("pyterrier_xetrieval.checkpoints.saelens.save_file", full)
+    monkeypatch.setattr("pyterrier_xetrieval.checkpoints.saelens.write_tensors", full)
     with pytest.raises(OSError, match="No space left"):
         write_sae(random_sae(), tmp_path / "sae", format="saelens")
     assert not list(tmp_path.iterdir())
