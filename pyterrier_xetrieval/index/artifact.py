@@ -14,13 +14,13 @@ import pyterrier as pt
 import torch
 
 from ..core.batches import device_of
-from ..core.checks import distinct_aspects
 from ..core.codes import DocumentCodes
 from ..core.mean_document import MeanDocument
 from ..model import Xetrieval
 from .deletion import delete, read_deleted
 from .docnos import located
 from .features import documents_of, feature_statistics, features_of
+from .folded_views import FoldedViews
 from .opening import read_facts, verify
 from .packing import unpack
 from .stages import IndexStages
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MEAN_OF = 4096  # documents
 
 
-class XetrievalIndex(IndexStages, pt.Artifact):
+class XetrievalIndex(FoldedViews, IndexStages, pt.Artifact):
     """A corpus that explains: retrieves by all views and explains results from what it stores.
 
     Made by ``(encoder >> model.indexer(path)).index(corpus)``. Holds the original and the folded vectors as
@@ -69,46 +69,13 @@ class XetrievalIndex(IndexStages, pt.Artifact):
         self.aspects: tuple[str, ...] = tuple(self.settings["aspects"])  # the views beside the original one that are in use
         self._means: dict[tuple[str, ...], MeanDocument] = {}  # by the views in use
 
-    def with_views(self, aspects: Sequence[str] | None = None) -> XetrievalIndex:
-        """The same index seen without its views, or with all again; this one stays as it is.
-
-        Without views its retriever ranks by the original vectors, and its explainer explains ``⟨q,z⟩``. The methods that
-        start from features or documents (``feature_retriever``, ``features_of`` and so on) go on with all views.
-
-        Args:
-            aspects: ``()`` for none, None for all.
-
-        Raises:
-            ValueError: some of the views. A folded vector is the sum of all, which cannot be taken apart.
-
-        Example::
-
-            dense = index.with_views(())
-            model.encoder() >> dense.retriever(num_results=10) >> dense.explainer()
-        """
-        stored = self.settings["aspects"]
-        chosen = stored if aspects is None else distinct_aspects(aspects, stage="XetrievalIndex.with_views")
-        if chosen and set(chosen) != set(stored):
-            raise ValueError(
-                f"XetrievalIndex.with_views expects all of {stored} or (), found {list(chosen)}: its folded vectors are the sum of "
-                "all views; index the corpus again with model.with_views(…) for others"
-            )
-        index = object.__new__(XetrievalIndex)  # copy.copy would open the files again, as unpickling does
-        index.__dict__.update(self.__dict__, _model=self._model, aspects=tuple(stored) if chosen else ())
-        return index
-
     @property
     def settings(self) -> dict[str, Any]:
         """What was chosen when the index was made: aspects, weights, refit, dtype, shard size, texts, evidence."""
         return self.layout.settings
 
-    @property
-    def model(self) -> Xetrieval:
-        """The model that the corpus was indexed with, stored in the index; with the views that are in use."""
-        return self._model.with_views(self.aspects)
-
     @cached_property
-    def _model(self) -> Xetrieval:
+    def _model(self) -> Xetrieval:  # type: ignore[override]  # read on first use
         stored = Xetrieval(self.path / MODEL, device=self.device)
         if more := set(self.settings["aspects"]) - set(stored.aspects):
             raise ValueError(f"{self.path} is damaged: it has views {sorted(more)}, its model has {list(stored.aspects)}")
@@ -276,12 +243,6 @@ class XetrievalIndex(IndexStages, pt.Artifact):
 
     def __reduce__(self) -> tuple:  # memory maps stay where they are
         return _open, (str(self.path), self.device, self.aspects)
-
-    def __eq__(self, other: object) -> bool:
-        return self._identity() == other._identity() if isinstance(other, XetrievalIndex) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
 
     def __repr__(self) -> str:
         name = f"XetrievalIndex({str(self.path)!r})"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.checks import distinct_aspects
 from ..index.blocks import fingerprint
+from ..index.folded_views import FoldedViews
 from ..model import Xetrieval
 from .collection import BATCH, DOCNO, FOLDED, UNFINISHED, VECTOR, VERSION, absolute, connect, facts_of, one_of
 from .stages import MilvusExplainer, MilvusRetriever, MilvusVectorLoader
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
 
-class MilvusIndex:
+class MilvusIndex(FoldedViews):
     """An index in Milvus: its stages need the model and the database, and no file of the index that was uploaded.
 
     Args:
@@ -68,28 +68,6 @@ class MilvusIndex:
             )
         self.client.load_collection(collection)
 
-    @property
-    def model(self) -> Xetrieval:
-        """The model, with the views that are in use."""
-        return self._model.with_views(self.aspects)
-
-    def with_views(self, aspects: Sequence[str] | None = None) -> MilvusIndex:
-        """The same collection seen without its views, or with all again: as ``XetrievalIndex.with_views``.
-
-        Args:
-            aspects: ``()`` for none, None for all.
-
-        Raises:
-            ValueError: some of the views. A folded vector is the sum of all, which cannot be taken apart.
-        """
-        views = self._model.aspects
-        chosen = views if aspects is None else distinct_aspects(aspects, stage="MilvusIndex.with_views")
-        if chosen and set(chosen) != set(views):
-            raise ValueError(f"MilvusIndex.with_views expects all of {list(views)} or (), found {list(chosen)}")
-        index = object.__new__(MilvusIndex)  # copy.copy would connect again
-        vars(index).update(vars(self), aspects=views if chosen else ())
-        return index
-
     def __len__(self) -> int:
         return self.settings["documents"]
 
@@ -134,12 +112,6 @@ class MilvusIndex:
 
     def __reduce__(self) -> tuple[Any, ...]:  # connects again
         return _open, self._identity()
-
-    def __eq__(self, other: object) -> bool:
-        return self._identity() == other._identity() if isinstance(other, MilvusIndex) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self._identity())
 
     def __repr__(self) -> str:
         # an address may hold a password, and a client's own repr holds a place in memory
