@@ -9,8 +9,19 @@ import torch
 from ..core.checks import found_value
 from ..core.sae import SparseAutoencoder
 from ..store.files import write_json
-from .files import read_json, read_state_dict
-from .layouts import MATRICES, Layout, as_state, build, check_sizes, one_k, subtract_bias, take, tensors_of
+from .layouts import (
+    MATRICES,
+    Layout,
+    as_state,
+    build,
+    check_sizes,
+    one_k,
+    read_json,
+    read_state_dict,
+    subtract_bias,
+    take,
+    tensors_of,
+)
 
 FILES = ("ae.pt", "config.json")
 _LINEAR: Layout = {"w_enc": ("encoder.weight", "Dm"), "b_enc": ("encoder.bias", "D"), "w_dec": ("decoder.weight", "mD")}

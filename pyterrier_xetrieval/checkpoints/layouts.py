@@ -1,4 +1,4 @@
-"""Tensors of other people's files under this package's names, checked; and back."""
+"""Other people's files (``.pt``, ``.safetensors``, JSON): read, and their tensors under this package's names, checked; and back."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from ..core.sae import SparseAutoencoder
+from ..store import facts
+from ..store.tensors import read_tensors
 
 # A layout maps this package's name of a tensor to the file's name of it and its axes: m the vector's dimension,
 # D the features, no axis a single number. "mD" is turned into [D, m].
@@ -17,6 +19,49 @@ Layout = dict[str, tuple[str, str]]
 
 # the names of SAELens, and of some classes of dictionary_learning
 MATRICES: Layout = {"w_enc": ("W_enc", "mD"), "b_enc": ("b_enc", "D"), "w_dec": ("W_dec", "Dm"), "b_dec": ("b_dec", "m")}
+
+_WRAPPERS, _PREFIXES = ("state_dict", "model_state_dict"), ("module.", "_orig_mod.")  # of state dicts, by those who wrote them
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """The tensors of a ``.pt`` file: a plain state dict, or one under ``state_dict`` or ``model_state_dict``.
+
+    Prefixes that ``DataParallel`` (``module.``) and ``torch.compile`` (``_orig_mod.``) leave, in any order, are taken
+    off. Read with ``weights_only=True``: a file that needs code to run is refused.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no state dict of tensors in the file.
+    """
+    facts.regular(Path(path))
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the reader of torch raises whatever a damaged file leads it to
+        raise ValueError(f"{path} is no checkpoint of plain tensors: {error}") from None
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if not isinstance(content, Mapping) or not content or not all(isinstance(key, str) for key in content):
+        raise ValueError(f"{path} expects a state dict, found {type(content).__name__}")
+    state = {}
+    for key, value in content.items():
+        while key.startswith(_PREFIXES):
+            key = key.split(".", 1)[1]
+        state[key] = value
+    return state
+
+
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a ``.safetensors`` file; ValueError if it is none."""
+    return read_tensors(path, refused="is no safetensors file")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; ValueError if there is none."""
+    content = facts.read_json(path, refused="is no JSON file")
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} expects a JSON object, found {type(content).__name__}")
+    return content
 
 
 def take(

@@ -12,8 +12,7 @@ from ..core.sae import SparseAutoencoder
 from ..labels import FeatureLabels
 from ..model import Xetrieval
 from .dictionary_learning import TOPK
-from .files import read_state_dict
-from .layouts import Layout, build, one_k, take
+from .layouts import Layout, build, one_k, read_state_dict, take
 
 RELEASED_ENCODER = {"name": "intfloat/e5-large-v2", "dim": 1024}
 RELEASED_ASPECTS = ("summary", "purpose", "qa")

@@ -10,8 +10,19 @@ from ..core.checks import found_value
 from ..core.sae import SparseAutoencoder
 from ..store.files import write_json
 from ..store.tensors import write_tensors
-from .files import read_json, read_safetensors
-from .layouts import MATRICES, Layout, as_state, build, check_sizes, one_k, subtract_bias, take, tensors_of
+from .layouts import (
+    MATRICES,
+    Layout,
+    as_state,
+    build,
+    check_sizes,
+    one_k,
+    read_json,
+    read_safetensors,
+    subtract_bias,
+    take,
+    tensors_of,
+)
 
 FILES = ("cfg.json", "sae_weights.safetensors")
 _BATCH_TOPK: Layout = {**MATRICES, "threshold": ("topk_threshold", "")}

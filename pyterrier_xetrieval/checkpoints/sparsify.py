@@ -9,8 +9,7 @@ import torch
 from ..core.sae import SparseAutoencoder
 from ..store.files import write_json
 from ..store.tensors import write_tensors
-from .files import read_json, read_safetensors
-from .layouts import Layout, as_state, build, check_sizes, one_k, take, tensors_of
+from .layouts import Layout, as_state, build, check_sizes, one_k, read_json, read_safetensors, take, tensors_of
 
 FILES = ("cfg.json", "sae.safetensors")
 _LAYOUT: Layout = {

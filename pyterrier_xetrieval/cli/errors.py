@@ -1,16 +1,21 @@
-"""What a user can get wrong becomes one line and exit code 2; what is wrong with the program keeps its traceback."""
+"""How a command ends before its time: by what a user got wrong, in one line and with exit code 2; or by a signal, in order.
+
+What is wrong with the program keeps its traceback.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
-
-from .signals import ending_in_order
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
@@ -60,6 +65,33 @@ class Command(click.Command):
                 raise _one_line(str(error)) from None
 
 
+class Terminated(SystemExit):
+    """SIGTERM as an exception, so that unfinished files are removed on the way out."""
+
+
+@contextmanager
+def ending_in_order() -> Iterator[None]:
+    """The first Ctrl-C interrupts, a second one ends the process at once; after SIGTERM no unfinished file is left.
+
+    Signals that somebody else handles, or ignores (``nohup``), stay theirs.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+        yield
+        return
+    handlers = ((signal.SIGINT, signal.default_int_handler, _interrupted), (signal.SIGTERM, signal.SIG_DFL, _terminated))
+    ours = [entry for entry in handlers if signal.getsignal(entry[0]) is entry[1]]
+    for number, _, handler in ours:
+        signal.signal(number, handler)
+    try:
+        yield
+    except Terminated:
+        os.kill(os.getpid(), signal.SIGTERM)  # again, and now by default: no thread is waited for
+        raise
+    finally:
+        for number, default, _ in ours:
+            signal.signal(number, default)
+
+
 def _raised_in(folders: Sequence[Path], error: BaseException) -> bool:
     """Whether code in these folders raised it: its checks do so, while a bug mostly shows in another library."""
     raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
@@ -76,3 +108,13 @@ def _one_line(message: str) -> click.UsageError:
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     click.echo(f"Warning: {_line(str(message))}", err=True)
+
+
+def _interrupted(*_: object) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _terminated(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated(128 + signal.SIGTERM)

@@ -17,9 +17,9 @@ from ..labelling.keywords import keyword_labels, stem, tokens
 from ..labelling.quality import detection_scores
 from ..labelling.samples import feature_samples
 from ..labels import FeatureLabels
+from ..llm.answer_file import answer_folder
 from ..llm.endpoints import LanguageModel
 from ..model import Xetrieval
-from .answer_folder import answer_folder
 from .collection import EmbeddedCollection
 from .dictionaries import compared_dictionaries, with_sae
 

@@ -14,9 +14,9 @@ import torch
 from ..core.sae import SparseAutoencoder
 from ..labelling.quality import intruder_detection
 from ..labelling.samples import feature_samples
+from ..llm.answer_file import answer_folder
 from ..llm.endpoints import LanguageModel
 from ..model import Xetrieval
-from .answer_folder import answer_folder
 from .collection import CUTOFF, EmbeddedCollection, retrieval_ndcg
 from .dictionaries import compared_dictionaries, with_sae
 from .document_views import ORIGINAL, document_views

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from ..store.jsonl import json_lines
@@ -75,3 +78,8 @@ class AnswerFile:
                         f"is {mine!r}; write to another file, or move that one away"
                     )
             yield row
+
+
+def answer_folder(folder: str | os.PathLike[str] | None) -> AbstractContextManager[str | os.PathLike[str]]:
+    """The folder, or for None a temporary one that is gone at the end of the block."""
+    return TemporaryDirectory() if folder is None else nullcontext(folder)
