@@ -11,7 +11,7 @@ import torch
 from ..core.sae import SparseAutoencoder
 from ..core.top_k import top_k
 from .objectives import Objective, Step
-from .sparse_decoding import ActiveFeatures, reconstruct
+from .sparse_decoding import ActiveFeatures, decode_active
 
 AUX_WEIGHT = 1 / 32  # Gao et al. 2024, appendix A.2
 
@@ -50,7 +50,7 @@ class TopK(Objective):
 
     def reconstruction(self, x: torch.Tensor, active: ActiveFeatures) -> tuple[torch.Tensor, torch.Tensor]:
         """``x̃`` and its loss."""
-        decoded = reconstruct(x, active, self.w_enc, self.b_enc, self.w_dec, self.b_dec) + self.b_dec
+        decoded = decode_active(x, active, self.w_enc, self.b_enc, self.w_dec, self.b_dec) + self.b_dec
         return decoded, (x - decoded).pow(2).sum(1).mean()
 
     def auxiliary(self, x: torch.Tensor, residual: torch.Tensor, dead: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ class TopK(Objective):
         with torch.no_grad():
             pre = torch.addmm(b_enc - w_enc @ b_dec, x, w_enc.T)
             values, ids = pre.topk(min(self.aux_k, len(dead)), dim=1, sorted=False)
-        estimate = reconstruct(x, ActiveFeatures.from_slots(ids, values.relu_()), w_enc, b_enc, w_dec, b_dec)
+        estimate = decode_active(x, ActiveFeatures.from_slots(ids, values.relu_()), w_enc, b_enc, w_dec, b_dec)
         return (residual - estimate).pow(2).sum() / (residual - residual.mean(0)).pow(2).sum().clamp_min(1e-12)
 
 
@@ -129,7 +129,7 @@ class Matryoshka(BatchTopK):
         return ActiveFeatures(active.ids, active.values, active.rows, len(self.ends), part)
 
     def reconstruction(self, x: torch.Tensor, active: ActiveFeatures) -> tuple[torch.Tensor, torch.Tensor]:
-        parts = reconstruct(x, active, self.w_enc, self.b_enc, self.w_dec, self.b_dec)
+        parts = decode_active(x, active, self.w_enc, self.b_enc, self.w_dec, self.b_dec)
         decoded = parts.view(len(x), len(self.ends), self.dim).cumsum(1) + self.b_dec
         return decoded[:, -1], (x.unsqueeze(1) - decoded).pow(2).sum(2).mean()
 

@@ -42,7 +42,7 @@ class ActiveFeatures:
         return cls(ids.reshape(-1), values.reshape(-1), rows)
 
 
-def reconstruct(
+def decode_active(
     x: torch.Tensor, active: ActiveFeatures, w_enc: torch.Tensor, b_enc: torch.Tensor, w_dec: torch.Tensor, b_dec: torch.Tensor
 ) -> torch.Tensor:
     """``Σ_s c_s w_(ids_s)`` for every row and part, float ``[n · parts, m]``, without the bias; see :class:`_Reconstruction`."""

@@ -9,7 +9,7 @@ from pyterrier_xetrieval.core.sae import SparseAutoencoder
 from pyterrier_xetrieval.training import fraction_of_variance_explained, train_sae
 from pyterrier_xetrieval.training.dictionary_loop import geometric_median
 from pyterrier_xetrieval.training.k_sparse import TopK
-from pyterrier_xetrieval.training.sparse_decoding import ActiveFeatures, reconstruct
+from pyterrier_xetrieval.training.sparse_decoding import ActiveFeatures, decode_active
 from tests.helpers.builders import random_internalizer
 from tests.helpers.training import small
 
@@ -28,8 +28,8 @@ def test_a_planted_dictionary_is_found_far_better_than_by_the_random_one(sums_of
     assert [entry["step"] for entry in history][-2:] == [250, 300] and history[-1]["fve"] > history[0]["fve"]
 
 
-def reconstruct_dense(x, active, w_enc, b_enc, w_dec, b_dec):
-    """:func:`~pyterrier_xetrieval.training.sparse_decoding.reconstruct` through dense ``[n · parts, D]`` matrices and plain autograd."""
+def decode_dense(x, active, w_enc, b_enc, w_dec, b_dec):
+    """:func:`~pyterrier_xetrieval.training.sparse_decoding.decode_active` through dense ``[n · parts, D]`` matrices and plain autograd."""
     pre = torch.addmm(b_enc, x - b_dec, w_enc.T)
     codes = torch.zeros(len(x) * active.parts, len(w_enc), dtype=x.dtype)
     return codes.index_put((active.bags, active.ids), torch.relu(pre[active.rows, active.ids])) @ w_dec
@@ -54,7 +54,7 @@ def test_sparse_gradients_equal_dense_autograd(dict_size, parts):
         active = ActiveFeatures(active.ids, active.values, active.rows, parts, active.ids * parts // dict_size)
     weight = torch.randn(17 * parts, 6, dtype=torch.float64, generator=generator)
     results = []
-    for function in (reconstruct, reconstruct_dense):
+    for function in (decode_active, decode_dense):
         out = function(x, active, *params)
         results.append([out, *torch.autograd.grad((out.sin() * weight).sum(), params)])
     for sparse, dense in zip(*results, strict=True):
