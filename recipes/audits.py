@@ -14,6 +14,7 @@ import pandas as pd
 from pyterrier_xetrieval import Xetrieval, audit, beir_folder, pydocs
 from pyterrier_xetrieval.datasets import Collection
 from pyterrier_xetrieval.evaluation import Audit, boilerplate_pairs, length_pairs, spelling_pairs
+from pyterrier_xetrieval.evaluation.retriever_audit import FOR_INTERVAL
 from recipes.command import FOLDER, HELP, Command
 
 KINDS: dict[str, Callable[..., pd.DataFrame]] = {
@@ -44,7 +45,7 @@ def main(data: Path | None, names: tuple[str, ...], n: int, seed: int) -> None:
         for kind, make in KINDS.items():
             for what, pipeline in (("pairs", scored >> model.evidence()), ("placebo", scored)):
                 pairs = make(rows, placebo=what == "placebo", seed=seed).head(n)
-                if len(pairs) > 1:
+                if len(pairs) >= FOR_INTERVAL:
                     found[kind, what] = audit(pipeline, pairs)
                     click.echo(f"{collection.name}, {kind}, {what}: {found[kind, what]!r}", err=True)
         click.echo(f"## {collection.name}\n\n{differences(found)}\n{carriers(found)}")

@@ -62,15 +62,43 @@ def test_the_same_text_under_another_id_is_exactly_nothing():
 
 
 def test_pairs_of_one_query_are_one_sample():
-    added, qids = np.array([0.2, 0.2, 0.2, 0.1, 0.1, 0.4]), ["x", "x", "x", "y", "y", "z"]
+    added, qids = np.tile([0.2, 0.2, 0.2, 0.1, 0.1, 0.4, 0.3], 2), list("xxxyyzzuuuvvww")
     found = audit(PIPELINE, pairs_of(added, qids))
-    d, sums = found.difference, 0.5 * np.array([0.6, 0.2, 0.4])
-    assert d["value"] == pytest.approx(0.1) and d["p"] == pytest.approx(stats.ttest_1samp(sums, 0).pvalue, rel=1e-5)
-    assert found.parts["p_holm"].isna().all()  # three queries can tell nothing of a feature
+    d, own = found.difference, 0.5 * pd.Series(added).groupby(qids).agg(["sum", "size"]).to_numpy() * [1, 2]
+    error = np.sqrt(6 / 5 * ((own[:, 0] - own[:, 1] * own[:, 0].sum() / 14) ** 2).sum()) / 14
+    freedom = 14**2 / (own[:, 1] ** 2).sum() - 1
+    assert d["value"] == pytest.approx(own[:, 0].sum() / 14) and 4 < freedom < 5
+    assert d["high"] - d["value"] == pytest.approx(stats.t.ppf(0.975, freedom) * error, rel=1e-4)
+    assert d["p"] == pytest.approx(2 * stats.t.sf(d["value"] / error, freedom), rel=1e-3)
     same_query = audit(PIPELINE, pairs_of(added).assign(query=qids))
     assert same_query.difference == d
-    alone = audit(PIPELINE, pairs_of(added, "x"))
-    assert np.isnan(alone.difference["low"]) and alone.difference["value"] == d["value"] and "nan" in str(alone)
+
+
+def test_queries_of_as_many_pairs_each_have_the_interval_of_their_means():
+    values = np.random.default_rng(0).normal(size=(24, 2))
+    found = _t_test(values, pd.Series(np.arange(24) % 8))
+    expected = stats.ttest_1samp(values.reshape(3, 8, 2).mean(axis=0), 0)
+    assert found["p"] == pytest.approx(expected.pvalue)
+    assert found["low"] == pytest.approx(expected.confidence_interval().low)
+
+
+def test_pairs_that_all_differ_by_one_have_no_spread_however_they_are_spread_over_queries():
+    found = _t_test(np.ones((22, 1)), pd.Series(list("a" + "b" * 10 + "c" + "d" * 10)))
+    assert (found["low"].item(), found["high"].item()) == pytest.approx((1, 1)) and np.isnan(found["p"]).all()
+    assert _t_test(np.ones((8, 1)), pd.Series(range(8)))["p"] == pytest.approx(2 / 2**8)  # of a sign test, and not 0
+    two = _t_test(np.ones((2, 1)), pd.Series(range(2)))
+    assert np.isnan([two["low"], two["high"], two["p"]]).all() and two["value"] == 1
+
+
+def test_few_pairs_have_no_interval_and_say_so():
+    two = audit(PIPELINE, pairs_of(np.array([0.2, 0.1])))
+    assert repr(two) == "Audit(+0.0750 over 2 pairs, 0 features)" and "nan" not in str(two)
+    assert "too few pairs for an interval, which needs 3 queries; a test needs 6" in str(two)
+    assert "  +0.0750  word1 [1], in 2 pairs, not significant" in str(two).splitlines()
+    four = audit(PIPELINE, pairs_of(np.array([0.2, 0.1, 0.3, 0.2])))
+    assert np.isnan(four.difference["p"]) and four.parts["p_holm"].isna().all() and not len(four.carriers)
+    assert "too few" not in str(four) and "no feature was tested, because none differs in 6 queries" in str(four)
+    assert "+0.1000 [+0.0350, +0.1650]  word1 [1], in 4 pairs, not significant" in str(four)
 
 
 def test_a_difference_by_chance_is_called_one_in_twenty_times():
