@@ -99,8 +99,9 @@ def train_sae(
             paper's way). None of them: the "raw SAE" baseline.
         weights: float, how often a row is drawn relative to the others; ``n`` of them, or ``n (1 + T)`` to tell the
             views apart.
-        validation: float ``[v, m]`` held-out rows for the history; None holds out a share of the vectors (at most
-            5,000) with their views.
+        validation: float ``[v, m]`` held-out rows for the history; None holds out a share of the distinct vectors (at most
+            5,000) with their views, and leaves their copies out of the training. Rows that you give are not compared with the
+            vectors.
         held_out: that share.
         patience: stop after so many entries of the history in which held-out rows gained nothing, and return the weights of the
             best; the history then ends with that entry. None for all ``steps``.
@@ -128,8 +129,8 @@ def train_sae(
         the data. A warning says if either share is above a tenth.
 
     Raises:
-        ValueError: an unknown variant, a k or sparsity that does not fit it, vectors that do not fit together or are
-            not finite, or a checkpoint of another training (vectors are compared by a sample).
+        ValueError: an unknown variant, a k or sparsity that does not fit it, vectors that do not fit together, are
+            fewer than four different ones, or are not finite, or a checkpoint of another training (vectors are compared by a sample).
 
     Example::
 
@@ -209,17 +210,24 @@ def check_variant(variant: str, dict_size: int, k: int | None, sparsity: float |
 
 
 def _split(rows: VectorRows, validation: np.ndarray | None, seed: int, share: float) -> tuple[np.ndarray, torch.Tensor]:
-    """The rows to train on, int64, and held-out vectors; a document is held out with all its views."""
+    """The rows to train on, int64, and held-out vectors; a document is held out with all its views.
+
+    Of equal vectors either all are trained on, or one is held out and the others take no part: a dictionary that has seen a vector
+    explains its copies. Where no two are equal, all documents take part.
+    """
     if validation is not None:
         held = torch.as_tensor(np.ascontiguousarray(validation), dtype=torch.float32)
         if held.ndim != 2 or held.shape[1] != rows.dim or not len(held):
             raise ValueError(f"train_sae expects validation of shape [v, {rows.dim}], found {tuple(held.shape)}")
         return np.arange(len(rows)), held
-    count = min(5000, max(2, round(share * rows.documents)))  # one vector has no variance
-    chosen = np.random.default_rng([seed, 1]).choice(rows.documents, count, replace=False)
+    first = rows.first_equal()
+    distinct = np.unique(first)
+    if len(distinct) < 4:  # two to train on, two held out
+        raise ValueError(f"train_sae expects at least four vectors that differ, found {len(distinct)} among {rows.documents}")
+    count = min(5000, max(2, round(share * len(distinct))))  # one vector has no variance
+    chosen = distinct[np.random.default_rng([seed, 1]).choice(len(distinct), count, replace=False)]
     out = (np.arange(len(rows) // rows.documents)[:, None] * rows.documents + chosen).reshape(-1)
-    keep = np.ones(len(rows), bool)
-    keep[out] = False
+    keep = np.tile(~np.isin(first, chosen), len(rows) // rows.documents)
     return np.flatnonzero(keep), rows.take(out)
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     Vectors: TypeAlias = Source | Sequence[Source]
 
 
+_COMPARED = 16_384  # vectors at once
+
+
 class VectorRows:
     """``n`` vectors one source after the other, and after them the same through each internalizer: ``n (1 + T)`` rows.
 
@@ -75,6 +78,25 @@ class VectorRows:
             if mine.any():
                 out[mine] = internalize(module, out[mine], batch_size=4096)
         return torch.from_numpy(out)
+
+    def first_equal(self) -> np.ndarray:
+        """For each of the ``n`` vectors the number of the first one that is equal to it, its own if none before is; int64 ``[n]``.
+
+        Compared are 64-bit digests of the rows in float32. Some two of ten million unequal rows are taken for equal in 3 of a
+        million cases.
+
+        Example::
+
+            >>> VectorRows(np.float32([[1, 2], [3, 4], [1, 2], [5, 6]])).first_equal().tolist()
+            [0, 1, 0, 3]
+        """
+        digests = []
+        for source in self.sources:
+            for start in range(0, len(source), _COMPARED):
+                block = np.asarray(source[start : start + _COMPARED], np.float32) + np.float32(0)  # −0 is 0
+                digests += [hashlib.blake2b(row, digest_size=8).digest() for row in block]
+        _, first, group = np.unique(np.frombuffer(b"".join(digests), np.uint64), return_index=True, return_inverse=True)
+        return first[group]
 
     def digest(self) -> str:
         """A short name of the content: shape, number of views, and 256 rows spread over the views."""

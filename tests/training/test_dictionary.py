@@ -7,9 +7,11 @@ from torch.nn import functional as F
 
 from pyterrier_xetrieval.core.sae import SparseAutoencoder
 from pyterrier_xetrieval.training import fraction_of_variance_explained, train_sae
+from pyterrier_xetrieval.training.dictionary import _split
 from pyterrier_xetrieval.training.dictionary_loop import geometric_median
 from pyterrier_xetrieval.training.k_sparse import TopK
 from pyterrier_xetrieval.training.sparse_decoding import ActiveFeatures, decode_active
+from pyterrier_xetrieval.training.vector_rows import VectorRows
 from tests.helpers.builders import random_internalizer
 from tests.helpers.training import small
 
@@ -124,7 +126,7 @@ def test_errors_name_what_was_expected(sums_of_three):
     broken[1500] = np.nan
     with pytest.raises(ValueError, match="NaN or infinity in row 1500"):
         small(broken)
-    with pytest.raises(ValueError, match="held-out vectors that differ, found 40 equal ones"):
+    with pytest.raises(ValueError, match="at least four vectors that differ, found 1 among 2000"):
         small(np.ones((2000, 24), np.float32))
     with pytest.raises(ValueError, match="steps to be a positive whole number, found 0"):
         small(sums_of_three[1], steps=0)
@@ -132,6 +134,28 @@ def test_errors_name_what_was_expected(sums_of_three):
         small(sums_of_three[1], settings={"aux": 1})
     with pytest.raises(ValueError, match="loss is not finite at step .*lower lr"):
         small(sums_of_three[1], lr=1e30)
+
+
+def test_a_vector_is_never_held_out_while_its_copy_is_trained_on(sums_of_three):
+    distinct = sums_of_three[1][:40]
+    vectors = np.repeat(distinct, 50, axis=0)[np.random.default_rng(0).permutation(2000)]
+    rows = VectorRows(vectors, [random_internalizer(24, 0)])
+    training, held = _split(rows, None, 0, 0.1)
+    assert len(held) == 2 * 4 and len(training) == 2 * 36 * 50
+    seen = {row.tobytes() for row in rows.take(training).numpy()}
+    assert not seen & {row.tobytes() for row in held.numpy()} and len(seen) == 2 * 36
+    _, history = train_sae(vectors, variant="topk", dict_size=64, k=8, steps=300, batch_size=256, held_out=0.1)
+    assert history[-1]["train_fve"] > 0.9 > 0.7 > history[-1]["fve"]  # of copies of what was trained on it is .98
+    few = np.repeat(distinct[:3], 100, axis=0)
+    with pytest.raises(ValueError, match="at least four vectors that differ, found 3 among 300"):
+        train_sae(few, variant="topk", dict_size=8, k=2)
+
+
+def test_vectors_that_all_differ_are_split_by_the_number_of_documents_alone(sums_of_three):
+    chosen = np.random.default_rng([3, 1]).choice(2000, 40, replace=False)
+    training, held = _split(VectorRows(sums_of_three[1]), None, 3, 0.02)
+    assert training.tolist() == np.setdiff1d(np.arange(2000), chosen).tolist()
+    assert np.array_equal(held.numpy(), sums_of_three[1][chosen])
 
 
 def test_a_start_from_an_autoencoder_of_any_scale_is_that_autoencoder(sums_of_three):

@@ -75,3 +75,9 @@ print(own() - before)
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, tmp_path / "x.npy"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 140  # of 200; what torch takes for itself differs by some ten from run to run
+
+
+def test_equal_vectors_are_known_by_the_first_of_them(sums_of_three):
+    vectors = sums_of_three[1][:50]
+    copies = VectorRows([vectors.astype(np.float64), vectors[7::-1], -0.0 * vectors[:2], 0 * vectors[:1]])
+    assert copies.first_equal().tolist() == [*range(50), *range(7, -1, -1), 58, 58, 58]
