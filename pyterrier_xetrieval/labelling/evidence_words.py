@@ -24,6 +24,8 @@ METHOD = "words by evidence"
 MIN_TEXTS = 20  # of a sample
 HELD_BATCH = 128  # texts between two moves of the bar
 STRONG = 0.3  # of a feature's largest activation: below it, few texts are about what the feature is about
+FOR_DETECTION = 8  # strong held-out texts: of two, chance alone finds both often enough to pass for a good label
+_Z = 1.645  # 95 of 100 detections are above their lower bound
 _CARRIES = 0.25  # of what the strongest word carries: words below it are not evidence
 
 
@@ -151,8 +153,9 @@ def evidence_labels(
 
     Returns:
         Labels as :meth:`EvidenceCounts.labels` makes them, with ``hits`` (the share of strong held-out texts that contain a
-        word of the label), ``false`` (of those without the feature) and ``detection``, (hits + 1 − false) / 2; NaN where
-        fewer than two held-out texts are strong.
+        word of the label), ``false`` (of those without the feature), ``detection``, (hits + 1 − false) / 2, and
+        ``detection_low``, a lower bound of it at 95% (of the difference of two shares: Newcombe 1998, method 10, from Wilson's
+        bounds); NaN where fewer than eight held-out texts are strong.
 
     Raises:
         ValueError: fewer than 20 texts, or an encoder whose vector is no sum over its tokens.
@@ -184,10 +187,10 @@ def evidence_labels(
 
 @torch.no_grad()
 def _detection(sae: SparseAutoencoder, labels: FeatureLabels, texts: list[str], vectors: np.ndarray) -> pd.DataFrame:
-    """How well the words of each label tell texts with the feature from others: ``hits``, ``false``, ``detection``."""
+    """How well the words of each label tell texts with the feature from others: as :func:`evidence_labels` returns it."""
     stems = [{stem(word) for word in _words(text)} for text in texts]
-    n, columns = len(labels.table), ["hits", "false", "detection"]
-    out = np.full((n, 3), np.nan)
+    n, columns = len(labels.table), ["hits", "false", "detection", "detection_low"]
+    out = np.full((n, 4), np.nan)
     if texts:
         codes = sae.encode(torch.from_numpy(vectors).to(sae.w_enc.device))
         activations = codes.dense(sae.dict_size).cpu().numpy()
@@ -195,10 +198,18 @@ def _detection(sae: SparseAutoencoder, labels: FeatureLabels, texts: list[str], 
             own = {stem(word) for word in label.split(", ")}
             fits = np.array([not own.isdisjoint(words) for words in stems])
             strong, absent = activations[:, j] >= STRONG * largest, activations[:, j] == 0
-            if strong.sum() >= 2 and absent.any():
-                out[i, :2] = fits[strong].mean(), fits[absent].mean()
-                out[i, 2] = (out[i, 0] + 1 - out[i, 1]) / 2
+            if strong.sum() >= FOR_DETECTION and absent.any():
+                hits, false = fits[strong].mean(), fits[absent].mean()
+                below = hits - _wilson(hits, int(strong.sum()), -1)
+                above = _wilson(false, int(absent.sum()), 1) - false
+                out[i] = hits, false, (hits + 1 - false) / 2, (hits + 1 - false - np.hypot(below, above)) / 2
     return pd.DataFrame(out, columns=columns)
+
+
+def _wilson(share: float, n: int, sign: int) -> float:
+    """Wilson's bound of a share of ``n``; sign: −1 for the lower, 1 for the upper one."""
+    spread = _Z * np.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+    return float((share + _Z**2 / (2 * n) + sign * spread) / (1 + _Z**2 / n))
 
 
 def _words(text: str) -> list[str]:
@@ -211,19 +222,25 @@ def relabelled(
 ) -> FeatureLabels:  # fmt: skip
     """The labels, with those that say little replaced by the words that carry the feature in a corpus.
 
-    A feature is renamed if it has no label, or one whose known detection score is below ``min_detection``, and if its words
-    of this corpus do better than that on held-out texts of it.
+    A feature is renamed if it has no label, or one whose known detection score is below ``min_detection``, and if the lower
+    bound of its words' detection on held-out texts of this corpus (:func:`evidence_labels`) is at least that. This bound becomes
+    the label's ``detection``, because the estimates of labels that were chosen are too good: by .04 on other texts.
+
+    Chance passes seldom. With 2,000 documents of the bundled collection, and the 400 held-out texts shuffled against their
+    vectors, .02% of the features that have a score pass .6 (mean of 20 shuffles). With labels in other features' places .5% do.
+    Without the bound, and with two strong texts enough, 6 and 7% did, and 10% with 60 held-out texts.
 
     Args:
         sae: the dictionary; labels: of its features; encoder: as in :func:`evidence_labels`.
         corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``; read once.
-        sample: how many of them are looked at, drawn by ``seed``.
+        sample: how many of them are looked at, drawn by ``seed``. A fifth is held out, and a feature must be strong in eight texts
+            of it to be renamed, so in about 40 of the sample: a larger one renames rarer features too.
         min_detection: from which score on a label says enough.
         verbose: show a progress bar.
 
     Returns:
-        All labels; those that are new have the method ``"words by evidence"`` and their held-out scores, and vectors if the
-        others have.
+        All labels; those that are new have the method ``"words by evidence"``, ``hits``, ``false`` and ``detection`` (its lower
+        bound), and vectors if the others have.
 
     Raises:
         ValueError: as :func:`evidence_labels`.
@@ -231,9 +248,10 @@ def relabelled(
     texts = _sampled(corpus, sample, np.random.default_rng(seed))
     found = evidence_labels(sae, texts, encoder, seed=seed, verbose=verbose).table.set_index("feature")
     known = labels.table.set_index("feature")
+    found = found.drop(columns="detection").rename(columns={"detection_low": "detection"})
     old = known.get("detection", pd.Series(dtype=float)).reindex(found.index).astype(float)
     named = found.index.isin([j for j in known.index if labels.name(j)])
-    better = found[(found["detection"] >= min_detection) & (~named | (old < np.minimum(min_detection, found["detection"])))]
+    better = found[(found["detection"] >= min_detection) & (~named | (old < min_detection))]
     kept = known.drop(index=better.index, errors="ignore")
     largest = known.get("max_activation", pd.Series(dtype=float)).reindex(better.index).astype(float)
     better = better.assign(max_activation=np.fmax(better["max_activation"], largest), clarity=np.nan)

@@ -6,7 +6,7 @@ import pytest
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.core.evidence import WordVectors
-from pyterrier_xetrieval.labelling.evidence_words import METHOD, EvidenceCounts, evidence_labels, relabelled
+from pyterrier_xetrieval.labelling.evidence_words import METHOD, EvidenceCounts, _detection, evidence_labels, relabelled
 from pyterrier_xetrieval.words import spans
 from tests.helpers.builders import identity_sae, make_model
 
@@ -61,8 +61,9 @@ def model():
     return Xetrieval.default()
 
 
-CORPUS = [f"{a} {b}" for a in ("The oak tree", "A migraine headache", "Sorting a list of numbers", "The stock market")
-          for b in ("in detail.", "and what to do.", "explained simply.", "for beginners.", "with examples.", "every day.", "at last.")]  # fmt: skip
+CORPUS = [f"{a} {b} {c}" for a in ("The oak tree", "A migraine headache", "Sorting a list of numbers", "The stock market")
+          for b in ("in detail", "and what to do", "explained simply", "for beginners", "with examples", "every day", "at last")
+          for c in ("now.", "again.", "for free.", "in winter.", "and more.", "at home.", "with friends.", "at work.")]  # fmt: skip
 
 
 def test_a_real_encoder_names_features_by_the_words_of_its_texts(model):
@@ -70,6 +71,7 @@ def test_a_real_encoder_names_features_by_the_words_of_its_texts(model):
     table = labels.table
     known = table[table["detection"].notna()]
     assert len(known) > 10 and known["detection"].between(0, 1).all() and known["detection"].mean() > 0.6
+    assert (known["detection_low"] < known["detection"]).all() and table["detection_low"].notna().sum() == len(known) < len(table)
     names = " ".join(table["label"])
     assert "oak" in names and "migraine" in names
     with pytest.raises(ValueError, match="at least 20 texts, found 3"):
@@ -78,16 +80,41 @@ def test_a_real_encoder_names_features_by_the_words_of_its_texts(model):
 
 def test_only_labels_that_say_little_are_replaced(model):
     found = evidence_labels(model.sae, CORPUS, model.shared_encoder).table.set_index("feature")
-    good = found[found["detection"] >= 0.8].index[:2].tolist()
+    good = found[found["detection_low"] >= 0.8].index[:2].tolist()
     old = pd.DataFrame(
         {"feature": [*good, 17], "label": ["stays", "goes", "silent"], "method": "m", "detection": [0.95, 0.5, 0.5]}
     )
     labels = relabelled(model.sae, FeatureLabels(old, model.sae.dict_size), CORPUS, model.shared_encoder)
     assert labels[good[0]] == "stays" and labels[good[1]] == found.loc[good[1], "label"]
-    assert (labels.table.set_index("feature")["method"] == METHOD).loc[good[1]]
+    table = labels.table.set_index("feature")
+    assert table["method"][good[1]] == METHOD and table["detection"][good[1]] == found["detection_low"][good[1]] < 1
+    new = table[table["method"] == METHOD]
+    assert (new["detection"] >= 0.6).all() and set(new.index) <= set(found.index[found["detection_low"] >= 0.6])
     named = model.relabel(CORPUS)
     assert (named.labels.table["method"] == METHOD).any() and named.sae.k == model.sae.k
     assert named.labels.dictionary == model.labels.dictionary
+
+
+def test_detection_needs_eight_strong_texts_and_its_bound_is_newcombes():
+    labels = FeatureLabels(pd.DataFrame({"feature": [0], "label": ["oak"], "method": "m", "max_activation": [1.0]}), 6)
+    vectors = np.repeat(np.eye(6, dtype=np.float32)[[0, 1]], [8, 100], axis=0)
+    texts = [*["an oak"] * 7, "a bush", *["the oak"] * 10, *["a river"] * 90]
+    found = _detection(identity_sae(), labels, texts, vectors).iloc[0]
+    assert found.tolist()[:3] == pytest.approx([7 / 8, 0.1, 0.8875])
+    # Wilson's bounds at z = 1.645: .5888 of 7 in 8, .1603 of 10 in 100
+    assert found["detection_low"] == pytest.approx(0.8875 - np.hypot(7 / 8 - 0.5888, 0.1603 - 0.1) / 2, abs=1e-3)
+    assert _detection(identity_sae(), labels, texts[1:], vectors[1:]).isna().all(axis=None)
+
+
+def test_words_that_have_nothing_to_do_with_the_features_do_not_pass():
+    rng = np.random.default_rng(0)
+    vectors = rng.random((200, 6)).astype(np.float32) * (rng.random((200, 6)) < 0.06)
+    texts = [" ".join(rng.choice([f"word{i}" for i in range(40)], 8)) for _ in range(200)]
+    passed = []
+    for i in range(40):
+        table = pd.DataFrame({"feature": range(6), "label": f"word{i}", "method": "m", "max_activation": 1.0})
+        passed += (_detection(identity_sae(k=6), FeatureLabels(table, 6), texts, vectors)["detection_low"] >= 0.6).tolist()
+    assert np.mean(passed) < 0.01
 
 
 def test_an_encoder_whose_vector_is_no_sum_is_refused():
