@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from .batches import on_device
+from .checks import found_value
 from .sae import SparseAutoencoder
 from .views import row_lengths
 
+MODES = ("erase", "keep_only", "scale", "add")
 CENTRES = ("bias", "origin")  # around which erasing and keeping only restore a vector's length
 
 
@@ -69,6 +71,9 @@ def intervene(
         reconstruct: with ``"scale"``, decode every row; batch_size: vectors edited at once.
         around: ``"bias"`` or ``"origin"``, for ``"erase"`` and ``"keep_only"``.
 
+    Raises:
+        ValueError: another mode or ``around``; ``"add"`` without ``maxima`` of all features.
+
     Example::
 
         >>> sae = SparseAutoencoder(dim=2, dict_size=2, k=2)
@@ -76,6 +81,13 @@ def intervene(
         >>> intervene(sae, np.float32([[3, 4]]), [[0]], "scale", alpha=2)
         array([[6., 4.]], dtype=float32)
     """
+    if mode not in MODES:
+        raise ValueError(f"intervene expects mode to be one of {MODES}, found {found_value(mode)}")
+    if around not in CENTRES:
+        raise ValueError(f"intervene expects around to be one of {CENTRES}, found {found_value(around)}")
+    if mode == "add" and (maxima is None or maxima.shape != (sae.dict_size,)):
+        found = "none" if maxima is None else f"shape {maxima.shape}"
+        raise ValueError(f"intervene with mode 'add' expects maxima of shape ({sae.dict_size},), found {found}")
     out = np.array(x, np.float32)
     if mode == "scale" and np.all(alpha == 1) and not reconstruct:
         return out
@@ -87,7 +99,7 @@ def intervene(
         ids, mask = (torch.from_numpy(part).to(sae.w_dec.device) for part in _padded([sets[i] for i in batch]))
         vectors = torch.from_numpy(out[batch]).to(sae.w_dec.device)
         if mode == "add":
-            largest = torch.zeros(sae.dict_size) if maxima is None else torch.from_numpy(maxima)
+            largest = torch.from_numpy(np.asarray(maxima))
             by = strengths[ids] if isinstance(strengths, torch.Tensor) else strengths
             edited = (vectors + sae.combine(ids, by * largest.to(ids.device)[ids] * mask)).cpu().numpy()
         elif mode == "scale":

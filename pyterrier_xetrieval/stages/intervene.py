@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.checks import check_model, found_value, is_finite, positive_int
-from ..core.edits import CENTRES, intervene
+from ..core.edits import CENTRES, MODES, intervene
 from ..explanation import explained_in
 from ..labels import feature_ids
 from .base import RowWiseStage
@@ -20,7 +20,6 @@ from .columns import VectorColumns, view_column
 if TYPE_CHECKING:
     from ..model import Xetrieval
 
-MODES = ("erase", "keep_only", "scale", "add")
 _STRENGTHS = {"scale": "the factor of mode 'scale'", "add": "the strength of mode 'add'"}
 TARGETS = ("doc", "query", "both")
 

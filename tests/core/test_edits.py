@@ -106,7 +106,18 @@ def test_adding_takes_the_largest_activation(sae, alpha):
     strength = np.broadcast_to(alpha, 48) * maxima
     expected = [z + sum((strength[j] * w[j] for j in s), np.zeros(16)) for z, s in zip(x, SETS)]
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    np.testing.assert_allclose(intervene(sae, x, SETS, "add", alpha=1.0), x)  # nothing known, nothing added
+
+
+def test_what_no_edit_would_do_is_refused(sae):
+    x = vectors(sae)
+    with pytest.raises(ValueError, match=r"mode to be one of \('erase', 'keep_only', 'scale', 'add'\), found 'ablate'"):
+        intervene(sae, x, SETS, "ablate")
+    with pytest.raises(ValueError, match=r"around to be one of \('bias', 'origin'\), found 'mean'"):
+        intervene(sae, x, SETS, "erase", around="mean")
+    with pytest.raises(ValueError, match=r"mode 'add' expects maxima of shape \(48,\), found none"):
+        intervene(sae, x, SETS, "add", alpha=1.0)
+    with pytest.raises(ValueError, match=r"mode 'add' expects maxima of shape \(48,\), found shape \(3,\)"):
+        intervene(sae, x, SETS, "add", alpha=1.0, maxima=np.ones(3, np.float32))
 
 
 def test_scaling_by_1_changes_no_bit_unless_decoded(sae):
