@@ -19,8 +19,11 @@ _NUMBERS = 4_000_000  # laid out in memory at once
 def find_distractors(candidates: ExplainedCandidates, rows: np.ndarray, *, min_queries: int, seed: int) -> pd.DataFrame:
     """Which features lift wrong results over relevant documents more than chance would have it.
 
-    Chance: in each query as many results as are relevant are drawn from the query's results to be the relevant ones, a result
-    of a higher score more often, as it is in truth (a softmax of the scores, its temperature by maximum likelihood). A feature's
+    Chance: in each query as many results as are relevant are drawn from the query's results to stand for the relevant ones, a
+    result of a higher score more often, as it is in truth (a softmax of the scores, its temperature by maximum likelihood). Each
+    is drawn from all of them, so that one result may be drawn twice: only then is the statistic 0 on average. Relevant documents
+    are different ones and spread less, so that p is too large where many results are relevant. Of features without an effect
+    4% have a p below .05 with one relevant result of 20, 1.4% with five of 20, and 3.8% with five of 100 (simulated). A feature's
     statistic is the mean contribution that a drawn result expects less that of the relevant documents, summed over queries: the
     slope of a listwise loss in the weight of the feature. Above 0, turning the feature down ranks the relevant documents higher.
     Relevant documents that were not retrieved take no part: they would differ from any result in every feature.
@@ -70,7 +73,7 @@ def _p_values(blocks: list[tuple], observed: np.ndarray, features: np.ndarray, s
 
 
 def _reached(blocks: list[tuple], observed: np.ndarray, features: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
-    """How many draws have a sum of at least the observed one, int64 ``[f]``."""
+    """How many draws, with replacement, have a sum of at least the observed one, int64 ``[f]``."""
     reached = np.zeros(len(features), np.int64)
     column_of = np.full(len(observed), -1)
     column_of[features] = np.arange(len(features))
