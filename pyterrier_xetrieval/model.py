@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import numpy as np
 import pyterrier as pt
 import torch
 
@@ -19,7 +20,7 @@ from .core.checks import check_aspect_name, distinct_aspects, found_value
 from .core.internalizer import Internalizer
 from .core.mean_document import MeanDocument
 from .core.sae import SparseAutoencoder
-from .core.vector_facts import CHECKS
+from .core.vector_facts import CHECKS, VectorFacts
 from .core.views import view_weights
 from .labels import FeatureLabels
 from .model_parts import NO_PATH, ModelParts
@@ -77,9 +78,14 @@ class Xetrieval(ModelTools, ModelParts):
         cls, *, internalizers: Mapping[str, Internalizer], sae: SparseAutoencoder,
         labels: FeatureLabels | None = None, encoder: Mapping,
         weights: float | Sequence[float] | Mapping[str, float] | None = None, facts: Mapping | None = None,
-        means: Mapping[str, MeanDocument] | None = None,
+        means: Mapping[str, MeanDocument] | None = None, sample: np.ndarray | None = None,
     ) -> Xetrieval:  # fmt: skip
         """A model in memory; :meth:`save` puts it on disk.
+
+        What the encoder's vectors look like is known if ``sample`` has some of them. Without it, and without ``"vectors"`` in
+        ``facts``, vectors of another encoder are not noticed (:meth:`with_check`), and their length is taken for 1: whether the
+        dictionary's bias is long (:attr:`has_long_bias`), so that explanations are measured against a mean document, is then
+        answered wrongly for vectors of another length.
 
         Args:
             internalizers: aspect to module, in the order in which views are listed.
@@ -90,14 +96,20 @@ class Xetrieval(ModelTools, ModelParts):
             facts: training data, seeds and figures; kept in the metadata.
             means: the mean training document in each view (``"original"`` and the aspects). Where the dictionary's bias is long,
                 scores are measured against it (:meth:`mean_document`).
+            sample: float ``[n, m]``, vectors of the encoder, a few hundred at least; up to 4,096 are measured
+                (:meth:`.VectorFacts.measure`), in place of what ``facts`` say of them.
 
         Raises:
-            ValueError: parts of different dimensions, labels of another number of features, an encoder without its ``dim``, or an
-                aspect name that is no identifier.
+            ValueError: parts of different dimensions, labels of another number of features, an encoder without its ``dim``, an
+                aspect name that is no identifier, or a sample that is no vectors of the encoder's dimension.
 
         Example::
 
-            model = Xetrieval.from_parts(internalizers={}, sae=sae, encoder={"name": "my-e5", "dim": sae.dim})
+            sae = read_sae("pythia/trainer_8")  # of another library
+            vectors = encoder.encode_docs(texts)
+            model = Xetrieval.from_parts(
+                internalizers={}, sae=sae, encoder={"name": "my-e5", "dim": sae.dim}, sample=vectors
+            )
         """
         if not isinstance(encoder, Mapping) or "dim" not in encoder:
             raise ValueError(f"Xetrieval expects encoder to be a description with its dim, found {found_value(encoder)}")
@@ -108,6 +120,11 @@ class Xetrieval(ModelTools, ModelParts):
             raise ValueError(f"Xetrieval expects parts of one dimension, found {dims}")
         for aspect in internalizers:
             check_aspect_name(aspect, stage="Xetrieval")
+        if sample is not None and (np.ndim(sample) != 2 or np.shape(sample)[1] != sae.dim or not np.isfinite(sample).all()):
+            raise ValueError(
+                f"Xetrieval expects sample to be finite vectors of shape [n, {sae.dim}], found shape {np.shape(sample)}"
+            )
+        measured = {} if sample is None else {"vectors": VectorFacts.measure(sae, sample).to_dict()}
         model = cls(pt.Artifact.NO_PATH)  # type: ignore[arg-type]  # pyterrier's sentinel: the parts are in memory
         model._parts = {
             "internalizers": {aspect: _frozen(module) for aspect, module in internalizers.items()},
@@ -119,6 +136,7 @@ class Xetrieval(ModelTools, ModelParts):
         model._weights = dict(zip(internalizers, view_weights(list(internalizers), weights, stage="Xetrieval")))
         model.meta = {
             **(facts or {}),
+            **measured,
             **artifact_kind(cls),
             "package_version": __version__,
             "encoder": dict(encoder),

@@ -86,7 +86,8 @@ class ModelParts(pt.Artifact):
     def has_long_bias(self) -> bool:
         """Whether the dictionary's bias is more than half as long as the encoder's vectors, which then share a long mean.
 
-        Most of every score is then the bias's part, and explanations say what a score has above that of a mean document.
+        Most of every score is then the bias's part, and explanations say what a score has above that of a mean document. Where
+        nothing is known of the encoder's vectors (:attr:`vector_facts`), their length is taken for 1.
         """
         length = 1.0 if self.vector_facts is None else self.vector_facts.length
         return self._part("has_long_bias", lambda: has_long_bias(self.sae, length))
@@ -121,7 +122,10 @@ class ModelParts(pt.Artifact):
 
     @property
     def vector_facts(self) -> VectorFacts | None:
-        """What is known of the encoder's vectors, which tells other encoders' from them; None where nobody measured it."""
+        """What is known of the encoder's vectors, which tells other encoders' from them; None where nobody measured it.
+
+        The argument ``sample`` of :meth:`~pyterrier_xetrieval.Xetrieval.from_parts` measures it.
+        """
         return self._part("vector_facts", self._read_vector_facts)
 
     def _read_vector_facts(self) -> VectorFacts | None:

@@ -4,13 +4,15 @@ import pickle
 import shutil
 
 import numpy as np
+import pandas as pd
 import pyterrier as pt
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
-from tests.helpers.builders import make_model, random_internalizer, random_sae, result_frame
+from pyterrier_xetrieval.core.vector_facts import VectorFacts
+from tests.helpers.builders import make_model, random_internalizer, random_sae, result_frame, unit
 
 
 @pytest.fixture
@@ -171,6 +173,27 @@ def test_parts_must_fit():
         Xetrieval.from_parts(
             internalizers={"original": random_internalizer(16, 0)}, sae=random_sae(), encoder={"name": "", "dim": 16}
         )
+
+
+def test_a_sample_tells_what_the_encoders_vectors_look_like(tmp_path):
+    sae, encoder = random_sae(), {"name": "", "dim": 16}
+    with torch.no_grad():
+        sae.b_dec.mul_(2 / sae.b_dec.norm())
+    vectors = 10 * unit(np.random.default_rng(0), 300, 16)
+    unknown = Xetrieval.from_parts(internalizers={}, sae=sae, encoder=encoder)
+    assert unknown.has_long_bias and unknown.vector_facts is None  # as if vectors had length 1
+    known = Xetrieval.from_parts(internalizers={}, sae=sae, encoder=encoder, sample=vectors, facts={"vectors": {"length": 3}})
+    assert not known.has_long_bias and known.vector_facts == VectorFacts.measure(sae, vectors)
+    assert known.save(tmp_path / "m").vector_facts == known.vector_facts
+    frame = pd.DataFrame({"qid": ["1"], "docno": ["d"], "query_vec": [vectors[0]], "doc_vec": [vectors[1] / 100]})
+    with pytest.raises(ValueError, match="of length about 10, as its encoder gives them, found a mean length of 0.1"):
+        known.with_check("error").explainer()(frame)
+    unknown.with_check("error").explainer()(frame)
+    for wrong in (vectors[0], vectors[:, :5], np.full((3, 16), np.nan)):
+        with pytest.raises(ValueError, match=r"sample to be finite vectors of shape \[n, 16\], found shape"):
+            Xetrieval.from_parts(internalizers={}, sae=sae, encoder=encoder, sample=wrong)
+    with pytest.raises(ValueError, match="expects vectors, found none"):
+        Xetrieval.from_parts(internalizers={}, sae=sae, encoder=encoder, sample=vectors[:0])
 
 
 def test_wrong_encoder_is_named_by_dimension(model):

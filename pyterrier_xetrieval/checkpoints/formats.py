@@ -40,6 +40,7 @@ def read_sae(path: str | os.PathLike[str]) -> SparseAutoencoder:
 
         sae = read_sae("pythia-70m-deduped/resid_out_layer4/trainer_8")
         x_hat = sae(x)                             # x, x_hat: float32 [n, m]
+        Xetrieval.from_parts(internalizers={}, sae=sae, encoder={"name": "…", "dim": sae.dim}, sample=x)  # explains by it
     """
     path = Path(path).expanduser()
     if not path.is_dir():

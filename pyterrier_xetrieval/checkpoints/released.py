@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..core.internalizer import Internalizer
 from ..core.sae import SparseAutoencoder
 from ..labels import FeatureLabels
@@ -55,6 +57,7 @@ def read_released(
     hypotheses_path: str | os.PathLike[str] | None = None,
     *,
     encoder: Mapping[str, Any] = RELEASED_ENCODER,
+    sample: np.ndarray | None = None,
 ) -> Xetrieval:
     """The released Xetrieval checkpoints as a model in memory; ``.save(path)`` makes an artifact of it.
 
@@ -63,6 +66,8 @@ def read_released(
         sae_path: ``sae_model.pt``.
         hypotheses_path: text file, line ``i`` the hypothesis of feature ``i``; optional.
         encoder: description of the encoder they were trained for; the release's is e5-large-v2.
+        sample: float ``[n, m]``, vectors of documents by this encoder. Without them the model does not notice vectors of another
+            encoder, and takes theirs to have length 1 (:meth:`~pyterrier_xetrieval.Xetrieval.from_parts`).
 
     Raises:
         FileNotFoundError: a checkpoint is missing.
@@ -78,4 +83,4 @@ def read_released(
     sae = read_topk_sae(sae_path)
     labels = FeatureLabels.read_hypotheses(hypotheses_path, sae.dict_size) if hypotheses_path else None
     source = {"source": "released Xetrieval checkpoints (Cai et al. 2026, arXiv:2605.29507)"}
-    return Xetrieval.from_parts(internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, facts=source)
+    return Xetrieval.from_parts(internalizers=internalizers, sae=sae, labels=labels, encoder=encoder, facts=source, sample=sample)

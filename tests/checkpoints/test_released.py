@@ -77,6 +77,13 @@ def test_released_model_becomes_an_artifact(release, tmp_path):
     assert saved.sae.dict_size == D and "arXiv:2605.29507" in saved.meta["source"]
 
 
+def test_a_sample_tells_a_released_model_of_its_encoders_vectors(release):
+    folder, sample = release[0], np.random.default_rng(0).normal(size=(20, 1024)).astype(np.float32)
+    assert read_released(folder, folder / "sae_model.pt").vector_facts is None
+    facts = read_released(folder, folder / "sae_model.pt", sample=sample).vector_facts
+    assert facts.length == pytest.approx(32, rel=0.05)
+
+
 def test_prefixes_and_wrappers(release):
     keys = {"net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias"}
     for aspect in ("summary", "purpose", "qa"):
