@@ -52,6 +52,10 @@ def detection_scores(
     activations, from the weakest to the strongest that the samples have; the activation is kept beside each verdict. An
     answer that is neither YES nor NO is wrong, and is recorded with ``"verdict": null``.
 
+    What it does not test: silent texts are drawn at random from all subjects, so that a label that is too broad (*medicine* for a
+    feature of migraine) tells nearly all of them, and scores as well as one that fits. Silent texts that are near the activating
+    ones would tell the two apart; there is no option for these.
+
     Args:
         samples, texts: as for :func:`~pyterrier_xetrieval.labelling.hypotheses.describe`.
         labels: the labels to judge, hypotheses or keywords.
