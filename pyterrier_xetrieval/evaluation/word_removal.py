@@ -63,11 +63,12 @@ def word_faithfulness(
     Queries are drawn at random; each gives its best document (every document once, cut after ``max_words`` words), and
     this one of the features that the explanation of the two shows. The text is encoded again without the words, and
     with them alone. ``deletion`` is by how much the feature's pre-activation falls, ``insertion`` how much of it remains,
-    both relative to the pre-activation in the whole text. Faithful words have large values of both.
+    both relative to the pre-activation in the whole text. This is the value before ReLU and the choice of the k largest: it may
+    be negative, so that a deletion may be above 1. Faithful words have large values of both.
 
     The words are chosen by:
 
-    - ``evidence``: their exact shares of the activation, from the forward pass that encodes the text;
+    - ``evidence``: their exact shares of the pre-activation, from the forward pass that encodes the text;
     - ``explanation``: their shares of the contribution, which explanations print; it is of the refitted coefficient;
     - ``leave_out``: by how much the pre-activation falls without the one word, from as many passes as there are words;
     - ``gradient``: gradient × input of the pre-activation, from a forward and a backward pass;
@@ -228,7 +229,7 @@ def _vectors(encoder: BiEncoder, texts: list[str]) -> np.ndarray:
 
 
 def _reads(model: Xetrieval, feature: int, vector: np.ndarray) -> float:
-    """The pre-activation ``⟨w_e, z − b⟩ + b_e`` of one feature."""
+    """The pre-activation ``⟨w_e, z − b⟩ + b_e`` of one feature, before ReLU and the choice of the k largest."""
     sae = model.sae
     row, b_dec, b_enc = (part.detach().cpu().double().numpy() for part in (sae.w_enc[feature], sae.b_dec, sae.b_enc[feature]))
     return float(row @ (vector.astype(np.float64) - b_dec) + b_enc)
