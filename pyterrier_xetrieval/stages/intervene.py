@@ -37,8 +37,10 @@ class FeatureIntervention(RowWiseStage):
         mode: what is done to the features:
 
             - ``"erase"`` (Eq. 25) and ``"keep_only"`` (Eq. 26): ridge projection on the decoder directions, λ = 1e-6; then the
-              vector is scaled back to its length, measured as ``around`` says.
-            - ``"scale"``: activations times ``alpha`` (section 3.6.2), which changes nothing where a feature is not active.
+              vector is scaled back to its length, measured as ``around`` says. Erasing takes out all that the vector has along
+              the direction, also what other features put there, and so more than the feature's contribution.
+            - ``"scale"``: activations times ``alpha`` (section 3.6.2), which changes nothing where a feature is not active. The
+              edited vector, encoded again, may still have a feature that was scaled to 0.
             - ``"add"``: adds ``alpha`` times the feature's largest known activation times its direction, whether the feature is
               active or not.
         features: which features, one of:
