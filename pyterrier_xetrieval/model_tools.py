@@ -177,11 +177,11 @@ class ModelTools(StageFactory):
 
         A feature without a label, or with one of a low detection score, is called by the words that carry it in the corpus,
         if the lower bound of their own detection score on held-out texts of the corpus is at least ``min_detection``. By chance
-        .02% of the features that are tested pass .6. Costs what encoding the sample costs.
+        .14% of the features that are tested pass .6. Costs what encoding the sample costs.
 
         Args:
             corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``; read once.
-            sample: how many of them are looked at. A feature has to be strong in about 40 of them, 8 of which are held out.
+            sample: how many of them are looked at; a larger one renames rarer features too.
             min_detection: the detection score (0.5 to 1) from which on a label stays.
             seed: of the draw of the sample.
             verbose: show a progress bar.

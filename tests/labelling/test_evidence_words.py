@@ -95,7 +95,7 @@ def test_only_labels_that_say_little_are_replaced(model):
     assert named.labels.dictionary == model.labels.dictionary
 
 
-def test_detection_needs_eight_strong_texts_and_its_bound_is_newcombes():
+def test_detection_needs_two_strong_texts_and_its_bound_is_newcombes():
     labels = FeatureLabels(pd.DataFrame({"feature": [0], "label": ["oak"], "method": "m", "max_activation": [1.0]}), 6)
     vectors = np.repeat(np.eye(6, dtype=np.float32)[[0, 1]], [8, 100], axis=0)
     texts = [*["an oak"] * 7, "a bush", *["the oak"] * 10, *["a river"] * 90]
@@ -103,7 +103,8 @@ def test_detection_needs_eight_strong_texts_and_its_bound_is_newcombes():
     assert found.tolist()[:3] == pytest.approx([7 / 8, 0.1, 0.8875])
     # Wilson's bounds at z = 1.645: .5888 of 7 in 8, .1603 of 10 in 100
     assert found["detection_low"] == pytest.approx(0.8875 - np.hypot(7 / 8 - 0.5888, 0.1603 - 0.1) / 2, abs=1e-3)
-    assert _detection(identity_sae(), labels, texts[1:], vectors[1:]).isna().all(axis=None)
+    two, one = (_detection(identity_sae(), labels, texts[n:], vectors[n:]) for n in (6, 7))
+    assert two.notna().all(axis=None) and one.isna().all(axis=None)
 
 
 def test_words_that_have_nothing_to_do_with_the_features_do_not_pass():
