@@ -12,6 +12,9 @@ _RESAMPLES, _NUMBERS = 2000, 4_000_000  # resamples drawn; numbers laid out in m
 def estimate(values: ArrayLike, *, clusters: ArrayLike | None = None, seed: int = 0) -> dict[str, float]:
     """The mean of some values with its 95% percentile bootstrap interval.
 
+    The interval of few clusters is too narrow: of normal values it holds the mean in 84% of all cases with 5 clusters, in 91% with
+    10 and in 93% with 20 (2,000 simulations each).
+
     Args:
         values: float ``[n]``; NaN means not measured and is left out.
         clusters: ``[n]`` labels of any sortable kind; values of one cluster are drawn together (pairs of one query are

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,18 +11,17 @@ import torch
 
 from ..core.attribution import QueryChange
 from ..core.checks import is_missing
-from ..core.codes import ViewCodes, encode_view
+from ..core.codes import ViewCodes
 from ..documents import document_name, each_once, filled
-from ..store.surrogates import repaired
-from ..vector_cells import MatrixRows, encoded_texts, known_of, rows_of_matrix, texts_by_row, unstack
+from ..vector_cells import MatrixRows, known_of, rows_of_matrix, texts_by_row, unstack
+from .vector_checks import ENCODED, VectorChecks, check_origin, check_texts
 
 if TYPE_CHECKING:
     from ..core.vector_facts import VectorFacts
     from ..model import Xetrieval
 
 
-# The vector that the encoder gave, where a stage has changed ``query_vec`` since; and what it added to features of the query.
-ENCODED, ADDED = "query_vec_0", "query_added"
+ADDED = "query_added"  # what a stage added to features of the query
 _LONGEST = 1e15  # of a vector: products of two and sums of their squares are far from the limit of float32
 
 
@@ -82,7 +80,7 @@ class VectorColumns:
         self.dim = model.dim if dim is None and model is not None else dim
         self._found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._own: dict[str, np.ndarray] = {}
-        self._unsure: dict[str, MatrixRows | None] = {}  # the columns whose vectors nobody has looked at
+        self._checks = VectorChecks(stage, model)
 
     def __getitem__(self, column: str) -> tuple[np.ndarray, np.ndarray]:
         """The distinct vectors of a column, float32 ``[u, m]``, and which of them each row holds, int64 ``[n]``.
@@ -128,7 +126,7 @@ class VectorColumns:
         queries, rows = self.queries()
         if ENCODED not in self.frame.columns:
             return queries, rows, None
-        self._check_origin()
+        check_origin(self.frame, stage=self.stage)
         encoded, encoded_rows = self._read(
             ENCODED, filled(self.frame["qid"].tolist(), self.frame[ENCODED].tolist(), ENCODED, stage=self.stage)
         )
@@ -138,15 +136,6 @@ class VectorColumns:
         added = self.frame[ADDED].tolist() if ADDED in self.frame.columns else None
         told = [{} if added is None else features_added(added[row]) for row in first.tolist()]
         return queries[rows[first]], joint, QueryChange(encoded[encoded_rows[first]], told)
-
-    def _check_origin(self) -> None:
-        for row, (now, before) in enumerate(zip(self.frame["query_vec"].tolist(), self.frame[ENCODED].tolist())):
-            texts, earlier = encoded_texts(now), encoded_texts(before)
-            if texts is not None and earlier is not None and not texts & earlier:
-                raise ValueError(
-                    f"{self.stage!r} found a query_vec of {min(texts)!r} beside a {ENCODED} of {min(earlier)!r} (row {row}): the query was "
-                    f"encoded again; drop {ENCODED}"
-                )
 
     def documents(self, aspects: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """The distinct documents of a frame: for each view a float32 ``[u, m]``, the original one first, and int64 ``[n]``.
@@ -170,41 +159,7 @@ class VectorColumns:
         Raises:
             ValueError: vectors of another encoder, and a model with ``check="error"``.
         """
-        if self.model is None or column not in self._unsure or not len(x):
-            return
-        if codes is None:
-            x = x[np.linspace(0, len(x) - 1, min(len(x), max(4, min(len(x) // 8, 64)))).astype(np.int64)]
-            codes = encode_view(self.model.sae, x, refit=False, batch_size=len(x))
-        facts, known = self.model.vector_facts, self._unsure.pop(column)
-        problem = facts and facts.wrong_space(self.model.sae, x, codes)
-        if problem:
-            self._report(
-                f"found {column} that the model's encoder does not give: {problem}; use model.encoder() for queries and documents"
-            )
-        if known is not None and facts is not None:
-            known.fits.add(facts)
-
-    def _check_length(self, column: str, matrix: np.ndarray, known: MatrixRows | None) -> None:
-        facts = None if self.model is None or self.model.check == "off" else self.model.vector_facts
-        if column == "query_vec" and ENCODED in self.frame.columns:  # whatever a stage made of it; that one is looked at
-            return
-        column = "query_vec" if column == ENCODED else column
-        if facts is None or column not in ("query_vec", "doc_vec") or (known is not None and facts in known.fits):
-            return
-        problem = facts.wrong_length(matrix)
-        if not problem:
-            self._unsure[column] = known
-            return
-        remedy = "put model.normalizer() before this stage" if facts.unit else "encode with model.encoder()"
-        self._report(f"expects {column} {problem}; {remedy}")
-        if known is not None:
-            known.fits.add(facts)
-
-    def _report(self, problem: str) -> None:
-        message = f"{self.stage!r} {problem} (or use model.with_check('off'))"
-        if self.model is not None and self.model.check == "error":
-            raise ValueError(message)
-        warnings.warn(message, stacklevel=2)
+        self._checks.space(column, x, codes)
 
     def assign(self, **columns: object) -> pd.DataFrame:
         """The frame with these columns, and with the vectors that were read as rows of one matrix for each column."""
@@ -252,9 +207,9 @@ class VectorColumns:
             where = f"{column} of {document_name(self.frame, row)}"
             raise ValueError(f"{self.stage!r} found {what} in {where}; check the encoder or the index")
         self.dim = matrix.shape[1] if len(matrix) else self.dim
-        self._check_length(column, matrix, known)
-        if column == "query_vec":
-            self._check_query(cells)
+        self._checks.length(column, matrix, known, changed=ENCODED in self.frame.columns)
+        if column == "query_vec" and "query" in self.frame.columns:
+            check_texts(cells, self._cells("query"), stage=self.stage)
         return matrix, rows
 
     def unstacked(
@@ -268,19 +223,6 @@ class VectorColumns:
             return unstack(matrix, rows, fits=fits)
         cells = self.frame[column].tolist() if cells is None else cells
         return unstack(matrix, rows, texts=texts_by_row(cells, rows, len(matrix)), fits=fits)
-
-    def _check_query(self, cells: list) -> None:
-        """ValueError for a vector that a stage of this package encoded from another text than the row has as its query."""
-        if "query" not in self.frame.columns:
-            return
-        for row, (cell, query) in enumerate(zip(cells, self._cells("query"))):
-            texts = encoded_texts(cell)
-            if texts is not None and isinstance(query, str) and repaired(query) not in texts:
-                raise ValueError(
-                    f"{self.stage!r} found a query_vec of {min(texts)!r} where the query is {query!r} (row {row}): it was rewritten "
-                    "after it was encoded; encode it again (>> model.encoder().query_encoder()), or bring the text back that was "
-                    "encoded (>> pt.rewrite.reset())"
-                )
 
     def _stacked(self, column: str, cells: list, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The distinct vectors among some cells, and which of them each cell holds; ``first``: a row of each cell."""

@@ -38,14 +38,16 @@ class FeatureIntervention(RowWiseStage):
 
             - ``"erase"`` (Eq. 25) and ``"keep_only"`` (Eq. 26): ridge projection on the decoder directions, λ = 1e-6; then the
               vector is scaled back to its length, measured as ``around`` says. Erasing takes out all that the vector has along
-              the direction, also what other features put there, and so more than the feature's contribution.
+              the direction, also what other features put there, and so more than the feature's contribution. What is kept comes
+              back at full length, however little it was, so that scores of ``"keep_only"`` no longer say how much a vector had
+              of the features; a row without features keeps its whole vector.
             - ``"scale"``: activations times ``alpha`` (section 3.6.2), which changes nothing where a feature is not active. The
               edited vector, encoded again, may still have a feature that was scaled to 0.
             - ``"add"``: adds ``alpha`` times the feature's largest known activation times its direction, whether the feature is
               active or not.
         features: which features, one of:
 
-            - feature ids or words of labels, the same for all rows (also a Series over an index named ``feature``, or a frame
+            - feature ids or words of labels (of any of their readings: ``model.labels.find`` says which features), the same for all rows (also a Series over an index named ``feature``, or a frame
               with such a column, as ``labels.find`` gives);
             - ``"shared"``, the shared features of each row's own ``explanation``;
             - a function from a row (a dict of its columns) to feature ids;
