@@ -12,6 +12,7 @@ import pyterrier as pt
 from ..core.checks import found_type
 from ..explanation import Explanation
 from ..explanation_tables import BIAS, OTHER, RESIDUAL, SHARED
+from ..feature_names import reading
 from .significance import SIGNIFICANT, holm
 
 MIN_QUERIES = 6  # of five that all agree, a sign test has p = .06: fewer can tell nothing, and would weaken the correction
@@ -174,7 +175,7 @@ def _features(a: list[Explanation], b: list[Explanation], qids: pd.Series) -> pd
     labels = {j: e.labels[j] for e in (*a, *b) for j in e.features.tolist()}
     words = _words(a, b)
     table = pd.DataFrame({
-        "part": SHARED, "feature": ids, "label": [labels[j] for j in ids.tolist()], "a": here.mean(axis=0),
+        "part": SHARED, "feature": ids, "label": [reading(labels[j], words.get(j, ())) for j in ids.tolist()], "a": here.mean(axis=0),
         "b": there.mean(axis=0), **tested, "p_holm": corrected, "pairs": (differences != 0).sum(axis=0),
         "words": [words.get(j, ()) for j in ids.tolist()],
     })  # fmt: skip

@@ -139,7 +139,7 @@ class FeatureIntervention(RowWiseStage):
         for e in explained:
             if e.labels.dictionary != self.model.labels.dictionary:
                 raise ValueError(f"{self!r} expects explanations by its model's dictionary, found one by another dictionary")
-        return [self._checked(e.features) for e in explained]
+        return [tuple(sorted(e.features.tolist())) for e in explained]
 
     def _strengths(self, features: Mapping[int | str, float]) -> dict[int, float]:
         """Each feature's own alpha, ascending ids."""
@@ -166,12 +166,14 @@ class FeatureIntervention(RowWiseStage):
         """The edited columns of these names, edited together, so that a page reads the dictionary once and not once a column."""
         # one edit for each distinct (vector, feature set): a listed set costs one row per document, not per result
         vectors, own_sets, places = [], [], {}
+        numbers: dict[tuple[int, ...], int] = {}
+        of_row = np.array([numbers.setdefault(own, len(numbers)) for own in sets], np.int64)
+        distinct = list(numbers)
         for column in names:
             x, rows = frame[column]
-            slots: dict[tuple, int] = {}
-            places[column] = np.array([slots.setdefault((r, s), len(slots)) for r, s in zip(rows.tolist(), sets)], np.int64)
-            vectors.append(x[[r for r, _ in slots]])
-            own_sets.append([s for _, s in slots])
+            places[column], keys = pd.factorize(rows * len(distinct) + of_row)
+            vectors.append(x[keys // max(1, len(distinct))])
+            own_sets.append([distinct[i] for i in (keys % max(1, len(distinct))).tolist()])
         x, listed = np.concatenate(vectors), list(chain.from_iterable(own_sets))
         edited = intervene(
             self.model.sae, x, listed, self.mode, alpha=self._alphas(),
