@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +28,14 @@ _LONGEST = 1e15  # of a vector: products of two and sums of their squares are fa
 def features_added(cell: object) -> dict[int, float]:
     """What a cell of ``query_added`` says: feature to activation; empty for a missing one."""
     return {} if is_missing(cell) else {int(own["feature"]): float(own["activation"]) for own in cell}  # type: ignore[attr-defined]
+
+
+def added_cell(added: Mapping[int, float], before: Mapping[int, float]) -> list[dict[str, float]]:
+    """A cell of ``query_added``: plain values, which a Parquet file keeps; ``before``: what earlier stages have added."""
+    total = dict(before)
+    for feature, amount in added.items():
+        total[feature] = total.get(feature, 0.0) + amount
+    return [{"feature": feature, "activation": amount} for feature, amount in total.items()]
 
 
 def view_column(aspect: str) -> str:

@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from ..core.checks import check_model, found_value, is_finite, positive_int
+from ..core.codes import encode_view
 from ..core.edits import CENTRES, MODES, intervene
 from ..explanation import explained_in
 from ..labels import feature_ids
 from .base import RowWiseStage
-from .columns import VectorColumns, view_column
+from .columns import VectorColumns, added_cell, view_column
 
 if TYPE_CHECKING:
+    from ..core.attribution import QueryChange
     from ..model import Xetrieval
 
 _STRENGTHS = {"scale": "the factor of mode 'scale'", "add": "the strength of mode 'add'"}
@@ -27,7 +29,10 @@ TARGETS = ("doc", "query", "both")
 class FeatureIntervention(RowWiseStage):
     """Takes features out of vectors, keeps nothing but them, or turns them up and down, and lets the pipeline go on.
 
-    ``query_vec`` and / or ``doc_vec`` in, the edited ones out; score again (or retrieve again) to see the effect.
+    ``query_vec`` and / or ``doc_vec`` in, the edited ones out; score again (or retrieve again) to see the effect. The encoder's
+    query stays in ``query_vec_0``, and ``query_added`` says what was done to its features, so that explanations tell what the
+    edit changed (:attr:`Explanation.changes`): their features are then those of the encoder's query, without those that were
+    taken out and with those that were added.
     An intervention that selects nothing, or scales by 1, returns every vector bit for bit (unless ``reconstruct``).
     To explain the edited documents use ``model.explainer()``: an index's explainer explains the vectors that the index stores.
 
@@ -124,11 +129,19 @@ class FeatureIntervention(RowWiseStage):
         if self.target in ("doc", "both"):
             views = [column for column in map(view_column, self.model.aspects) if column in inp.columns]
             edited += ["doc_vec", *views]
-        self.check(inp, [*edited, "explanation"] if self.features == "shared" else edited)
+        own = (["qid"] if "query_vec" in edited else []) + (["explanation"] if self.features == "shared" else [])
+        self.check(inp, [*edited, *own])
         columns, sets = VectorColumns(inp, stage=self, model=self.model), self._sets(inp)
+        changed = columns.changed_queries() if "query_vec" in edited else None
         for column in edited:
-            columns.check_space(column, columns[column][0])
-        return columns.assign(**self._edited(columns, edited, sets))
+            encoded = changed[2] if column == "query_vec" and changed is not None else None
+            columns.check_space(column, columns[column][0] if encoded is None else encoded.encoded)
+        facts = self.model.vector_facts
+        parts = self._edited(columns, edited, sets)
+        documents = {name: columns.unstacked(name, *part, fits=facts) for name, part in parts.items() if name != "query_vec"}
+        if changed is None:
+            return columns.assign(**documents)
+        return columns.with_changed_queries(*parts["query_vec"], self._told(*changed, sets)).assign(**documents)
 
     def _sets(self, inp: pd.DataFrame) -> list[tuple[int, ...]]:
         if isinstance(self.features, (tuple, dict)):
@@ -162,18 +175,21 @@ class FeatureIntervention(RowWiseStage):
         ids = feature_ids(features, self.model.labels, stage="FeatureIntervention")
         return tuple(np.unique(ids).tolist())
 
-    def _edited(self, frame: VectorColumns, names: list[str], sets: list[tuple[int, ...]]) -> dict[str, np.ndarray]:
-        """The edited columns of these names, edited together, so that a page reads the dictionary once and not once a column."""
+    def _edited(
+        self, frame: VectorColumns, names: list[str], sets: list[tuple[int, ...]]
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The edited columns, all in one, so that a page reads the dictionary once and not once a column.
+
+        Returns:
+            For each column the distinct edited vectors, float32 ``[u, m]``, and which of them each row has, int64 ``[n]``.
+        """
         # one edit for each distinct (vector, feature set): a listed set costs one row per document, not per result
         vectors, own_sets, places = [], [], {}
-        numbers: dict[tuple[int, ...], int] = {}
-        of_row = np.array([numbers.setdefault(own, len(numbers)) for own in sets], np.int64)
-        distinct = list(numbers)
         for column in names:
             x, rows = frame[column]
-            places[column], keys = pd.factorize(rows * len(distinct) + of_row)
-            vectors.append(x[keys // max(1, len(distinct))])
-            own_sets.append([distinct[i] for i in (keys % max(1, len(distinct))).tolist()])
+            places[column], used, own = _slots(rows, sets)
+            vectors.append(x[used])
+            own_sets.append(own)
         x, listed = np.concatenate(vectors), list(chain.from_iterable(own_sets))
         edited = intervene(
             self.model.sae, x, listed, self.mode, alpha=self._alphas(),
@@ -186,8 +202,27 @@ class FeatureIntervention(RowWiseStage):
                 stacklevel=2,
             )
         parts = np.split(edited, np.cumsum([len(own) for own in own_sets])[:-1])
-        facts = self.model.vector_facts
-        return {name: frame.unstacked(name, part.copy(), places[name], fits=facts) for name, part in zip(names, parts)}
+        return {name: (part.copy(), places[name]) for name, part in zip(names, parts)}
+
+    def _told(self, queries: np.ndarray, rows: np.ndarray, change: QueryChange | None, sets: list[tuple[int, ...]]) -> np.ndarray:
+        """A cell of ``query_added`` for each row; arguments as :meth:`VectorColumns.changed_queries` gives them."""
+        encoded = queries if change is None else change.encoded
+        codes = encode_view(self.model.sae, encoded, refit=False, batch_size=self.batch_size)
+        codes = codes if change is None else change.added_to(codes)
+        places, used, own_sets = _slots(rows, sets)
+        alphas = np.broadcast_to(self._alphas() if self.mode in _STRENGTHS else 0.0, self.model.sae.dict_size)
+        maxima = self._maxima(own_sets) if self.mode == "add" else None
+        cells = np.empty(len(used), object)
+        for i, (row, own) in enumerate(zip(used.tolist(), own_sets)):
+            active = {j: a for j, a in zip(codes.ids[row].tolist(), codes.activations[row].tolist()) if a > 0}
+            if maxima is not None:
+                added = {j: float(alphas[j] * maxima[j]) for j in own}
+            elif self.mode == "keep_only":
+                added = {j: -a for j, a in active.items() if own and j not in own}
+            else:
+                added = {j: float((alphas[j] - 1) * active[j]) for j in own if j in active}
+            cells[i] = added_cell(added, {} if change is None else change.added[row])
+        return cells[places]
 
     def _alphas(self) -> float | np.ndarray:
         """One for all, or float32 ``[D]``, one for each; 1 where nothing is said."""
@@ -207,3 +242,12 @@ class FeatureIntervention(RowWiseStage):
                     f"{self!r} expects labels with the max_activation of feature {j}, found none; give it to the labels"
                 )
         return maxima
+
+
+def _slots(rows: np.ndarray, sets: list[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray, list[tuple[int, ...]]]:
+    """The distinct (vector, feature set) of a frame: which each row has, int64 ``[n]``, and the vector and the set of each."""
+    numbers: dict[tuple[int, ...], int] = {}
+    of_row = np.array([numbers.setdefault(own, len(numbers)) for own in sets], np.int64)
+    distinct, n = list(numbers), max(1, len(numbers))
+    places, keys = pd.factorize(rows * n + of_row)
+    return places, keys // n, [distinct[i] for i in (keys % n).tolist()]

@@ -10,7 +10,7 @@ import pandas as pd
 from ..core.codes import encode_view
 from ..query_tuning import QueryTuning
 from .base import Stage
-from .columns import VectorColumns
+from .columns import VectorColumns, added_cell
 
 if TYPE_CHECKING:
     from ..model import Xetrieval
@@ -58,13 +58,5 @@ class FeatureLinks(Stage):
         moved = links.applied(queries, amounts, sae.directions())
         before = [{}] * len(queries) if change is None else change.added
         cells = np.empty(len(queries), object)
-        cells[:] = [_cell(own, earlier) for own, earlier in zip(links.added(amounts), before)]
+        cells[:] = [added_cell(own, earlier) for own, earlier in zip(links.added(amounts), before)]
         return columns.with_changed_queries(moved, rows, cells[rows])
-
-
-def _cell(added: dict[int, float], before: object) -> list[dict[str, float]]:
-    """Plain values, which a Parquet file keeps; ``columns.features_added`` reads them."""
-    total = dict(before)  # type: ignore[call-overload]
-    for feature, amount in added.items():
-        total[feature] = total.get(feature, 0.0) + amount
-    return [{"feature": feature, "activation": amount} for feature, amount in total.items()]
