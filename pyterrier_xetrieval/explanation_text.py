@@ -89,6 +89,8 @@ def _shares(e: Explanation) -> str:
         told = f"{_the(weak, 'weakly shared feature')} {part(weak_part)} {of_score}"
     if own.shared > 1.005 * own.score > 0:  # or the parts above would seem to be more than there is
         told += f"; the rest of the document counts against it, {part(rest)}"
+    elif rest > max(carry, weak_part):
+        told += f"; {part(rest)} {'is' if as_shares else 'are'} in no shared feature"
     return f"{told}."
 
 

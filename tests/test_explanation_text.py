@@ -31,12 +31,12 @@ def pair(contributions, confidence, *, rest=0.0, before=None):
     [
         ([0.5, 0.2, 0.1], [0.9, 0.9, 0.1], 0.2, "mainly for *a* and *b*. The 2 features shown carry 70 % of the score, 1 weakly shared one 10 %."),
         ([0.2, 0.1, 0.5], [0.9, 0.9, 0.1], 0.2, "partly for *a* and *b*. The 2 features shown carry 30 % of the score, 1 weakly shared one 50 %."),
-        ([0.2, 0.1], [0.9, 0.9], 0.7, "partly for *a* and *b*. The 2 features shown carry 30 % of the score."),
+        ([0.2, 0.1], [0.9, 0.9], 0.7, "partly for *a* and *b*. The 2 features shown carry 30 % of the score; 70 % is in no shared feature."),
         ([0.5, 0.3], [0.3, 0.1], 0.2, "perhaps for *a*. The feature shown carries 50 % of the score, 1 weakly shared one 30 %."),
         ([0.6, 0.2], [0.1, 0.1], 0.2, "for features whose labels may not fit these texts. The 2 weakly shared features carry 80 % of the score."),
         # a feature that counts against the document is no reason for it
         ([0.6, -0.1], [0.9, 0.9], 0.5, "mainly for *a*. The 2 features shown carry 50 % of the score."),
-        ([-0.1, 0.1], [0.9, 0.1], 1.0, "for no feature that is shown. The feature shown carries -10 % of the score, 1 weakly shared one 10 %."),
+        ([-0.1, 0.1], [0.9, 0.1], 1.0, "for no feature that is shown. The feature shown carries -10 % of the score, 1 weakly shared one 10 %; 100 % is in no shared feature."),
         # parts that come to more than the score
         ([1.0, 0.25], [0.9, 0.1], -0.25, "mainly for *a*. The feature shown carries 100 % of the score, 1 weakly shared one 25 %; the rest of the document counts against it, -25 %."),
         # shares of a score that is small beside its parts, or not above 0

@@ -120,7 +120,8 @@ class XetrievalIndexer(pt.Indexer):
 
     def index(self, inp: Iterable[dict] | pd.DataFrame) -> XetrievalIndex:  # type: ignore[override]  # it has no options
         """Indexes dicts (or the rows of a frame) with ``docno`` and ``doc_vec``, and returns the finished index."""
-        self._finished_shards()  # refuses a finished index before the corpus is read
+        if not self.adds:
+            self._finished_shards()  # refuses a finished index before the corpus is read
         documents = self._documents(inp)
         first = list(islice(documents, 1))
         if first:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..explanation import Explanation
 from .card import texts_of
 from .templates import emphasised, signed
@@ -34,7 +32,7 @@ def comparison_of(left: Explanation, right: Explanation) -> dict[str, Any]:
         sums = _numbers(others[["left", "right", "difference"]].sum())
         below.insert(0, {"kind": "more", "label": f"{len(others)} more shared features", **sums})
     names, numbers = titles(left, right), [(row["feature"], row["label"]) for row in rows]
-    told, named = _told(names, left.score - right.score, rows, below)
+    told, named = _told(names, left.score - right.score, rows)
     sides = [{"title": name, "e": e, **texts_of(e, numbers)} for name, e in zip(names, (left, right))]
     return {
         "sides": sides, "query": sides[0]["query"], "rows": rows, "rest": below, "difference": left.score - right.score,
@@ -66,13 +64,11 @@ def _numbers(row: Any) -> dict[str, float]:
     return {"left": float(row.left), "right": float(row.right), "difference": float(row.difference)}
 
 
-def _told(
-    names: tuple[str, str], difference: float, rows: list[dict[str, Any]], rest: list[dict[str, Any]]
-) -> tuple[str, list[tuple[int | None, str]]]:
+def _told(names: tuple[str, str], difference: float, rows: list[dict[str, Any]]) -> tuple[str, list[tuple[int | None, str]]]:
     """The sentence of what makes the difference, and the labels in it with the numbers of their rows.
 
-    It names two parts that make the difference, and one that counts against it; parts that are small beside the largest
-    one are not named, nor features whose labels may not fit.
+    It names two features that make the difference, and one that counts against it; none that is small beside the largest one,
+    nor any whose label may not fit.
     """
     sign = 1.0 if difference >= 0 else -1.0
     size = f"{abs(difference):.3f}"
@@ -87,18 +83,17 @@ def _told(
     else:
         told = f"{names[0]} scores {size} {'more' if difference > 0 else 'less'} than {names[1]}"
 
-    def weight(row: dict[str, Any]) -> float:
-        confidence = row.get("confidence", 1.0)
-        return sign * row["difference"] * (1.0 if np.isnan(confidence) else confidence)
-
     numbers = {row["label"]: n for n, row in enumerate(rows)}
-    sure = sorted((row for row in [*rows, *rest] if row.get("shown", row["kind"] in _KINDS)), key=weight, reverse=True)
+    sure = [row for row in rows if row["shown"]]  # in order of their differences' size
     least = max(0.0005, max((abs(row["difference"]) for row in sure), default=0.0) / 10)
-    forward = [row for row in sure[:2] if sign * row["difference"] > least]
-    against = [row for row in sure[-1:] if sign * row["difference"] < -least]
+    forward = [row for row in sure if sign * row["difference"] > least][:2]
+    against = [row for row in sure if sign * row["difference"] < -least][:1]
     said = [f"*{row['label']}* ({signed(row['difference'])})" for row in [*forward, *against]]
     if forward:
-        told += f", mainly for {' and '.join(said[: len(forward)])}"
+        most = abs(sum(row["difference"] for row in forward)) >= abs(difference) / 2
+        told += (
+            f"{', mainly for ' if most else '; of the features shown, most speaks for it '}{' and '.join(said[: len(forward)])}"
+        )
     if against:
         told += f"; {said[-1]} counts the other way"
     return f"{told}.", [(numbers.get(row["label"]), row["label"]) for row in [*forward, *against]]

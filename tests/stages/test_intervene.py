@@ -211,7 +211,10 @@ def test_targets_and_aspects(model, results):
 def test_query_frame(model):
     queries = pd.DataFrame({"qid": ["a"], "query": ["x"], "query_vec": list(unit(np.random.default_rng(0), 1, 16))})
     out = model.intervention("scale", alpha=0, features=range(48), target="query")(queries)
-    assert list(out.columns) == [*queries.columns, "query_vec_0", "query_added"] and not (out["query_vec"][0] == queries["query_vec"][0]).all()
+    assert (
+        list(out.columns) == [*queries.columns, "query_vec_0", "query_added"]
+        and not (out["query_vec"][0] == queries["query_vec"][0]).all()
+    )
 
 
 def test_erasing_the_explanation_of_a_copy_lowers_its_score():

@@ -6,6 +6,7 @@ import pytest
 
 import pyterrier_xetrieval as ptx
 from pyterrier_xetrieval.viz.comparison import SPELT_OUT, comparison_of
+from pyterrier_xetrieval.viz.templates import signed
 from tests.helpers.builders import make_model, result_frame
 from tests.helpers.cards import explained
 
@@ -37,8 +38,13 @@ def test_the_sentence_names_what_makes_the_difference():
     for left, right in ((a, b), (b, a)):
         card = comparison_of(left, right)
         sign = 1 if left.score > right.score else -1
-        most = max([*card["rows"], *card["rest"]], key=lambda row: sign * row["difference"])
-        assert f"mainly for *{most['label']}* (" in card["plain"]
+        named = [row for row in card["rows"] if sign * row["difference"] > max(abs(r["difference"]) for r in card["rows"]) / 10][
+            :2
+        ]
+        told = sum(row["difference"] for row in named)
+        how = "mainly for" if abs(told) >= abs(card["difference"]) / 2 else "of the features shown, most speaks for it"
+        assert f"{how} *{named[0]['label']}* ({signed(named[0]['difference'])})" in card["plain"]
+        assert "other features" not in card["plain"] and "not explained" not in card["plain"]  # they have no name
 
 
 def test_one_document_twice_is_before_and_after():

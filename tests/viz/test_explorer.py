@@ -33,7 +33,17 @@ EXPLAINED = """([q, docno]) => {
     const { page, explain } = window.xetrieval;
     const e = explain(page, q, page.documentOf.get(docno));
     const plain = (row) => [page.ids[row.feature], row.label, row.confidence, row.contribution, row.queryWords, row.documentWords];
-    return { ...e, rows: e.rows.map(plain), weak: e.weak.map(plain) };
+    return { ...e, asked: null, rows: e.rows.map(plain), weak: e.weak.map(plain) };
+}"""
+
+
+EDITED = """([docno, edits]) => {
+    const { page, explain } = window.xetrieval;
+    const own = new Map(edits.map(([id, value]) => [page.numberOf.get(id), value]));
+    const e = explain(page, 0, page.documentOf.get(docno), own);
+    const plain = (row) => [page.ids[row.feature], row.contribution];
+    const { score, sum, other, bias, residual, rows, weak } = e;
+    return { score, sum, other, bias, residual, rows: rows.map(plain), weak: weak.map(plain) };
 }"""
 
 
@@ -84,6 +94,17 @@ def test_edits_are_those_of_feature_intervention(page, browser, small_index):
         for docno, score, old in found:
             assert score == pytest.approx(expected["score"][docno], abs=1e-4)
             assert old == pytest.approx(before["score"][docno], abs=1e-4)
+        stages = edit >> small_index.retriever(num_results=4) >> small_index.explainer() >> small_index.evidence()
+        for docno, e in stages(asked).set_index("docno")["explanation"].items():  # also what explains the changed query
+            found = tab.evaluate(EDITED, [docno, edits])
+            expected = [e.score, e.shared, e.other, e.bias, e.residual]
+            np.testing.assert_allclose(
+                [found[name] for name in ("score", "sum", "other", "bias", "residual")], expected, atol=2e-4
+            )
+            own = dict(zip(e.features.tolist(), e.contributions.tolist()))
+            listed = {row[0]: row[1] for row in [*found["rows"], *found["weak"]]}
+            assert listed.keys() == own.keys() and has[0] not in own and listed == pytest.approx(own, abs=1e-4)
+            assert [row[0] for row in found["rows"]] == [row.feature for row in e.rows]
         tab.get_by_role("button", name="in Python").click()
         said = tab.locator(".steering pre").inner_text()
         stages = re.findall(r'intervention\("(\w+)", features=(\{.*?\})', said)
@@ -108,12 +129,15 @@ def test_a_row_shows_its_words_alone_and_its_page(page, browser):
 def test_a_slider_moves_the_ranking_at_once(page, browser):
     with opened(browser, page) as tab:
         before = tab.locator(".result .docno").all_inner_texts()
+        removed = tab.locator(".rows tbody .label").first.inner_text()
         tab.locator(".rows tbody button").first.click()
         tab.get_by_role("slider").fill("0")
         assert tab.locator(".slider output").inner_text() == "× 0.00"
         assert tab.locator(".result .docno").all_inner_texts() != before and tab.locator(".moved").count() > 1
-        assert "your change of" in tab.locator(".rows").inner_text() and "was" in tab.locator(".score").inner_text()
-        score, parts = tab.locator(".score strong").inner_text(), tab.locator(".rows td:nth-child(2)").all_inner_texts()
+        assert "was" in tab.locator(".score").inner_text() and tab.locator(".rows td:has-text('was')").count() > 0
+        assert removed not in tab.locator(".rows tbody .label").all_inner_texts()
+        score = tab.locator(".score strong").inner_text()
+        parts = [text.split()[-1] for text in tab.locator(".rows td:nth-child(2)").all_inner_texts()]
         rest = [text for text in re.findall(r"[+−]\d\.\d+", tab.locator(".rest summary").inner_text())]
         assert sum(_number(text) for text in [*parts, *rest]) == pytest.approx(_number(score), abs=0.006)
         tab.get_by_role("button", name="undo all").click()
@@ -152,13 +176,16 @@ def test_two_ticked_results_are_compared(page, browser, explained):
 def test_why_not_higher_says_what_is_lacking(page, browser, small_index):
     last = small_index.retriever(num_results=len(DOCUMENTS))(small_index.model.shared_encoder(QUERIES.iloc[:1]))["docno"].iloc[-1]
     expected = small_index.model.why_not(QUERIES["query"][0], last, small_index, num_results=10)
-    lacking = expected.table[expected.table["missing"] > 0].dropna(subset="feature").head(5)
+    lacking = expected.table[expected.table["missing"] >= 0.0005].dropna(subset="feature").head(5)
     with opened(browser, page, fragment=f"#q=1&d={last}") as tab:
-        box = tab.locator(".whynot")
-        assert f"{expected.gap:.3f} short of place 10" in box.inner_text()
+        box, less = tab.locator(".whynot"), expected.page_mean - expected.score
+        assert f"It has {expected.gap:.3f} less than place 10, and {less:.3f} less than the first 10" in box.inner_text()
         assert box.locator("button").all_inner_texts() == lacking["label"].tolist()
-        found = [_number(text) for text in box.locator(".number").all_inner_texts()]
+        *found, rest = [_number(text) for text in box.locator(".number").all_inner_texts()]
         np.testing.assert_allclose(found, -lacking["missing"].to_numpy(float), atol=6e-4)
+        assert rest == pytest.approx(lacking["missing"].sum() - less, abs=6e-4)
+        tab.locator(".result").nth(1).click()
+        assert "than the first 10 have on average" in box.inner_text() and "place 10" not in box.inner_text()
 
 
 def test_a_link_opens_what_it_names_and_ignores_what_is_not_there(page, browser):

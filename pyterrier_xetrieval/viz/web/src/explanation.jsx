@@ -1,6 +1,6 @@
 // Why one document has its score: a sentence, the score as a bar, the features that both texts have, and the texts.
 
-import { aboveMean, deltas, effect, explain, whyNot } from "./maths.js";
+import { aboveMean, explain, whyNot } from "./maths.js";
 import { counted, fixed, percent, signed } from "./numbers.js";
 import { entryOf } from "./page.js";
 import { Marked, Words } from "./text.jsx";
@@ -8,14 +8,16 @@ import { Marked, Words } from "./text.jsx";
 export const SLOTS = 10; // colours
 const FIRST = 10; // results that "why not higher" compares with
 
-export const slotted = (rows) => rows.map((row, i) => ({ ...row, slot: i % SLOTS }));
+// The first rows have a colour each; "x" is that of all others, and of a feature that has no row.
+export const slotted = (rows) => rows.map((row, i) => ({ ...row, slot: i < SLOTS ? i : "x" }));
 
 export function Explanation({ page, state, change, edits, ranked }) {
   const { query: q, document: d, feature } = state;
-  const why = aboveMean(page, explain(page, q, d));
+  const why = aboveMean(page, explain(page, q, d, edits));
   const rows = slotted(why.rows);
   const { rank, rankBefore, score } = ranked.find((row) => row.document === d);
-  const changes = deltas(page, q, edits).map((change) => ({ ...change, value: effect(page, change, d) }));
+  const unedited = edits.size > 0 ? aboveMean(page, explain(page, q, d)) : null;
+  const before = new Map(unedited && [...unedited.rows, ...unedited.weak].map((row) => [row.feature, row.contribution]));
   const widest = Math.max(...rows.map((row) => Math.abs(row.contribution)), 1e-9);
   const choose = (j) => change({ feature: j === feature ? null : j });
   return (
@@ -26,12 +28,15 @@ export function Explanation({ page, state, change, edits, ranked }) {
         </h2>
         <p class="score">
           score <strong>{fixed(score)}</strong>
-          {changes.length > 0 && <span class="soft"> was {fixed(why.whole ?? why.score)}, place {rankBefore + 1}</span>}
+          {unedited && <span class="soft"> was {fixed(unedited.whole ?? unedited.score)}, place {rankBefore + 1}</span>}
         </p>
       </header>
       <p class="sentence">
         <Sentence floor={page.floor} why={why} against={against(page)} />
       </p>
+      {unedited && (
+        <p class="soft">This is the changed query: its features are its own, without those turned off and with those added.</p>
+      )}
       {why.whole !== undefined && (
         <p class="soft">
           Shown is what the score has above the {fixed(why.baseline)} of {against(page)}: {signed(why.score)}.
@@ -50,18 +55,11 @@ export function Explanation({ page, state, change, edits, ranked }) {
           </thead>
           <tbody>
             {rows.map((row) => (
-              <Row key={row.feature} {...{ row, widest, chosen: row.feature === feature, choose }} />
-            ))}
-            {changes.map(({ feature: j, value }) => (
-              <tr class="changed" key={`changed ${j}`}>
-                <th scope="row">
-                  <button class="link" onClick={() => choose(j)}>
-                    your change of <em>{page.labels[j]}</em>
-                  </button>
-                </th>
-                <td class="number">{signed(value)}</td>
-                <td />
-              </tr>
+              <Row
+                key={row.feature}
+                {...{ page, row, widest, chosen: row.feature === feature, choose }}
+                was={unedited && (before.get(row.feature) ?? 0)}
+              />
             ))}
           </tbody>
         </table>
@@ -69,7 +67,7 @@ export function Explanation({ page, state, change, edits, ranked }) {
         <p class="soft">No shared feature has a label that is sure enough to fit both texts.</p>
       )}
       <Rest why={why} choose={choose} />
-      {rank >= FIRST && <WhyNot {...{ page, q, d, ranked, choose }} />}
+      {rank > 0 && <WhyNot {...{ page, q, d, rank, ranked, choose, edits }} />}
       <Texts {...{ page, q, d, rows, chosen: feature }} />
     </article>
   );
@@ -133,6 +131,7 @@ function shares(why, against) {
   else if (m) told = `The ${m === 1 ? "weakly shared feature carries" : `${m} weakly shared features carry`} ${part(weak)} ${ofScore}`;
   // or the parts above would seem to be more than there is
   if (why.sum > 1.005 * why.score && why.score > 0) told += `; the rest of the document counts against it, ${part(rest)}`;
+  else if (rest > Math.max(carry, weak)) told += `; ${part(rest)} ${asShares ? "is" : "are"} in no shared feature`;
   return `${told}.`;
 }
 
@@ -178,17 +177,18 @@ function Bar({ why, rows }) {
   );
 }
 
-function Row({ row, widest, chosen, choose }) {
+function Row({ page, row, widest, chosen, choose, was }) {
   return (
     <tr class={chosen ? "chosen" : ""}>
       <th scope="row">
         <button aria-pressed={chosen} onClick={() => choose(row.feature)} title="show this feature alone, and its page">
           <span class={`chip b${row.slot}`} />
-          <span class="label">{row.label}</span>
+          <span class="label">{row.label}</span> <span class="id">{page.ids[row.feature]}</span>
           <Words query={row.queryWords} document={row.documentWords} />
         </button>
       </th>
       <td class="number">
+        {was !== null && Math.abs(row.contribution - was) >= 0.0005 && <span class="soft">was {fixed(was)} </span>}
         {fixed(row.contribution)}
         <span class="bar">
           <span
@@ -235,18 +235,26 @@ function Rest({ why, choose }) {
   );
 }
 
-function WhyNot({ page, q, d, ranked, choose }) {
+function WhyNot({ page, q, d, rank, ranked, choose, edits }) {
   const first = ranked.slice(0, FIRST);
-  const missing = whyNot(page, q, d, first.map((row) => row.document)).filter((row) => row.missing > 0);
-  const own = ranked.find((row) => row.document === d);
+  const own = ranked[rank].score;
+  const less = first.reduce((sum, row) => sum + row.score / first.length, 0) - own;
+  const sign = less >= 0 ? 1 : -1;
+  const told = whyNot(page, q, d, first.map((row) => row.document), edits)
+    .filter((row) => sign * row.missing >= 0.0005)
+    .sort((a, b) => sign * (b.missing - a.missing))
+    .slice(0, 5);
+  const rest = told.reduce((sum, row) => sum + row.missing, 0) - less;
   return (
     <section class="whynot">
       <h3>Why not higher?</h3>
       <p>
-        It is {fixed(first.at(-1).score - own.score)} short of place {first.length}. Compared with the mean of the first {first.length} it lacks:
+        It has {rank >= FIRST && `${fixed(first.at(-1).score - own)} less than place ${first.length}, and `}
+        {fixed(Math.abs(less))} {less >= 0 ? "less" : "more"} than the first {first.length} have on average. It{" "}
+        {less >= 0 ? "lacks" : "has more of"}:
       </p>
       <ul>
-        {missing.slice(0, 5).map((row) => (
+        {told.map((row) => (
           <li key={row.feature}>
             <button class="link" onClick={() => choose(row.feature)}>
               {row.label}
@@ -255,6 +263,9 @@ function WhyNot({ page, q, d, ranked, choose }) {
             {!row.shown && <span class="soft"> label uncertain</span>} <span class="number">{signed(-row.missing)}</span>
           </li>
         ))}
+        <li>
+          <span class="soft">all else comes to</span> <span class="number rest-of">{signed(rest)}</span>
+        </li>
       </ul>
     </section>
   );
@@ -263,10 +274,8 @@ function WhyNot({ page, q, d, ranked, choose }) {
 export function Texts({ page, q, d, rows, chosen }) {
   const { queries, documents } = page;
   // a chosen feature that has no row of its own is marked as well
-  const extra = chosen === null || rows.some((row) => row.feature === chosen) ? [] : [{ feature: chosen, label: page.labels[chosen], slot: 0 }];
+  const extra = chosen === null || rows.some((row) => row.feature === chosen) ? [] : [{ feature: chosen, label: page.labels[chosen], slot: "x" }];
   const own = (part, i) => [...rows, ...extra].map((row) => ({ ...row, entry: entryOf(part, i, row.feature) }));
-  const text = documents.texts[d];
-  const left = documents.characters[d] - Array.from(text).length;
   return (
     <section class="texts">
       <h3>Query</h3>
@@ -274,14 +283,28 @@ export function Texts({ page, q, d, rows, chosen }) {
         <Marked text={queries.texts[q]} part={queries} rows={own(queries, q)} chosen={chosen} />
       </p>
       <h3>Document</h3>
-      <p dir="auto" class="document">
-        <Marked text={text} part={documents} rows={own(documents, d)} chosen={chosen} />
-        {left > 0 && <span class="soft"> … {counted(left, "more character")}, not in this page</span>}
-      </p>
-      {documents.stops[d] !== null && (
-        <p class="soft">The encoder has read the first {counted(documents.stops[d], "character")} only.</p>
-      )}
+      <DocumentText page={page} d={d} rows={own(documents, d)} chosen={chosen} />
     </section>
   );
 }
 
+// A document with its marked words, and after them in grey what the encoder did not read.
+export function DocumentText({ page, d, rows, chosen }) {
+  const { documents } = page;
+  const characters = Array.from(documents.texts[d]);
+  const stop = documents.stops[d] ?? characters.length;
+  const unread = characters.slice(stop).join("");
+  const left = documents.characters[d] - characters.length;
+  return (
+    <>
+      {documents.stops[d] !== null && (
+        <p class="soft">The encoder has read the first {counted(documents.stops[d], "character")} only.</p>
+      )}
+      <p dir="auto" class="document">
+        <Marked text={characters.slice(0, stop).join("")} part={documents} rows={rows} chosen={chosen} />
+        {unread && <span class="unread"> [not read:] {unread}</span>}
+        {left > 0 && <span class="soft"> … {counted(left, "more character")}, not in this page</span>}
+      </p>
+    </>
+  );
+}

@@ -1,5 +1,6 @@
 // The page of one feature: what is known of it, how to turn it up and down, where it is, and what is like it.
 
+import { readingsOf } from "./labels.js";
 import { explain } from "./maths.js";
 import { counted, fixed, percent } from "./numbers.js";
 import { documentsWith, entryOf, nearest } from "./page.js";
@@ -14,18 +15,21 @@ export function Feature({ page, state, change, edits, edit, slot }) {
   const found = documentsWith(page, j);
   const faint = page.maxima[j] > 0 ? found.filter(({ share }) => share < FAINT) : [];
   const weak = faint.slice(0, WEAK).filter((row) => !found.slice(0, STRONG).includes(row));
-  const here = state.document === null ? null : explain(page, state.query, state.document);
-  const row = here && [...here.rows, ...here.weak].find((own) => own.feature === j);
+  const here = explain(page, state.query, state.document, edits);
+  const row = [...here.rows, ...here.weak].find((own) => own.feature === j);
+  const label = row?.label ?? page.labels[j]; // what this pair's row is called
+  const others = readingsOf(page.labels[j]).filter((reading) => reading !== label && reading !== row?.meant && page.labels[j] !== label);
   return (
     <aside class="feature" aria-label="Feature">
       <header>
         <h2>
-          <span class={`chip b${slot}`} /> {page.labels[j]}
+          <span class={`chip b${slot}`} /> {label}
         </h2>
         <button class="quiet close" aria-label="close this feature" onClick={() => change({ feature: null })}>
           ×
         </button>
       </header>
+      {others.length > 0 && <p class="soft facts">In other texts: {others.join(" / ")}.</p>}
       <p class="soft facts">
         feature {page.ids[j]} · in {counted(page.counts[j], "document")} of {page.size.toLocaleString("en")} (
         {percent(page.counts[j] / page.size)})
@@ -39,6 +43,9 @@ export function Feature({ page, state, change, edits, edit, slot }) {
       <Slider {...{ page, state, edits, edit }} />
       <Histogram page={page} feature={j} />
       <h3>Strongest texts</h3>
+      {found.length > 0 && page.maxima[j] > 0 && found[0].share < FAINT && (
+        <p class="soft">None is above {percent(FAINT)} of its maximum: here the label often does not fit.</p>
+      )}
       <Texts rows={found.slice(0, STRONG)} {...{ page, change, slot, feature: j }} />
       {found.length === 0 && <p class="soft">No document in this page has it.</p>}
       {weak.length > 0 && (

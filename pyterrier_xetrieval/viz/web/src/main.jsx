@@ -1,8 +1,8 @@
 import { render } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { About, HowToRead } from "./about.jsx";
-import { Comparison } from "./comparison.jsx";
-import { Explanation, SLOTS } from "./explanation.jsx";
+import { Comparison, comparedRows } from "./comparison.jsx";
+import { Explanation, slotted } from "./explanation.jsx";
 import { Feature } from "./feature.jsx";
 import * as maths from "./maths.js";
 import { open } from "./page.js";
@@ -29,9 +29,11 @@ function App({ page }) {
   useEffect(() => {
     if (state.against === null) setTicked((now) => (now.length === 2 ? [] : now));
   }, [state.against]);
-  const rows = maths.aboveMean(page, maths.explain(page, state.query, document)).rows;
-  const slot = Math.max(0, rows.findIndex((row) => row.feature === state.feature)) % SLOTS;
   const comparing = state.against !== null && state.against !== document;
+  const rows = comparing
+    ? comparedRows(maths.compare(page, state.query, document, state.against, edits).features)
+    : slotted(maths.aboveMean(page, maths.explain(page, state.query, document, edits)).rows);
+  const slot = rows.find((row) => row.feature === state.feature)?.slot ?? "x";
   return (
     <>
       <header class="top">

@@ -7,6 +7,7 @@ import { cached, entryOf, phrasesOf } from "./page.js";
 
 const [UNKNOWN_DETECTION, UNKNOWN_SIMILARITY] = [0.5, 0.2];
 const LEAST_SHOWN = 3; // rows, from half of the least confidence on
+const NONE = new Map();
 
 // <q, z> of all documents, by the folded vectors: Float64Array.
 export function scores(page, q) {
@@ -62,33 +63,58 @@ function places(values) {
   return out;
 }
 
-// Why a document has its score for a query, as Explanation says it. `rows` are the shown features, what matters most first, `weak` the
-// others, largest contribution first.
-export function explain(page, q, d) {
-  return cached(page, `explain ${q} ${d}`, () => explained(page, q, d));
+// The query as it is asked, with its edits: its dot products, and the features that it has, each with its entry in the query's code
+// (-1 for an added one) and its activation. As of every changed query, the features are those of the encoder's vector, without those
+// that were turned off and with those that were added.
+function asked(page, q, edits) {
+  const changes = deltas(page, q, edits);
+  const { queries, directions, dim } = page;
+  const features = new Map();
+  for (const [feature, entry] of queryEntries(page, q)) features.set(feature, { entry, activation: queries.activations[entry] });
+  for (const { feature, delta } of changes) {
+    const { entry, activation } = features.get(feature) ?? { entry: -1, activation: 0 };
+    if (activation + delta > 1e-9) features.set(feature, { entry, activation: activation + delta });
+    else features.delete(feature);
+  }
+  const more = (array, i) => changes.reduce((sum, { feature, delta }) => sum + delta * dot(directions, feature, array, i, dim), 0);
+  return {
+    features,
+    with: (array, i) => dot(queries.vectors, q, array, i, dim) + more(array, i),
+    along: (feature) => readings(page, q)[feature] + more(directions, feature),
+    score: (d) => scores(page, q)[d] + changes.reduce((sum, change) => sum + effect(page, change, d), 0),
+  };
 }
 
-function explained(page, q, d) {
-  const { queries, documents } = page;
-  const own = readings(page, q);
-  const asked = queryEntries(page, q);
-  const score = scores(page, q)[d];
+// Why a document has its score for a query, as Explanation says it. `rows` are the shown features, what matters most first, `weak` the
+// others, largest contribution first. With edits: of the changed query.
+export function explain(page, q, d, edits = NONE) {
+  const key = [...edits].join(" ");
+  if (!key) return cached(page, `explain ${q} ${d}`, () => explained(page, q, d, asked(page, q, NONE)));
+  if (page.edited?.key !== `${q} ${key}`) page.edited = { key: `${q} ${key}`, query: asked(page, q, edits), found: new Map() };
+  const { query, found } = page.edited; // of the last edits alone: a slider makes many
+  if (!found.has(d)) found.set(d, explained(page, q, d, query));
+  return found.get(d);
+}
+
+function explained(page, q, d, query) {
+  const { documents } = page;
+  const score = query.score(d);
   const shared = [];
   let other = 0;
   for (let e = documents.offsets[d]; e < documents.offsets[d + 1]; e++) {
     const feature = documents.features[e];
-    const contribution = documents.coefficients[e] * own[feature];
-    if (asked.has(feature)) shared.push(sharedRow(page, q, d, feature, asked.get(feature), e, contribution));
+    const contribution = documents.coefficients[e] * query.along(feature);
+    if (query.features.has(feature)) shared.push(sharedRow(page, q, d, feature, query.features.get(feature), e, contribution));
     else other += contribution;
   }
   shared.sort((a, b) => b.contribution - a.contribution);
-  const bias = dot(queries.vectors, q, page.bias, 0, page.dim);
+  const bias = query.with(page.bias, 0);
   const sum = shared.reduce((total, row) => total + row.contribution, 0);
   const believed = shown(shared, page.floor);
   const weight = (row) => row.contribution * (Number.isNaN(row.confidence) ? 1 : row.confidence);
   const rows = shared.filter(believed).sort((a, b) => weight(b) - weight(a));
   const weak = shared.filter((row) => !believed(row));
-  return { query: q, document: d, score, rows, weak, sum, other, bias, residual: score - sum - other - bias };
+  return { query: q, document: d, asked: query, score, rows, weak, sum, other, bias, residual: score - sum - other - bias };
 }
 
 // Which rows are shown: is_shown of pyterrier_xetrieval.core.confidence, in JavaScript.
@@ -106,17 +132,17 @@ function shown(shared, floor) {
 export function aboveMean(page, why) {
   const { mean } = page;
   if (!mean) return why;
-  const own = readings(page, why.query);
-  const baseline = dot(page.queries.vectors, why.query, mean.vector, 0, page.dim);
-  const part = (feature) => own[feature] * mean.coefficients[feature];
+  const { asked } = why;
+  const baseline = asked.with(mean.vector, 0);
+  const part = (feature) => asked.along(feature) * mean.coefficients[feature];
   const less = (row) => ({ ...row, contribution: row.contribution - part(row.feature) });
   const weight = (row) => row.contribution * (Number.isNaN(row.confidence) ? 1 : row.confidence);
   const rows = why.rows.map(less).sort((a, b) => weight(b) - weight(a));
   const weak = why.weak.map(less).sort((a, b) => b.contribution - a.contribution);
   const sum = [...rows, ...weak].reduce((total, row) => total + row.contribution, 0);
-  const all = cached(page, `mean ${why.query}`, () => own.reduce((total, _, j) => total + part(j), 0));
+  asked.ofMean ??= page.ids.reduce((total, _, j) => (mean.coefficients[j] ? total + part(j) : total), 0);
   const score = why.score - baseline;
-  const other = why.sum + why.other - all - sum;
+  const other = why.sum + why.other - asked.ofMean - sum;
   return { ...why, score, rows, weak, sum, other, bias: 0, residual: score - sum - other, baseline, whole: why.score };
 }
 
@@ -129,7 +155,7 @@ function queryEntries(page, q) {
   });
 }
 
-function sharedRow(page, q, d, feature, queryEntry, entry, contribution) {
+function sharedRow(page, q, d, feature, { entry: queryEntry, activation }, entry, contribution) {
   const { queries, documents } = page;
   const queryWords = phrasesOf(queries, queryEntry, queries.texts[q]);
   const documentWords = phrasesOf(documents, entry, documents.texts[d]);
@@ -147,7 +173,7 @@ function sharedRow(page, q, d, feature, queryEntry, entry, contribution) {
     confidence: confidence(page, meant, {
       feature,
       contribution,
-      activations: [queries.activations[queryEntry], documents.activations[entry]],
+      activations: [activation, documents.activations[entry]],
       support: page.named[feature] ? supportedBy(meant.text, queryWords, documentWords, page.functionWords) : [0, 0],
     }),
   };
@@ -193,8 +219,8 @@ function confidence(page, meant, { feature, contribution, activations, support }
 }
 
 // Why one document scores higher than another: rows that add up to the difference, largest in size first.
-export function compare(page, q, left, right) {
-  const sides = [explain(page, q, left), explain(page, q, right)];
+export function compare(page, q, left, right, edits = NONE) {
+  const sides = [left, right].map((d) => explain(page, q, d, edits));
   const rows = new Map();
   sides.forEach((side, i) => {
     for (const row of [...side.rows, ...side.weak]) {
@@ -214,14 +240,14 @@ export function compare(page, q, left, right) {
 }
 
 // What a document lacks of what the page's first results have on average: rows that add up, most missing first.
-export function whyNot(page, q, d, results) {
-  const own = explain(page, q, d);
+export function whyNot(page, q, d, results, edits = NONE) {
+  const own = explain(page, q, d, edits);
   const mean = new Map();
   const sure = new Set(own.rows.map((row) => row.feature)); // whose labels fit well enough in one of the explanations
   const most = new Map(); // where each feature contributes most, which says what it is called
   const note = (row) => row.contribution > (most.get(row.feature)?.contribution ?? -Infinity) && most.set(row.feature, row);
   for (const result of results) {
-    const { rows, weak } = explain(page, q, result);
+    const { rows, weak } = explain(page, q, result, edits);
     for (const row of [...rows, ...weak]) {
       mean.set(row.feature, (mean.get(row.feature) ?? 0) + row.contribution / results.length);
       note(row);
@@ -230,9 +256,9 @@ export function whyNot(page, q, d, results) {
   }
   [...own.rows, ...own.weak].forEach(note);
   const here = new Map([...own.rows, ...own.weak].map((row) => [row.feature, row.contribution]));
-  const asked = queryEntries(page, q);
+  const entries = queryEntries(page, q);
   const rows = [...new Set([...mean.keys(), ...here.keys()])].map((feature) => {
-    const words = phrasesOf(page.queries, asked.get(feature), page.queries.texts[q]);
+    const words = phrasesOf(page.queries, entries.get(feature), page.queries.texts[q]);
     const label = page.named[feature] ? reading(most.get(feature).meant, words) : page.labels[feature];
     const [average, document] = [mean.get(feature) ?? 0, here.get(feature) ?? 0];
     return { feature, label, words, shown: sure.has(feature), average, document, missing: average - document };

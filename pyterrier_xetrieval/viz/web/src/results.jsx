@@ -36,7 +36,7 @@ export function Results({ page, state, change, ranked, edits, ticked, tick }) {
 
 function Result({ page, state, change, row, edits, ticked, tick }) {
   const docno = page.documents.docnos[row.document];
-  const why = explain(page, state.query, row.document).rows.slice(0, 2);
+  const why = explain(page, state.query, row.document, edits).rows.slice(0, 2);
   const chosen = row.document === state.document;
   const rise = row.rankBefore - row.rank;
   return (

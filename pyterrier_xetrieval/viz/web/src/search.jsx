@@ -11,7 +11,7 @@ function find(page, words) {
   const parts = asked.split(/\s+/);
   const fits = (text) => parts.every((part) => text.includes(part));
   const features = [];
-  page.labels.forEach((label, j) => fits(label.toLowerCase()) && features.push(j));
+  page.labels.forEach((label, j) => (fits(label.toLowerCase()) || String(page.ids[j]) === asked) && features.push(j));
   features.sort((a, b) => page.counts[b] - page.counts[a]);
   const named = [];
   const inside = [];
@@ -33,6 +33,7 @@ export function Search({ page, change }) {
   };
   const keyed = (event) => {
     if (event.key === "Escape") setWords("");
+    if (event.key === "Enter" && event.target.tagName === "INPUT") box.current.querySelector(".found button")?.click();
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     const all = [...box.current.querySelectorAll("input, .found button")];
     const next = all[all.indexOf(document.activeElement) + step];
