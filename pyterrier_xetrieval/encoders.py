@@ -126,7 +126,8 @@ def _place(description: Mapping[str, Any], path: str | os.PathLike[str] | None, 
     name = os.fspath(path) if path is not None else description.get("name")
     if not name:
         raise ValueError(
-            "this model does not say which encoder it belongs to; use your own pyterrier_dr encoder, or model.encoder(path=…)"
+            "this model does not say which encoder it belongs to; give it yours, a pyterrier_dr encoder or the folder of one: "
+            "model.with_encoder(encoder)"
         )
     if not os.path.isabs(name) or os.path.isdir(name):
         return name

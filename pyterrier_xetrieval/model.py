@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pyterrier as pt
@@ -16,16 +16,20 @@ import torch
 
 from . import __version__, model_files
 from .core.batches import device_of
-from .core.checks import check_aspect_name, distinct_aspects, found_value
+from .core.checks import check_aspect_name, distinct_aspects, found_type, found_value
 from .core.internalizer import Internalizer
 from .core.mean_document import MeanDocument
 from .core.sae import SparseAutoencoder
 from .core.vector_facts import CHECKS, VectorFacts
 from .core.views import view_weights
+from .encoders import encoder_identity
 from .labels import FeatureLabels
 from .model_parts import NO_PATH, ModelParts
 from .model_tools import ModelTools
 from .store.files import artifact_kind, new_folder
+
+if TYPE_CHECKING:
+    from pyterrier_dr import BiEncoder
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 _DEFAULT = str(files("pyterrier_xetrieval") / "pretrained" / "minilm")
@@ -111,6 +115,10 @@ class Xetrieval(ModelTools, ModelParts):
                 internalizers={}, sae=sae, encoder={"name": "my-e5", "dim": sae.dim}, sample=vectors
             )
         """
+        if not isinstance(sae, SparseAutoencoder):
+            raise ValueError(
+                f"Xetrieval expects sae to be a SparseAutoencoder, as read_sae(path) gives it, found {found_type(sae)}"
+            )
         if not isinstance(encoder, Mapping) or "dim" not in encoder:
             raise ValueError(f"Xetrieval expects encoder to be a description with its dim, found {found_value(encoder)}")
         if labels is not None and labels.dict_size != sae.dict_size:
@@ -199,6 +207,32 @@ class Xetrieval(ModelTools, ModelParts):
             raise ValueError(f"Xetrieval.with_check expects check to be one of {CHECKS}, found {check!r}")
         return self._with(check=check)
 
+    def with_encoder(self, encoder: BiEncoder | str | os.PathLike[str]) -> Xetrieval:
+        """The same model with its encoder given: one that has no name to load it by, or that is elsewhere now.
+
+        :meth:`encoder`, :meth:`explain`, :meth:`why_not`, :meth:`relabel` and the stages that read words use it. A saved or
+        pickled model does not keep it.
+
+        Args:
+            encoder: the pyterrier_dr bi-encoder; or the folder of the one that the model names.
+
+        Raises:
+            ValueError: no bi-encoder; with ``check="error"`` another encoder than the model's own.
+            FileNotFoundError: no such folder.
+
+        Example::
+
+            model = Xetrieval("my-model").with_encoder(MyBiEncoder())
+            model.explain("sort a list", "Return a new sorted list.")
+        """
+        if isinstance(encoder, (str, os.PathLike)):
+            encoder = self.encoder(path=encoder)
+        else:
+            encoder_identity(encoder, ["encode_queries", "encode_docs"], stage="Xetrieval.with_encoder")
+            encoder = self.checked_encoder(encoder)
+        kept = {name: part for name, part in self._parts.items() if name not in ("encoder", "readers")}
+        return self._with(_parts={**kept, "given encoder": encoder})
+
     def _with(self, **changed: Any) -> Xetrieval:
         model = object.__new__(type(self))  # copy.copy would go the way of a pickle, which leaves the encoder behind
         model.__dict__.update(self.__dict__, **changed)
@@ -236,7 +270,7 @@ class Xetrieval(ModelTools, ModelParts):
         # an encoder is opened again where it is needed
         return {
             **self.__dict__,
-            "_parts": {name: part for name, part in self._parts.items() if name not in ("encoder", "readers")},
+            "_parts": {name: part for name, part in self._parts.items() if name not in ("encoder", "given encoder", "readers")},
         }
 
     def _identity(self) -> tuple:

@@ -143,13 +143,18 @@ class ModelParts(pt.Artifact):
             options: of the encoder, such as ``batch_size`` and ``device``.
 
         Raises:
-            ValueError: a model that does not say what its encoder is; with ``check="error"`` another encoder than its own.
+            ValueError: a model that does not say what its encoder is, and was not given it (``model.with_encoder``); options for
+                one that was given; with ``check="error"`` another encoder than its own.
             FileNotFoundError: no such folder.
 
         Example::
 
             model.encoder(path="models/my-e5", batch_size=64)
         """
+        if path is None and (given := self._parts.get("given encoder")) is not None:
+            if options:
+                raise ValueError(f"{self!r} was given its encoder, whose options it cannot change, found {sorted(options)}")
+            return given
         beside = None if self._in_memory else self._folder
         return self.checked_encoder(load_encoder(self.meta["encoder"], path=path, beside=beside, **options))
 
@@ -165,11 +170,23 @@ class ModelParts(pt.Artifact):
         known = self.meta.get("probes")
         problem = None if self.check == "off" or not known else other_encoder(known, encoder)
         if problem:
-            message = f"{self!r} found an encoder that is not its own, {encoder!r}: {problem} (or use model.with_check('off'))"
-            if self.check == "error":
-                raise ValueError(message)
-            warnings.warn(message, stacklevel=3)
+            self._complain(f"found an encoder that is not its own, {encoder!r}: {problem}")
         return encoder
+
+    def check_index(self, index: Any) -> None:
+        """A warning, or an error, for an index that another model has made, of another encoder; other indexes say no encoder."""
+        other = getattr(index, "model", None)
+        if not isinstance(other, ModelParts) or self.check == "off" or other.labels.dictionary == self.labels.dictionary:
+            return
+        own, theirs = (model.meta["encoder"].get("name") for model in (self, other))
+        if own != theirs:
+            self._complain(f"found an index of vectors by another encoder: {theirs!r}, its own is {own!r}")
+
+    def _complain(self, problem: str) -> None:
+        message = f"{self!r} {problem} (or use model.with_check('off'))"
+        if self.check == "error":
+            raise ValueError(message)
+        warnings.warn(message, stacklevel=4)
 
     @property
     def shared_encoder(self) -> BiEncoder:

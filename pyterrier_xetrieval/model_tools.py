@@ -143,6 +143,7 @@ class ModelTools(StageFactory):
         """
         from .index import corpus_statistics  # an index holds a model, which offers this
 
+        self._model.check_index(index)
         return QueryCalibration(self._model, corpus_statistics(index), strength=strength)
 
     def tuned(self, tuning: QueryTuning) -> pt.Transformer:
@@ -167,6 +168,7 @@ class ModelTools(StageFactory):
         """A stage that learns from judged queries how to change them: :class:`~pyterrier_xetrieval.FeatureTuner`."""
         from .training.tuner import FeatureTuner  # a tool above this layer, offered here
 
+        self._model.check_index(index)
         return FeatureTuner(self._model, index, max_links=max_links, calibrate=calibrate, folds=folds, seed=seed)
 
     def relabel(
@@ -175,12 +177,15 @@ class ModelTools(StageFactory):
     ) -> Xetrieval:  # fmt: skip
         """The same model with features renamed for a corpus about which their labels say little.
 
-        A feature without a label, or with one of a low detection score, is called by the words that carry it in the corpus,
-        if the lower bound of their own detection score on held-out texts of the corpus is at least ``min_detection``. By chance
-        .14% of the features that are tested pass .6. Costs what encoding the sample costs.
+        A feature with a label of a low detection score is called by the words that carry it in the corpus, if the lower bound of
+        their own detection score on held-out texts of the corpus is at least ``min_detection``. By chance .14% of the features
+        that are tested pass .6. A feature without a label is called by its words in any case. Where no label was ever judged, as
+        in a dictionary of another library, these get the confidence of labels that nobody judged, as in
+        :func:`~.training.train_model`. Costs what encoding the sample costs.
 
         Args:
-            corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``; read once.
+            corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``, or a file or folder of a corpus; read
+                once.
             sample: how many of them are looked at; a larger one renames rarer features too.
             min_detection: the detection score (0.5 to 1) from which on a label stays.
             seed: of the draw of the sample.
@@ -192,7 +197,7 @@ class ModelTools(StageFactory):
         Raises:
             ValueError: fewer than 20 texts, or an encoder that does not average its token vectors.
         """
-        from .labelling.evidence_words import relabelled  # a tool above this layer, offered here
+        from .labelling.evidence_words import UNJUDGED_FACTS, relabelled  # a tool above this layer, offered here
 
         model = self._model
         labels = relabelled(
@@ -200,7 +205,11 @@ class ModelTools(StageFactory):
             verbose=verbose,
         )  # fmt: skip
         facts = {k: v for k, v in model.meta.items() if k not in ("sha256", "dtype")}
-        return type(model).from_parts(
+        if labels.confidence is not model.labels.confidence:
+            facts |= UNJUDGED_FACTS
+        named = type(model).from_parts(
             internalizers=model.internalizers, sae=model.sae, labels=labels, encoder=model.meta["encoder"], weights=model.weights,
             facts=facts, means=model.means,
         ).with_check(model.check)  # fmt: skip
+        given = model._parts.get("given encoder")
+        return named if given is None else named.with_encoder(given)

@@ -14,12 +14,11 @@ from pyterrier_xetrieval import FeatureLabels, SparseAutoencoder, Xetrieval
 from pyterrier_xetrieval.core.internalizer import Internalizer, internalize
 from pyterrier_xetrieval.core.vector_facts import VectorFacts
 from pyterrier_xetrieval.encoders import probe_vectors
-from pyterrier_xetrieval.labelling.evidence_words import evidence_labels
+from pyterrier_xetrieval.labelling.evidence_words import UNJUDGED_FACTS, evidence_labels
 from pyterrier_xetrieval.store.files import replacing
 from pyterrier_xetrieval.training import fraction_of_variance_explained, train_internalizers, train_sae
 from pyterrier_xetrieval.training.model_card import model_card
 from pyterrier_xetrieval.training.own_encoder import description
-from pyterrier_xetrieval.training.own_labels import UNJUDGED, UNJUDGED_FLOOR
 from pyterrier_xetrieval.training.whole_model import mean_documents
 from recipes import e5_vectors as texts
 from recipes.data import read_jsonl
@@ -191,7 +190,7 @@ def train(data: Path, vectors: Path, encoder_folder: Path, out: Path, *, seed: i
         encoder=description(encoder, z, out), means=mean_documents(sae, modules, z),
         facts={
             "training": facts, "vectors": VectorFacts.measure(sae, z, seed=seed).to_dict(), "probes": probe_vectors(encoder),
-            "confidence": UNJUDGED.to_dict(), "min_confidence": UNJUDGED_FLOOR, "judged": False,
+            **UNJUDGED_FACTS,
         },
     )  # fmt: skip
     return model.save(out, card=model_card(model).replace(" The losses are in `history.json`.", ""))

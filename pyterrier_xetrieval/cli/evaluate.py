@@ -101,9 +101,13 @@ def evaluate(
 
 
 def _summary(table: pd.DataFrame) -> pd.DataFrame:
-    """The table itself if a person can read it; else the mean of each measure over its conditions, with how many there are."""
+    """The table itself if a person can read it; else the mean of each measure over its conditions, with how many there are.
+
+    Dictionaries and views are kept apart: a control is no part of a mean.
+    """
     if len(table) <= ROWS:
         return table
-    mean = table.groupby(["what", "collection", "measure"], sort=False)["value"].agg(["mean", "min", "max", "size"])
-    click.echo(f"{len(table):,} rows; this is their summary over all conditions, --out writes them")
+    apart = ["what", "collection", *(name for name in ("sae", "view") if name in table), "measure"]
+    mean = table.groupby(apart, sort=False, dropna=False)["value"].agg(["mean", "min", "max", "size"])
+    click.echo(f"{len(table):,} rows; this is their summary over all other conditions, --out writes them")
     return mean.rename(columns={"size": "rows"}).reset_index()

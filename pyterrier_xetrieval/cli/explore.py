@@ -30,7 +30,7 @@ def explore(index: Path, topics: Path | None, queries: tuple[str, ...], out: Pat
           --query "sort a list by two keys" -o explorer.html
 
     \b
-    CORPUS  JSON lines {"docno": "d1", "text": "..."}, or "_id" and "title"
+    --corpus FILE  JSON lines {"docno": "d1", "text": "..."}, or "_id", "title"
 
     OUT is replaced when all is done. An interruption leaves what was there, and the command starts again.
     """

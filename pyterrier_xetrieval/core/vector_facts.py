@@ -111,8 +111,8 @@ class VectorFacts:
         if found <= self.limit:
             return None
         return (
-            f"the dictionary leaves {found:.0%} of them unexplained, as of vectors of another encoder ({self.foreign:.0%}); "
-            f"of its own encoder's it leaves {self.unexplained:.0%}"
+            f"the dictionary leaves {found:.0%} of them unexplained, as of vectors of another encoder ({self.foreign:.0%}) or of "
+            f"texts unlike those that it was trained on; of its own encoder's it leaves {self.unexplained:.0%}"
         )
 
 

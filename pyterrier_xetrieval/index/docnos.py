@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,7 +110,10 @@ def open_lookup(path: Path, layout: Layout) -> Lookup | LiveLookup:
     """
     from npids import Lookup
 
-    lookup = Lookup(path)
+    try:
+        lookup = Lookup(path)
+    except (struct.error, ValueError, KeyError, EOFError) as error:
+        raise ValueError(f"{path} is damaged: {error}; index.verify() looks at the other files") from None
     return lookup if len(lookup) == len(layout) else LiveLookup(lookup, layout)
 
 

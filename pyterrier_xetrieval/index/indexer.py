@@ -84,7 +84,8 @@ class XetrievalIndexer(pt.Indexer):
     ):  # fmt: skip
         self.model, self.path, self.encoder = model, Path(path).expanduser().absolute(), encoder
         if hasattr(encoder, "encode_docs"):
-            model.checked_encoder(encoder)
+            # a mixed index stays wrong, where an explanation can be asked for again
+            model.with_check("off" if model.check == "off" else "error").checked_encoder(encoder)
         if len(model.aspects) >= MAX_VIEWS:
             raise ValueError(f"XetrievalIndexer expects at most {MAX_VIEWS - 1} aspects, found {len(model.aspects)}")
         if dtype not in MATRIX:
@@ -254,7 +255,9 @@ class XetrievalIndexer(pt.Indexer):
         else:
             missing = [d for d, document in zip(docnos, batch) if is_missing(document.get("doc_vec"))]
             if missing:
-                raise ValueError(f"XetrievalIndexer expects doc_vec, found none in document {missing[0]!r}; encode first")
+                raise ValueError(
+                    f"XetrievalIndexer expects doc_vec, found none in document {missing[0]!r}; give it the encoder (encoder=…), or encode first"
+                )
             vectors = pd.Series([document["doc_vec"] for document in batch], dtype=object)
             frame = pd.DataFrame({"docno": docnos, "doc_vec": vectors})
         columns = VectorColumns(frame, dim=self.model.dim, stage=self, model=None if self._looked_at else self.model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..core.confidence import Confidence
+from ..datasets.corpus_file import CorpusFile
 from ..documents import docno_of, no_text, text_of
 from ..labels import FeatureLabels
 from ..token_vectors import TokenEncoder
@@ -27,6 +30,13 @@ STRONG = 0.3  # of a feature's largest activation: below it, few texts are about
 FOR_DETECTION = 2  # strong held-out texts; how little two of them say is in the lower bound
 _Z = 1.645  # 95 of 100 detections are above their lower bound
 _CARRIES = 0.25  # of what the strongest word carries: words below it are not evidence
+# what is believed of labels that nobody has judged: as judges found of the bundled model's, of which a contribution says nothing
+# here (its size depends on the encoder), so that a label needs a good score on held-out texts, or its words in both texts
+UNJUDGED = Confidence(intercept=-2.282, activation=0.96, clarity=0.434, detection=2.426, support=1.157)
+# from which confidence on rows with such labels are shown: lower than others, because their confidence is too low (docs/e5.md: from .1 on
+# 3 % of the rows that were read were nonsense, and few reach .4)
+UNJUDGED_FLOOR = 0.1
+UNJUDGED_FACTS: dict[str, Any] = {"confidence": UNJUDGED.to_dict(), "min_confidence": UNJUDGED_FLOOR, "judged": False}
 
 
 class EvidenceCounts:
@@ -222,9 +232,10 @@ def relabelled(
 ) -> FeatureLabels:  # fmt: skip
     """The labels, with those that say little replaced by the words that carry the feature in a corpus.
 
-    A feature is renamed if it has no label, or one whose known detection score is below ``min_detection``, and if the lower
-    bound of its words' detection on held-out texts of this corpus (:func:`evidence_labels`) is at least that. This bound becomes
-    the label's ``detection``, because the estimates of labels that were chosen are too good: by .04 on other texts.
+    A feature is renamed if the known detection score of its label is below ``min_detection``, and the lower bound of its words'
+    detection on held-out texts of this corpus (:func:`evidence_labels`) is at least that. One without a label gets its words in
+    any case. The bound becomes the label's ``detection``, because the estimates of labels that were chosen are too good: by .04
+    on other texts.
 
     Chance passes seldom. With 2,000 documents of the bundled collection, and the 400 held-out texts shuffled against their
     vectors, .14% of the features that have a score pass .6 by the bound (5.8% by the estimate). 43 features are renamed, where
@@ -232,7 +243,8 @@ def relabelled(
 
     Args:
         sae: the dictionary; labels: of its features; encoder: as in :func:`evidence_labels`.
-        corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``; read once.
+        corpus: texts, or dicts (or a data frame) with ``text`` and perhaps ``title``; or the path of a corpus
+            (:class:`.CorpusFile`); read once.
         sample: how many of them are looked at, drawn by ``seed``. A fifth is held out for the test: a larger sample renames rarer
             features too.
         min_detection: from which score on a label says enough.
@@ -251,20 +263,22 @@ def relabelled(
     found = found.drop(columns="detection").rename(columns={"detection_low": "detection"})
     old = known.get("detection", pd.Series(dtype=float)).reindex(found.index).astype(float)
     named = found.index.isin([j for j in known.index if labels.name(j)])
-    better = found[(found["detection"] >= min_detection) & (~named | (old < min_detection))]
+    better = found[~named | ((found["detection"] >= min_detection) & (old < min_detection))]
     kept = known.drop(index=better.index, errors="ignore")
     largest = known.get("max_activation", pd.Series(dtype=float)).reindex(better.index).astype(float)
     better = better.assign(max_activation=np.fmax(better["max_activation"], largest), clarity=np.nan)
     table = (
         pd.concat([kept, better[[c for c in better.columns if c in kept.columns or c != "clarity"]]]).sort_index().reset_index()
     )
-    made = FeatureLabels(table, sae.dict_size, labels.confidence, labels.vectors)
+    confidence = labels.confidence if labels.confidence is not None or len(labels) else UNJUDGED
+    made = FeatureLabels(table, sae.dict_size, confidence, labels.vectors)
     return made if labels.vectors is None else made.encoded(encoder)
 
 
 def _sampled(corpus: Iterable[dict | str] | pd.DataFrame, size: int, rng: np.random.Generator) -> list[str]:
     """At most ``size`` texts of a stream, each with the same chance."""
     kept: list[str] = []
+    corpus = CorpusFile(corpus) if isinstance(corpus, (str, os.PathLike)) else corpus
     documents = corpus.to_dict("records") if isinstance(corpus, pd.DataFrame) else corpus
     for n, document in enumerate(documents):
         text = document if isinstance(document, str) else text_of(document)

@@ -35,6 +35,9 @@ def read_with_header(file: Path, *, refused: str = "is damaged") -> tuple[dict[s
 
 
 def write_tensors(file: Path, tensors: Mapping[str, torch.Tensor], *, header: Mapping[str, str] | None = None) -> None:
-    """Writes contiguous tensors, and texts into the file's header."""
-    save_file(dict(tensors), file, metadata=None if header is None else dict(header))
+    """Writes contiguous tensors, and texts into the file's header; OSError where the disk is full."""
+    try:
+        save_file(dict(tensors), file, metadata=None if header is None else dict(header))
+    except SafetensorError as error:  # of the disk: tensors that do not fit the format are a TypeError or a ValueError
+        raise OSError(f"{file} could not be written: {error}") from None
     file.chmod(0o644)  # safetensors writes for the owner alone

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from ..core.codes import encode_view
-from ..core.confidence import Confidence
 from ..core.sae import SparseAutoencoder
 from ..datasets.encoded_corpus import EncodedCorpus
 from ..labelling.evidence_words import MIN_TEXTS, evidence_labels
@@ -33,12 +32,7 @@ if TYPE_CHECKING:
 
 LABEL_TEXTS = 50_000  # documents that keyword labels are made from: their words and codes are held in memory
 EVIDENCE_TEXTS = 2_000  # documents that labels by evidence are made from: they are encoded once more
-# what is believed of labels that nobody has judged: as judges found of the bundled model's, of which a contribution says nothing
-# here (its size depends on the encoder), so that a label needs a good score on held-out texts, or its words in both texts
-UNJUDGED = Confidence(intercept=-2.282, activation=0.96, clarity=0.434, detection=2.426, support=1.157)
-# from which confidence on rows are shown: of judged labels as of the bundled model's; of others from lower on, because their confidence is
-# too low (docs/e5.md: from .1 on 3 % of the rows that were read were nonsense, and few reach .4)
-FLOOR, UNJUDGED_FLOOR = 0.38, 0.1
+FLOOR = 0.38  # from which confidence on rows of judged labels are shown: as of the bundled model's
 
 
 def word_labels(

@@ -25,6 +25,7 @@ from ..datasets.encoded_corpus import Corpus, EncodedCorpus, encode_stored, enco
 from ..documents import Missing
 from ..encoders import probe_vectors
 from ..index.storage import sha256
+from ..labelling.evidence_words import UNJUDGED_FACTS
 from ..llm.endpoints import as_model
 from ..llm.prompts import digest
 from ..model import Xetrieval
@@ -34,7 +35,7 @@ from .dictionary import check_variant, train_sae, wants_k
 from .internalizers import train_internalizers
 from .model_card import model_card
 from .own_encoder import STAGE, description, loaded, warn_of_vectors
-from .own_labels import EVIDENCE_TEXTS, FLOOR, UNJUDGED, UNJUDGED_FLOOR, described, shared_out, word_labels
+from .own_labels import EVIDENCE_TEXTS, FLOOR, described, shared_out, word_labels
 from .plan import (
     PATIENCE,
     Encoding,
@@ -120,7 +121,7 @@ def train_model(
 
     Returns:
         the artifact; that of an earlier call if it was made from the same arguments. Nobody has judged its labels: their
-        confidence is counted as :data:`.own_labels.UNJUDGED` says, low, until somebody does.
+        confidence is counted as :data:`~.labelling.evidence_words.UNJUDGED` says, low, until somebody does.
 
     Raises:
         ValueError: arguments that do not fit together; a bad document or teacher text; a work folder that was begun
@@ -203,7 +204,7 @@ def train_model(
             "probes": probe_vectors(encoder),
         }
         if "max_activation" in labels.table:
-            known |= {"confidence": UNJUDGED.to_dict(), "min_confidence": UNJUDGED_FLOOR, "judged": False}
+            known |= UNJUDGED_FACTS
         parts: dict[str, Any] = {
             "encoder": description(encoder, z, path),
             "means": mean_documents(sae, modules, z),
@@ -215,7 +216,8 @@ def train_model(
             if labels.confidence is not None:
                 known |= {"confidence": labels.confidence.to_dict(), "min_confidence": FLOOR, "judged": as_model(llm).name}
             model = Xetrieval.from_parts(internalizers=modules, sae=sae, labels=labels, **parts)
-        return _written(model, path, {"internalizers": trained["history"], "sae": history})
+        done = _written(model, path, {"internalizers": trained["history"], "sae": history})
+        return done if done.meta["encoder"]["name"] else done.with_encoder(encoder)  # nothing could load it
 
 
 def _tell_cost(

@@ -1,12 +1,22 @@
 """Labels by evidence on texts that are about trees or rivers, with features that are active for one of the two."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from pyterrier_xetrieval import FeatureLabels, Xetrieval
 from pyterrier_xetrieval.core.evidence import WordVectors
-from pyterrier_xetrieval.labelling.evidence_words import METHOD, EvidenceCounts, _detection, evidence_labels, relabelled
+from pyterrier_xetrieval.labelling.evidence_words import (
+    METHOD,
+    UNJUDGED,
+    UNJUDGED_FLOOR,
+    EvidenceCounts,
+    _detection,
+    evidence_labels,
+    relabelled,
+)
 from pyterrier_xetrieval.words import spans
 from tests.helpers.builders import identity_sae, make_model
 
@@ -89,10 +99,26 @@ def test_only_labels_that_say_little_are_replaced(model):
     table = labels.table.set_index("feature")
     assert table["method"][good[1]] == METHOD and table["detection"][good[1]] == found["detection_low"][good[1]] < 1
     new = table[table["method"] == METHOD]
-    assert (new["detection"] >= 0.6).all() and set(new.index) <= set(found.index[found["detection_low"] >= 0.6])
+    assert set(new.index) == set(found.index) - {good[0]}  # all that had no label have one now
+    strict = relabelled(model.sae, FeatureLabels(old, model.sae.dict_size), CORPUS, model.shared_encoder, min_detection=1.0)
+    assert strict[good[1]] == "goes" and strict[good[0]] == "stays"
     named = model.relabel(CORPUS)
     assert (named.labels.table["method"] == METHOD).any() and named.sae.k == model.sae.k
     assert named.labels.dictionary == model.labels.dictionary
+
+
+def test_a_dictionary_without_labels_is_named_whole_and_its_labels_are_doubted(model, tmp_path):
+    bare = Xetrieval.from_parts(internalizers={}, sae=model.sae, encoder=model.meta["encoder"])
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text("".join(json.dumps({"docno": str(i), "text": text}) + "\n" for i, text in enumerate(CORPUS)))
+    named = bare.relabel(corpus)  # the path of a file, not its characters
+    found = evidence_labels(model.sae, CORPUS, model.shared_encoder).table
+    assert len(named.labels) == len(found) > 50 and named.labels.confidence == UNJUDGED
+    assert named.min_confidence == UNJUDGED_FLOOR and named.meta["judged"] is False and bare.labels.confidence is None
+    e = named.explain("an oak tree", "The oak tree explained simply in winter.")
+    assert 0 < len(e.rows) < len(e)
+    with pytest.raises(FileNotFoundError):
+        bare.relabel(tmp_path / "nothing.jsonl")
 
 
 def test_detection_needs_two_strong_texts_and_its_bound_is_newcombes():

@@ -1,6 +1,7 @@
 """A model of one's own: from its parts with another encoder's vectors, and in one call that survives being killed."""
 
 import json
+import pickle
 import shutil
 import signal
 import subprocess
@@ -212,6 +213,9 @@ class Words(BiEncoder):
     def encode_docs(self, texts, batch_size=None):
         return 3 * embed(texts)
 
+    def encode_queries(self, texts, batch_size=None):
+        return self.encode_docs(texts)
+
 
 @pytest.mark.filterwarnings("ignore:.*active for none")
 def test_an_encoder_of_ones_own(folder, docs):
@@ -219,8 +223,20 @@ def test_an_encoder_of_ones_own(folder, docs):
     encoder = model.meta["encoder"]
     assert (encoder["dim"], encoder["normalize"], encoder["name"]) == (16, False, "") and "Words" in encoder["class"]
     assert "path" not in model.meta["training"]["corpus"]
-    with pytest.raises(ValueError, match="does not say which encoder"):
-        model.encoder()
+    assert isinstance(model.encoder(), Words)  # it has just been given
+    texts = [doc["text"] for doc in docs[:2]]
+    told = model.explain(*texts)
+    again = Xetrieval(folder / "words")
+    for use in (again.encoder, lambda: again.explain(*texts)):
+        with pytest.raises(ValueError, match="does not say which encoder.*with_encoder"):
+            use()
+    given = again.with_encoder(Words())
+    assert given.explain(*texts) == told and given.with_views(()).shared_encoder is given.shared_encoder
+    assert "given encoder" not in again._parts and "given encoder" not in pickle.loads(pickle.dumps(given))._parts
+    with pytest.raises(ValueError, match="options it cannot change, found .'batch_size'"):
+        given.encoder(batch_size=3)
+    with pytest.raises(ValueError, match="with_encoder expects"):
+        again.with_encoder(embed)
     with pytest.raises(ValueError, match="train_model expects a pyterrier_dr bi-encoder"):
         train_model(docs, None, embed, folder / "none", aspects=(), dict_size=32, k=4)
 
