@@ -22,7 +22,7 @@ QUESTIONS = (
 )  # fmt: skip
 
 
-@click.command(cls=Command, interrupted="Finished vectors are in the cache; the same command uses them.")
+@click.command(cls=Command, interrupted="The vectors so far are in the cache; the same command goes on with them.")
 @click.argument("name", type=Model(), metavar="MODEL")
 @click.argument("dataset")
 @click.option(

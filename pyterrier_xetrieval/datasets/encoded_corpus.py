@@ -137,7 +137,7 @@ def encode_texts(
     elif files[0].is_file():
         known = np.load(files[0], mmap_mode="r")[0]
     if known is not None:
-        check_same_encoder(known, _vectors(encoder, texts([0]), stage)[0], path.parent, stage=stage)
+        check_same_encoder(known, finite_vectors(encoder.encode_docs, texts([0]), stage=stage)[0], path.parent, stage=stage)
     step = max(STEP, getattr(encoder, "batch_size", None) or 0)
     if not path.is_dir():
         blocks.mkdir(parents=True, exist_ok=True)
@@ -150,7 +150,7 @@ def encode_texts(
                 parts = []
                 for start in range(0, len(rows), step):  # the bar moves from the first texts on, and says how long is left
                     own = rows[start : start + step]
-                    parts.append(_vectors(encoder, texts(own), stage))
+                    parts.append(finite_vectors(encoder.encode_docs, texts(own), stage=stage))
                     bar.update(len(own))
                 with replacing(file, "wb") as out:
                     np.save(out, np.concatenate(parts))
@@ -162,8 +162,9 @@ def encode_texts(
     return FlexIndex(str(path), verbose=False)
 
 
-def _vectors(encoder: BiEncoder, texts: list[str], stage: str) -> np.ndarray:
-    vectors = np.asarray(encoder.encode_docs(texts), np.float32)
+def finite_vectors(encode: Callable[[list[str]], np.ndarray], texts: list[str], *, stage: str) -> np.ndarray:
+    """What an encoder makes of texts, float32 ``[n, m]``; ValueError for NaN, infinity or another number of vectors."""
+    vectors = np.asarray(encode(texts), np.float32)
     if vectors.ndim != 2 or len(vectors) != len(texts) or not np.isfinite(vectors).all():
         raise ValueError(f"{stage} expects a finite vector for each of {len(texts)} texts, found shape {vectors.shape}")
     return vectors

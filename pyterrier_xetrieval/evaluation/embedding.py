@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,10 @@ import pyterrier as pt
 
 from ..datasets import beir_folder
 from ..datasets.base import excluded_of, name_of
-from ..datasets.encoded_corpus import encode_texts
+from ..datasets.corpus_file import Documents
+from ..datasets.encoded_corpus import encode_corpus, finite_vectors
 from ..encoders import check_same_encoder, encoder_identity
-from ..store.files import new_folder, replacing
+from ..store.files import replacing
 from ..store.texts import StoredTexts, TextWriter
 from ..store.vectors import read_unit_vectors
 from .collection import EmbeddedCollection
@@ -25,8 +26,6 @@ from .judgements import answerable, unique_names
 
 if TYPE_CHECKING:
     from pyterrier_dr import BiEncoder
-
-INDEX, TEXTS, OFFSETS, FACTS = "docs.flex", "texts.jsonl", "offsets.npy", "facts.json"
 
 
 def embed(
@@ -39,11 +38,10 @@ def embed(
 ) -> EmbeddedCollection:
     """Encodes a collection, or finds it encoded, and opens its vectors memory-mapped.
 
-    ``cache/NAME-DIGEST`` holds a FlexIndex of the documents, their texts, and a file of vectors for each set of
-    queries. The digest is over the encoder (class, model name, text field, length) and all docnos and texts, so that
-    another encoder or a changed corpus is never taken for this one. A folder appears only when it is finished; what a
-    killed run leaves ends in ``.unfinished`` and can be deleted. The corpus is read once to compare and once more to
-    encode; neither texts nor document vectors are held in memory.
+    ``cache/NAME-DIGEST`` holds the documents, a FlexIndex of them, and a file of vectors for each set of queries. The digest
+    is over the encoder (class, model name, text field, length) and all docnos and texts, so that another encoder or a
+    changed corpus is never taken for this one. The same call goes on with what a killed run has encoded. The corpus is read
+    once to compare and once more to encode; neither texts nor document vectors are held in memory.
 
     Args:
         dataset: any PyTerrier dataset with corpus, topics and qrels; ``get_excluded()`` is honoured where there is one.
@@ -57,9 +55,10 @@ def embed(
         out.
 
     Raises:
-        ValueError: an encoder of another kind; documents without the text field or with a docno twice; fewer than two
-            documents; vectors that are not finite; an encoder that now gives other vectors than those in the cache;
-            no query with a relevant document.
+        ValueError: an encoder of another kind; documents without a text in the text field or with a docno twice; fewer
+            than two documents; vectors that are not finite; an encoder that now gives other vectors than those in the
+            cache; no query with a relevant document.
+        RuntimeError: another run is encoding the same collection into the cache.
 
     Example::
 
@@ -71,15 +70,14 @@ def embed(
     asked = answerable(name, docnos, dataset.get_topics(), dataset.get_qrels(), excluded_of(dataset))
     key = hashlib.sha256(json.dumps([identity, digest]).encode()).hexdigest()[:16]
     folder = Path(cache).expanduser().absolute() / f"{_as_file_name(name)}-{key}"
-    known = (folder / FACTS).is_file()
+    vectors, known = folder / "corpus.flex" / "vecs.f4", (folder / "corpus.flex").is_dir()
     if not known:
-        _encode_documents(dataset, encoder, folder, docnos, digest, verbose)
+        encode_corpus(_documents(dataset, encoder.text_field, digest), encoder, folder, stage="embed", verbose=verbose)
+    texts = Documents(folder / "documents").texts
     # copy on write: torch wants writable memory, and the file stays as it is
-    docs = np.memmap(folder / INDEX / "vecs.f4", np.float32, mode="c").reshape(len(docnos), -1)
-    with open(folder / TEXTS, "rb") as file:
-        texts = StoredTexts(file, np.load(folder / OFFSETS))
+    docs = np.memmap(vectors, np.float32, mode="c").reshape(len(docnos), -1)
     if known:
-        check_same_encoder(docs[0], _vectors(encoder.encode_docs, texts([0]))[0], folder, stage="embed")
+        check_same_encoder(docs[0], finite_vectors(encoder.encode_docs, texts([0]), stage="embed")[0], folder, stage="embed")
     queries = _encoded_queries(folder, encoder, asked.texts.tolist())
     return EmbeddedCollection(name, docnos, docs, asked.qids, queries, asked.judged, asked.excluded, texts, asked.texts)
 
@@ -140,29 +138,14 @@ def _bytes(document: dict[str, Any], field: str) -> bytes:
     return json.dumps([document["docno"], document[field]]).encode()
 
 
-def _encode_documents(
-    dataset: pt.datasets.Dataset, encoder: BiEncoder, folder: Path, docnos: np.ndarray, digest: str, verbose: bool
-) -> None:
-    """Writes the folder of a collection; it gets its name when it is finished."""
-    field, seen = encoder.text_field, hashlib.sha256()
-    try:
-        with new_folder(folder) as new, open(new / TEXTS, "w+b") as file:
-            writer = TextWriter(file)
-            for document in dataset.get_corpus_iter(verbose=False):
-                seen.update(_bytes(document, field))
-                writer.add(document[field])
-            if seen.hexdigest() != digest:
-                raise ValueError(
-                    "embed expects a dataset that gives the same documents each time, found others when it read again"
-                )
-            np.save(new / OFFSETS, writer.offsets)
-            texts = StoredTexts(file, writer.offsets)
-            encode_texts(texts, docnos.tolist(), encoder, new / INDEX, stage="embed", verbose=verbose)
-            facts = json.dumps({"encoder": _identity(encoder), "documents": digest}, indent=1)
-            (new / FACTS).write_text(facts, encoding="utf-8")
-    except FileExistsError:
-        if not (folder / FACTS).is_file():  # otherwise another run was faster
-            raise FileExistsError(f"embed found {folder}, which it did not write; move it away") from None
+def _documents(dataset: pt.datasets.Dataset, field: str, digest: str) -> Iterator[dict[str, Any]]:
+    """The documents once more, ValueError at the end if they are others now."""
+    seen = hashlib.sha256()
+    for document in dataset.get_corpus_iter(verbose=False):
+        seen.update(_bytes(document, field))
+        yield {"docno": document["docno"], "text": document[field]}
+    if seen.hexdigest() != digest:
+        raise ValueError("embed expects a dataset that gives the same documents each time, found others when it read again")
 
 
 def _encoded_queries(folder: Path, encoder: BiEncoder, texts: list[str]) -> np.ndarray:
@@ -171,20 +154,12 @@ def _encoded_queries(folder: Path, encoder: BiEncoder, texts: list[str]) -> np.n
     path = folder / f"queries-{digest}.npy"
     if path.is_file():
         queries = np.load(path)
-        check_same_encoder(queries[0], _vectors(encoder.encode_queries, texts[:1])[0], folder, stage="embed")
+        check_same_encoder(queries[0], finite_vectors(encoder.encode_queries, texts[:1], stage="embed")[0], folder, stage="embed")
         return queries
-    queries = _vectors(encoder.encode_queries, texts)
+    queries = finite_vectors(encoder.encode_queries, texts, stage="embed")
     with replacing(path, "wb") as file:
         np.save(file, queries)
     return queries
-
-
-def _vectors(encode: Callable[[list[str]], np.ndarray], texts: list[str]) -> np.ndarray:
-    vectors = np.asarray(encode(texts), np.float32)
-    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-    if len(bad):
-        raise ValueError(f"embed found NaN or infinity in the vector of {texts[bad[0]]!r:.80}; check the encoder")
-    return vectors
 
 
 def _identity(encoder: BiEncoder) -> list[str]:
