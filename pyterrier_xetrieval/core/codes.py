@@ -61,6 +61,18 @@ class DocumentCodes:
         return DocumentCodes(offsets, self.features[kept], self.activations[kept, :n], self.coefficients[kept, :n])
 
 
+def active_features(ids: np.ndarray, activations: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The filled slots of codes ``[u, k]``, row by row: their rows, int64 ``[a]``, features and activations.
+
+    Example::
+
+        >>> [part.tolist() for part in active_features(np.array([[7, 3], [5, 0]]), np.array([[0.5, 0.25], [1.0, 0.0]]))]
+        [[0, 0, 1], [7, 3, 5], [0.5, 0.25, 1.0]]
+    """
+    rows, slots = np.nonzero(activations > 0)
+    return rows, ids[rows, slots], activations[rows, slots]
+
+
 @torch.no_grad()
 def encode_view(sae: SparseAutoencoder, x: np.ndarray, *, refit: bool, batch_size: int) -> ViewCodes:
     """Sparse codes of float32 ``[u, m]`` vectors, in batches on the dictionary's own device."""

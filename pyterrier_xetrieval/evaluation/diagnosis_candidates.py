@@ -11,7 +11,7 @@ import pandas as pd
 import pyterrier as pt
 
 from ..core.checks import found_type
-from ..core.codes import encode_view
+from ..core.codes import active_features, encode_view
 from ..core.views import unit_rows
 from ..documents import as_texts
 from ..explanation import Explanation
@@ -212,10 +212,8 @@ def _joined(
         (np.concatenate(values), np.concatenate(features), ends), shape=(len(query), model.sae.dict_size)
     )[order]  # fmt: skip
     codes = encode_view(model.sae, collection.queries, refit=False, batch_size=512)
-    row, slot = np.nonzero(codes.activations > 0)
-    asked = sparse.csr_matrix(
-        (codes.activations[row, slot], (row, codes.ids[row, slot])), shape=(len(collection.qids), model.sae.dict_size)
-    )
+    row, feature, activation = active_features(codes.ids, codes.activations)
+    asked = sparse.csr_matrix((activation, (row, feature)), shape=(len(collection.qids), model.sae.dict_size))
     relevant = np.array([collection.judged[q].get(d, 0) > 0 for q, d in zip(query.tolist(), docs.tolist())], bool)
     return ExplainedCandidates(
         query[order], docs[order], relevant[order], retrieved[order], np.array(score)[order], np.array(rest).T[order], matrix, asked,

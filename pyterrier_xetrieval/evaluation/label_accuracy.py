@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.codes import encode_view
+from ..core.codes import active_features, encode_view
 from ..core.sae import SparseAutoencoder
 from ..labelling.hypotheses import describe
 from ..labelling.keywords import keyword_labels, stem, tokens
@@ -158,9 +158,8 @@ def keyword_scores(
         min_active: activating texts a feature needs (and at least one that does not activate it).
     """
     n = len(ids)
-    text, slot = np.nonzero(values > 0)
-    feature = ids[text, slot]
-    order = np.lexsort((text, -values[text, slot], feature))
+    text, feature, activation = active_features(ids, values)
+    order = np.lexsort((text, -activation, feature))
     by_feature = np.split(text[order], np.cumsum(np.bincount(feature, minlength=len(labels)))[:-1])
     rows: dict[str, list[tuple]] = {m: [] for m in ("hits", "false_alarms", "balanced_accuracy", "auc_strongest")}
     for j, (label, active) in enumerate(zip(labels, by_feature)):  # the strongest first

@@ -10,7 +10,7 @@ import pandas as pd
 import pyterrier as pt
 
 from ..core.checks import is_finite, positive_int
-from ..core.codes import encode_view
+from ..core.codes import active_features, encode_view
 from ..documents import each_once
 from ..labels import FeatureNames, feature_ids
 from ..stages.base import Stage
@@ -154,10 +154,9 @@ class FeatureRetriever(Stage):
         model = self.index.model
         queries, rows = VectorColumns(inp, dim=model.dim, stage=self)["query_vec"]
         codes = encode_view(model.sae, queries, refit=False, batch_size=512)
-        query, slot = np.nonzero(codes.activations[rows] > 0)
-        ids, values = codes.ids[rows][query, slot], codes.activations[rows][query, slot].astype(np.float64)
+        query, ids, values = active_features(codes.ids[rows], codes.activations[rows])
         features, at = np.unique(ids, return_inverse=True)
-        return features, sparse.csr_matrix((values, (at, query)), shape=(len(features), len(inp)))
+        return features, sparse.csr_matrix((values.astype(np.float64), (at, query)), shape=(len(features), len(inp)))
 
 
 def _weighted(features: Features, names: FeatureNames) -> dict[int, float]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..core.codes import active_features
 from ..labels import FeatureLabels
 
 if TYPE_CHECKING:
@@ -99,9 +100,7 @@ def top_texts(ids: np.ndarray, values: np.ndarray, dict_size: int, *, top: int) 
     """
     from scipy import sparse  # late: only those who make labels wait for it
 
-    active = values > 0
-    rows = np.broadcast_to(np.arange(len(ids))[:, None], ids.shape)[active]
-    features, strength = ids[active], values[active]
+    rows, features, strength = active_features(ids, values)
     order = np.lexsort((rows, -strength, features))
     rows, features, strength = rows[order], features[order], strength[order]
     first = np.searchsorted(features, np.arange(dict_size))
