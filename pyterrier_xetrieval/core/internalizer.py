@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from .batches import in_whole_blocks, on_device
+
+ORIGINAL = "original"  # the name of the view that a document's own vector is
 
 
 class Internalizer(nn.Module):
@@ -34,3 +38,9 @@ def internalize(module: Internalizer, z: np.ndarray, *, batch_size: int) -> np.n
     """``R_t`` of every row of ``z`` (float32 ``[n, m]``), in batches, on the module's own device."""
     batches = on_device(z, batch_size, module.layer1.weight.device)
     return np.concatenate([module(in_whole_blocks(batch))[: len(batch)].cpu().numpy() for batch in batches])
+
+
+def all_views(modules: Mapping[str, Internalizer], z: np.ndarray, *, batch_size: int) -> dict[str, np.ndarray]:
+    """Name to float32 ``[n, m]``: ``z`` itself as the original view, then what the module of each aspect makes of it."""
+    made = {aspect: internalize(module, z, batch_size=batch_size) for aspect, module in modules.items()}
+    return {ORIGINAL: z, **made}

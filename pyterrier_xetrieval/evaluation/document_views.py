@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..core.internalizer import internalize
+from ..core.internalizer import all_views
 from ..model import Xetrieval
-
-ORIGINAL = "original"
 
 
 def document_views(model: Xetrieval, docs: np.ndarray) -> dict[str, np.ndarray]:
@@ -17,6 +15,4 @@ def document_views(model: Xetrieval, docs: np.ndarray) -> dict[str, np.ndarray]:
         model: whose views, see :meth:`~pyterrier_xetrieval.Xetrieval.with_views`.
         docs: float32 ``[n, m]``.
     """
-    docs = np.asarray(docs)
-    made = {aspect: internalize(module, docs, batch_size=4096) for aspect, module in model.internalizers.items()}
-    return {ORIGINAL: docs, **made}
+    return all_views(model.internalizers, np.asarray(docs), batch_size=4096)

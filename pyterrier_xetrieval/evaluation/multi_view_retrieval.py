@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from ..core.checks import positive_ints
+from ..core.internalizer import ORIGINAL
 from ..core.views import fold_views
 from ..model import Xetrieval
 from .collection import CUTOFF, EmbeddedCollection, retrieval_ndcg
-from .document_views import ORIGINAL, document_views
+from .document_views import document_views
 from .significance import holm, paired_t
 from .tidy_rows import TidyRows
 

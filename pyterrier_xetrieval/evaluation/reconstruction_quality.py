@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from ..core.internalizer import ORIGINAL
 from ..core.sae import SparseAutoencoder
 from ..labelling.quality import intruder_detection
 from ..labelling.samples import feature_samples
@@ -19,7 +20,7 @@ from ..llm.endpoints import LanguageModel
 from ..model import Xetrieval
 from .collection import CUTOFF, EmbeddedCollection, retrieval_ndcg
 from .dictionaries import compared_dictionaries, with_sae
-from .document_views import ORIGINAL, document_views
+from .document_views import document_views
 from .tidy_rows import TidyRows
 
 QUERY = "query"

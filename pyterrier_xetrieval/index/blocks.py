@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.codes import encode_view, join_views
 from ..core.evidence import WordVectors
-from ..core.internalizer import internalize
+from ..core.internalizer import all_views
 from ..core.views import fold_views
 from ..model import Xetrieval
 from .packing import pack
@@ -46,7 +46,7 @@ def encode_documents(
     stored = _rounded(z, dtype, "doc_vec", docnos)
     full = stored.astype(np.float32, copy=False)
     full = np.concatenate([full, np.repeat(full[:1], batch_size - n, axis=0)])
-    views = [full, *(internalize(module, full, batch_size=batch_size) for module in model.internalizers.values())]
+    views = [*all_views(model.internalizers, full, batch_size=batch_size).values()]
     codes = [encode_view(model.sae, view, refit=refit, batch_size=batch_size)[:n] for view in views]
     folded = _rounded(fold_views(views, [*model.weights.values()])[:n], dtype, "the folded vector", docnos)
     joined, records = join_views(codes, model.sae.dict_size), {}

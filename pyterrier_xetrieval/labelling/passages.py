@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..core.evidence import WordVectors
-from ..core.internalizer import internalize
+from ..core.internalizer import all_views
 from ..core.readings import secant
 from ..llm.prompts import shortened
 from ..token_vectors import TokenEncoder
@@ -87,7 +87,7 @@ def activation_shares(model: Xetrieval, words: WordVectors, features: Sequence[i
     """
     z = words.vector.astype(np.float32)
     modules = list(model.internalizers.values())
-    views = np.stack([z, *(internalize(module, z[None], batch_size=1)[0] for module in modules)])
+    views = np.concatenate([*all_views(model.internalizers, z[None], batch_size=1).values()])
     rows = model.sae.w_enc.detach()[list(features)].cpu().numpy()
     largest = (rows @ views.T).argmax(axis=1)
     for v in set(largest.tolist()) - {0}:

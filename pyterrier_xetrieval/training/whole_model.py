@@ -16,7 +16,7 @@ import torch
 
 from ..core.checks import found_value
 from ..core.codes import encode_view, join_views
-from ..core.internalizer import Internalizer, internalize
+from ..core.internalizer import Internalizer, all_views
 from ..core.mean_document import MeanDocument
 from ..core.sae import SparseAutoencoder
 from ..core.vector_facts import VectorFacts
@@ -248,9 +248,8 @@ def _tell_cost(
 def mean_documents(sae: SparseAutoencoder, modules: dict[str, Internalizer], vectors: np.ndarray) -> dict[str, MeanDocument]:
     """The mean of up to MEAN_OF documents, float32 ``[n, m]``, that lie evenly among them: in each view, the original first."""
     z = np.asarray(vectors[evenly(len(vectors), MEAN_OF)], np.float32)
-    views = {"original": z, **{aspect: internalize(module, z, batch_size=1024) for aspect, module in modules.items()}}
     found = {}
-    for name, x in views.items():
+    for name, x in all_views(modules, z, batch_size=1024).items():
         codes = join_views([encode_view(sae, x, refit=True, batch_size=512)], sae.dict_size)
         found[name] = MeanDocument.of(x, codes, [1.0], sae.dict_size)
     return found
