@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyterrier as pt
 import torch
 
@@ -19,7 +18,7 @@ from ..core.mean_document import MeanDocument
 from ..model import Xetrieval
 from .deletion import delete, read_deleted
 from .docnos import located
-from .features import documents_of, feature_statistics, features_of
+from .features import IndexFeatures
 from .folded_views import FoldedViews
 from .opening import read_facts, verify
 from .packing import unpack
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 MEAN_OF = 4096  # documents
 
 
-class XetrievalIndex(FoldedViews, IndexStages, pt.Artifact):
+class XetrievalIndex(FoldedViews, IndexStages, IndexFeatures, pt.Artifact):
     """A corpus that explains: retrieves by all views and explains results from what it stores.
 
     Made by ``(encoder >> model.indexer(path)).index(corpus)``. Holds the original and the folded vectors as
@@ -152,36 +151,6 @@ class XetrievalIndex(FoldedViews, IndexStages, pt.Artifact):
     def reopened(self) -> XetrievalIndex:
         """The index as it is on the disk now, with what was added and deleted since this object was loaded."""
         return _open(str(self.path), self.device, self.aspects)
-
-    def documents_of(self, feature: int, *, num_results: int | None = None) -> pd.DataFrame:
-        """The documents in which a feature is active, strongest first: ``docno``, ``activation`` (largest over the views).
-
-        Args:
-            feature: its id.
-            num_results: how many documents at most; None for all.
-
-        Raises:
-            ValueError: a feature that the dictionary does not have.
-        """
-        return documents_of(self, feature, num_results=num_results)
-
-    def features_of(self, docno: str) -> pd.DataFrame:
-        """The features of a document, strongest first: ``feature``, ``label``, ``views``, ``activation``.
-
-        ``views`` are those in which the feature is active, comma-separated; ``activation`` is the largest over them.
-
-        Raises:
-            ValueError: a docno that the index does not hold.
-        """
-        return features_of(self, docno)
-
-    def feature_statistics(self) -> pd.DataFrame:
-        """How often and how strongly the index's documents have each feature, one row per feature.
-
-        Columns are ``feature``, ``label``, ``documents`` (in how many it is active in some view), and ``mean_activation`` and
-        ``max_activation`` over these documents (of each the largest over its views).
-        """
-        return feature_statistics(self)
 
     def mean_document(self) -> MeanDocument | None:
         """The mean of the index's documents, of at most 4,096 of them at equal distances; None for a model that needs none.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -64,51 +64,73 @@ def _slices(ends: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.where(features > 0, ends[np.maximum(features, 1) - 1], 0).astype(np.int64), ends[features].astype(np.int64)
 
 
-def documents_of(index: XetrievalIndex, feature: int, *, num_results: int | None = None) -> pd.DataFrame:
-    """See :meth:`XetrievalIndex.documents_of`."""
-    ids = feature_ids([feature], index.model.labels, stage="documents_of")
-    if num_results is not None:
-        num_results = positive_int(num_results, "num_results", stage="documents_of")
-    found = [(first + matrix.indices, matrix.data) for first, matrix in postings(index.layout, ids)]
-    docids, activation = (np.concatenate(parts) for parts in zip(*found))
-    best = np.argsort(-activation, kind="stable")[:num_results]
-    docnos = pd.Series(index.layout.docnos(docids[best]), dtype="str")
-    return pd.DataFrame({"docno": docnos, "activation": activation[best]})
+class IndexFeatures:
+    """What :class:`~pyterrier_xetrieval.XetrievalIndex` says about features and documents."""
 
+    def documents_of(self, feature: int, *, num_results: int | None = None) -> pd.DataFrame:
+        """The documents in which a feature is active, strongest first: ``docno``, ``activation`` (largest over the views).
 
-def features_of(index: XetrievalIndex, docno: str) -> pd.DataFrame:
-    """See :meth:`XetrievalIndex.features_of`."""
-    names = np.array(["original", *index.settings["aspects"]])
-    docids = index.docids(as_texts([docno], stage=index))
-    codes = index.with_views().codes(docids)
-    labels = index.model.labels
-    columns = {
-        "feature": codes.features,
-        "label": [labels[j] for j in codes.features],
-        "views": [",".join(names[own > 0]) for own in codes.activations],
-        "activation": codes.activations.max(axis=1, initial=0),
-    }
-    return pd.DataFrame(columns).sort_values(["activation", "feature"], ascending=[False, True], ignore_index=True)
+        Args:
+            feature: its id.
+            num_results: how many documents at most; None for all.
 
+        Raises:
+            ValueError: a feature that the dictionary does not have.
+        """
+        index = cast("XetrievalIndex", self)
+        ids = feature_ids([feature], index.model.labels, stage="documents_of")
+        if num_results is not None:
+            num_results = positive_int(num_results, "num_results", stage="documents_of")
+        found = [(first + matrix.indices, matrix.data) for first, matrix in postings(index.layout, ids)]
+        docids, activation = (np.concatenate(parts) for parts in zip(*found))
+        best = np.argsort(-activation, kind="stable")[:num_results]
+        docnos = pd.Series(index.layout.docnos(docids[best]), dtype="str")
+        return pd.DataFrame({"docno": docnos, "activation": activation[best]})
 
-def feature_statistics(index: XetrievalIndex) -> pd.DataFrame:
-    """See :meth:`XetrievalIndex.feature_statistics`."""
-    dict_size = index.settings["dict_size"]
-    documents, total = np.zeros(dict_size, np.int64), np.zeros(dict_size)
-    largest = np.zeros(dict_size, np.float32)
-    layout = index.layout
-    for number, (start, stop) in enumerate(pairwise(layout.starts.tolist())):
-        if layout.deleted.left_between(start, stop) is not None:  # the shard's records count deleted documents
-            matrix = _shard_postings(layout, number, np.arange(dict_size))
-            documents += np.diff(matrix.indptr)
-            total += np.asarray(matrix.sum(axis=0, dtype=np.float64)).ravel()
-            largest = np.maximum(largest, matrix.max(axis=0).toarray().ravel() if matrix.shape[0] else 0)
-            continue
-        records: np.ndarray = layout["features.bin"][number * dict_size : (number + 1) * dict_size]
-        documents += np.diff(records["entries_end"].astype(np.int64), prepend=0)
-        total += records["sum"]
-        largest = np.maximum(largest, records["max"])
-    mean = np.divide(total, documents, out=np.zeros(dict_size), where=documents > 0)
-    labels = index.model.labels
-    columns = {"feature": np.arange(dict_size), "label": [labels[j] for j in range(dict_size)], "documents": documents}
-    return pd.DataFrame({**columns, "mean_activation": mean, "max_activation": largest})
+    def features_of(self, docno: str) -> pd.DataFrame:
+        """The features of a document, strongest first: ``feature``, ``label``, ``views``, ``activation``.
+
+        ``views`` are those in which the feature is active, comma-separated; ``activation`` is the largest over them.
+
+        Raises:
+            ValueError: a docno that the index does not hold.
+        """
+        index = cast("XetrievalIndex", self)
+        names = np.array(["original", *index.settings["aspects"]])
+        docids = index.docids(as_texts([docno], stage=index))
+        codes = index.with_views().codes(docids)
+        labels = index.model.labels
+        columns = {
+            "feature": codes.features,
+            "label": [labels[j] for j in codes.features],
+            "views": [",".join(names[own > 0]) for own in codes.activations],
+            "activation": codes.activations.max(axis=1, initial=0),
+        }
+        return pd.DataFrame(columns).sort_values(["activation", "feature"], ascending=[False, True], ignore_index=True)
+
+    def feature_statistics(self) -> pd.DataFrame:
+        """How often and how strongly the index's documents have each feature, one row per feature.
+
+        Columns are ``feature``, ``label``, ``documents`` (in how many it is active in some view), and ``mean_activation`` and
+        ``max_activation`` over these documents (of each the largest over its views).
+        """
+        index = cast("XetrievalIndex", self)
+        dict_size = index.settings["dict_size"]
+        documents, total = np.zeros(dict_size, np.int64), np.zeros(dict_size)
+        largest = np.zeros(dict_size, np.float32)
+        layout = index.layout
+        for number, (start, stop) in enumerate(pairwise(layout.starts.tolist())):
+            if layout.deleted.left_between(start, stop) is not None:  # the shard's records count deleted documents
+                matrix = _shard_postings(layout, number, np.arange(dict_size))
+                documents += np.diff(matrix.indptr)
+                total += np.asarray(matrix.sum(axis=0, dtype=np.float64)).ravel()
+                largest = np.maximum(largest, matrix.max(axis=0).toarray().ravel() if matrix.shape[0] else 0)
+                continue
+            records: np.ndarray = layout["features.bin"][number * dict_size : (number + 1) * dict_size]
+            documents += np.diff(records["entries_end"].astype(np.int64), prepend=0)
+            total += records["sum"]
+            largest = np.maximum(largest, records["max"])
+        mean = np.divide(total, documents, out=np.zeros(dict_size), where=documents > 0)
+        labels = index.model.labels
+        columns = {"feature": np.arange(dict_size), "label": [labels[j] for j in range(dict_size)], "documents": documents}
+        return pd.DataFrame({**columns, "mean_activation": mean, "max_activation": largest})

@@ -13,7 +13,7 @@ import pyterrier as pt
 from ..core.codes import DocumentCodes, encode_views, join_views
 from ..core.views import fold_views
 from ..documents import no_text, query_texts
-from ..index.features import feature_statistics, postings
+from ..index.features import postings
 from ..index.storage import EVIDENCE, TEXTS, VECTORS
 from ..index.strongest_words import pack_words
 from ..index.texts import stored_texts
@@ -126,7 +126,7 @@ def collection_of_index(index: XetrievalIndex) -> Collection:
         np.add.at(histograms, (features, bins(matrix.data, largest[features])), 1)
         if first + matrix.shape[0] >= _COUNTED:
             break
-    return Collection(len(index), feature_statistics(index)["documents"].to_numpy(), histograms)
+    return Collection(len(index), index.feature_statistics()["documents"].to_numpy(), histograms)
 
 
 def chosen_documents(index: XetrievalIndex, retrieved: np.ndarray, features: np.ndarray, most: int) -> np.ndarray:
