@@ -14,7 +14,7 @@ from .documents import as_texts
 from .explanation_tables import side_by_side
 from .feature_names import reading
 from .stages.cells import plain_cells
-from .stages.load import VectorLoader, compares_by_cosine
+from .stages.load import compares_by_cosine
 from .store.surrogates import repaired
 from .words import phrases_of_features
 
@@ -80,14 +80,12 @@ class WhyNot:
 
 def why_not(model: Xetrieval, query: str, docno: str, index: Any, *, num_results: int = 10) -> WhyNot:
     """See :meth:`Xetrieval.why_not`."""
-    from .index import XetrievalIndex  # an index holds a model, which offers this function
+    from .index.statistics import search_parts  # an index holds a model, which offers this function
 
     num_results, query = positive_int(num_results, "num_results", stage="why_not"), repaired(query)
-    own = isinstance(index, XetrievalIndex)
     q = np.asarray(model.shared_encoder.encode_queries([query]), np.float32)
     asked = pd.DataFrame({"qid": ["1"], "query": [query], "query_vec": list(q)})
-    flex = index.folded if own and index.aspects else index.vectors if own else index
-    explain = index.explainer() if own else VectorLoader(index) >> model.with_views(()).explainer()
+    flex, _, explain = search_parts(index, model)
     (name,) = as_texts([docno], stage="why_not")
     if name != repaired(name):  # half of a character, which no index holds
         raise ValueError(f"why_not: {index!r} does not hold the document {name!r}")

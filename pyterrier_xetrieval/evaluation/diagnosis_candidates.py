@@ -16,8 +16,9 @@ from ..core.views import unit_rows
 from ..documents import as_texts
 from ..explanation import Explanation
 from ..index import XetrievalIndex
+from ..index.statistics import search_parts
 from ..model import Xetrieval
-from ..stages.load import VectorLoader, compares_by_cosine
+from ..stages.load import compares_by_cosine
 from .collection import CUTOFF, EmbeddedCollection
 from .judgements import answerable
 
@@ -51,14 +52,7 @@ class Searched:
         own = index if isinstance(index, XetrievalIndex) else None
         if own is None and (model is None or not hasattr(index, "np_vecs")):
             raise ValueError(f"diagnose expects index to be a XetrievalIndex, or a FlexIndex with model=, found {index!r}")
-        flex: Any = (own.folded if own.aspects else own.vectors) if own is not None else index
-        explainer: pt.Transformer
-        if own is not None:
-            found, explainer = own.model, own.explainer()
-        else:
-            assert model is not None, "checked above"
-            found = model.with_views(())
-            explainer = VectorLoader(flex) >> found.explainer()
+        flex, found, explainer = search_parts(index, model)
         docnos = np.asarray(flex.docnos().fwd[np.arange(len(flex.np_vecs()))]).astype(np.str_)
         vectors = np.array(flex.np_vecs(), np.float32)  # torch warns of the memory of a file that is open to be read
         return cls(found, own, docnos, unit_rows(vectors) if compares_by_cosine(flex) else vectors, explainer)

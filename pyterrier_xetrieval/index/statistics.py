@@ -1,4 +1,4 @@
-"""The statistics of a corpus from whatever holds its vectors."""
+"""What is read of whatever holds a corpus' vectors: the vectors themselves, their statistics, and what searches and explains."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyterrier as pt
 
 from ..core.calibration import CorpusStatistics
 from ..core.views import unit_rows
-from ..stages.load import compares_by_cosine
+from ..model import Xetrieval
+from ..stages.load import VectorLoader, compares_by_cosine
 from .artifact import XetrievalIndex
 
 if TYPE_CHECKING:
@@ -47,6 +49,20 @@ def vectors_of(index: XetrievalIndex | FlexIndex | np.ndarray) -> tuple[Any, boo
 def docnos_of(index: XetrievalIndex | FlexIndex) -> Lookup:
     """The docno of each row of :func:`vectors_of`."""
     return index.vectors.docnos() if isinstance(index, XetrievalIndex) else index.docnos()
+
+
+def search_parts(index: XetrievalIndex | FlexIndex, model: Xetrieval | None) -> tuple[FlexIndex, Xetrieval, pt.Transformer]:
+    """The vectors that queries are compared with, the model with the views that are explained, and what explains documents.
+
+    Args:
+        index: a FlexIndex holds the original view alone.
+        model: of a FlexIndex; an XetrievalIndex has its own.
+    """
+    if isinstance(index, XetrievalIndex):
+        return index.folded if index.aspects else index.vectors, index.model, index.explainer()
+    assert model is not None, "a FlexIndex comes with a model"
+    plain = model.with_views(())
+    return index, plain, VectorLoader(index) >> plain.explainer()
 
 
 def _blocks(vectors: Any, cosine: bool) -> Iterator[np.ndarray]:
