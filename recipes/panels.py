@@ -35,7 +35,6 @@ def dots(panels: Mapping[str, Mapping[str, pd.DataFrame]], label: str | Mapping[
     for ax, (title, series) in zip(axes, panels.items(), strict=True):
         draw_dots(ax, series, names, kinds, zero=zero)
         ax.set(title=title, xlabel=label if isinstance(label, str) else label[title])
-    axes[0].invert_yaxis()
     _legend(figure, axes, kinds)
     return figure
 

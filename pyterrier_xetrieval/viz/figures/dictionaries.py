@@ -48,7 +48,6 @@ def plot_reconstruction(frame: pd.DataFrame, *, measure: str = "mse", ax: Axes |
     names = list(dict.fromkeys(rows["view"]))
     ax = axes_or_new(ax, 6.5, 0.9 + max(0.3, 0.08 * len(series)) * len(names))
     draw_dots(ax, series, names, kinds(series))
-    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel(OF_VIEWS[measure])
     return titled(ax, rows)
 

@@ -70,7 +70,6 @@ def plot_stability(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     names = list(dict.fromkeys(rows["row"]))
     ax = axes_or_new(ax, 6.5, 0.9 + 0.3 * len(names))
     draw_dots(ax, series, names, kinds(series))
-    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel("agreement of explanations before and after")
     return titled(ax, rows)
 

@@ -76,7 +76,6 @@ def plot_erasure(frame: pd.DataFrame, *, mode: str = "erase", ax: Axes | None = 
     names = [words(name) for name in SETS if name in set(rows["set"])]
     ax = axes_or_new(ax, 6.5, 0.9 + 0.3 * len(names))
     draw_dots(ax, series, names, kinds(series), zero=True)
-    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel(f"change of the cosine, features {'erased' if mode == 'erase' else 'kept alone'}")
     return titled(ax, rows)
 
@@ -146,6 +145,5 @@ def plot_counterfactual(frame: pd.DataFrame, *, of: str = "features", ax: Axes |
     names = [order for order in ORDERS if order in set(rows["order"])]
     ax = axes_or_new(ax, 6.5, 0.9 + 0.3 * len(names))
     draw_dots(ax, series, names, kinds(series))
-    ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set(xlabel=label, ylabel="erased in order of")
     return titled(ax, rows)

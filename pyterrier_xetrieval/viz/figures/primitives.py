@@ -79,7 +79,7 @@ def draw_dots(
     Args:
         ax: empty axes.
         series: what is compared: frame indexed by row with ``value`` and, unless missing, ``low``, ``high``.
-        rows: their names, from the bottom up (invert the axis for the other way).
+        rows: their names, from the top down.
         kinds: all that is compared in the figure, at most eight; its place in here says how each looks.
         zero: draw a line at 0.
     """
@@ -93,6 +93,7 @@ def draw_dots(
     if zero:
         ax.axvline(0, color="#777777", lw=0.8)
     ax.set_yticks(np.arange(len(rows)), rows)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
     _grid(ax, "x")
 
 
