@@ -200,8 +200,8 @@ def _contributions(explained: list[Explanation], ids: np.ndarray) -> np.ndarray:
     return out
 
 
-def _words(a: list[Explanation], b: list[Explanation], most: int = 3) -> dict[int, tuple[str, ...]]:
-    """The phrases that carry each feature in most pairs, in the text that has more of it; none without evidence."""
+def _words(a: list[Explanation], b: list[Explanation]) -> dict[int, tuple[str, ...]]:
+    """The three phrases that carry each feature in most pairs, in the text that has more of it; none without evidence."""
     seen: dict[int, Counter[str]] = {}
     for pair in zip(a, b):
         texts: dict[int, tuple[float, set[str]]] = {}
@@ -215,7 +215,7 @@ def _words(a: list[Explanation], b: list[Explanation], most: int = 3) -> dict[in
                     known[1].update(own)
         for j, (_, own) in texts.items():
             seen.setdefault(j, Counter()).update(sorted(own))
-    return {j: tuple(word for word, _ in counter.most_common(most)) for j, counter in seen.items()}
+    return {j: tuple(word for word, _ in counter.most_common(3)) for j, counter in seen.items()}
 
 
 def _t_test(values: np.ndarray, qids: pd.Series) -> dict[str, np.ndarray]:

@@ -239,7 +239,7 @@ def _digest(array: np.ndarray | torch.Tensor | SparseAutoencoder | None) -> str 
     return hashlib.sha256(b"".join(part.tobytes() for part in arrays)).hexdigest()[:16]
 
 
-def geometric_median(x: torch.Tensor, *, iterations: int = 50) -> torch.Tensor:
+def geometric_median(x: torch.Tensor) -> torch.Tensor:
     """Weiszfeld's fixed point for ``argmin_b Σ ‖x_i − b‖``, float ``[m]``: the start of ``b_dec`` (Gao et al. 2024).
 
     Example::
@@ -248,7 +248,7 @@ def geometric_median(x: torch.Tensor, *, iterations: int = 50) -> torch.Tensor:
         1.0
     """
     median = x.mean(0)
-    for _ in range(iterations):
+    for _ in range(50):
         weights = 1 / (x - median).norm(dim=1).clamp_min(1e-6)
         median = (weights @ x) / weights.sum()
     return median

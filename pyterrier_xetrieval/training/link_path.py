@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,18 +52,14 @@ class Solution:
 
 
 @torch.no_grad()
-def link_path(
-    judged: Judged, directions: torch.Tensor, *, penalties: Sequence[float] = PENALTIES, max_links: int,
-    allowed: torch.Tensor | None = None,
-) -> list[Solution]:  # fmt: skip
-    """Links for falling penalties, until there are more than ``max_links`` of them.
+def link_path(judged: Judged, directions: torch.Tensor, *, max_links: int, allowed: torch.Tensor | None = None) -> list[Solution]:
+    """Links for the falling penalties of :data:`PENALTIES`, until there are more than ``max_links`` of them.
 
     Accelerated proximal gradient steps (Beck and Teboulle 2009) with backtracking and restarts, over the links whose
     gradients are steepest at the start.
 
     Args:
         judged: the queries; directions: float32 ``[D, m]``, the decoder's rows.
-        penalties: in units of the penalty at which the first link appears, falling.
         allowed: bool ``[F, D]``, which links may be learned; None for all.
 
     Returns:
@@ -83,7 +78,7 @@ def link_path(
         return value, (shown * (by_query @ to.T)).sum(dim=0)
 
     weight, step, out = torch.zeros(len(source)), 1.0, []
-    for penalty in penalties:
+    for penalty in PENALTIES:
         weight, step = _fitted(loss, weight, step, penalty * unit)
         kept = weight != 0
         if int(kept.sum()) > max_links:
