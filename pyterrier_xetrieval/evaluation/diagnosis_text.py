@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ..feature_names import readings_of
+
 if TYPE_CHECKING:
     from .diagnosis import Diagnosis
 
@@ -74,7 +76,14 @@ def page_of(found: Diagnosis) -> dict[str, Any]:
         ), "rows": [_row(r, [str(r.asked), str(r.blind), _percent(r.on_page)]) for r in found.blind_spots.itertuples()]},
     ]  # fmt: skip
     queries = [
-        {"qid": r.qid, "query": r.query, "reasons": r.reasons, "lacks": r.lacks, "ndcg": _points(r.ndcg), "place": r.rank + 1}
+        {
+            "qid": r.qid,
+            "query": r.query,
+            "reasons": [*map(_short, r.reasons)],
+            "lacks": [*map(_short, r.lacks)],
+            "ndcg": _points(r.ndcg),
+            "place": r.rank + 1,
+        }
         for r in worst.itertuples()
     ]
     more = int((found.queries["gap"] > 0).sum()) - len(queries)
@@ -136,6 +145,12 @@ def p_value(p: float) -> str:
 def _named(row: Any) -> str:
     words = f" (“{'”, “'.join(row.words[:3])}”)" if row.words else ""
     return f"{row.label} [{row.feature}]{words}"
+
+
+def _short(label: str) -> str:
+    """The first reading of a label, which fits the most texts."""
+    first, *more = readings_of(label) or [label]
+    return f"{first} / …" if more else first
 
 
 def _counted(count: float, what: str = "") -> str:

@@ -22,7 +22,7 @@ def write_page(page: Mapping[str, Any], path: str | os.PathLike[str], explorer: 
         explorer: address of an explorer page, to which features link.
     """
     linked = [
-        {**section, "rows": [{**row, "href": _link(explorer, row["feature"])} for row in section["rows"]]}
+        {**section, "rows": [{**row, "href": _link(explorer, row)} for row in section["rows"]]}
         for section in page["sections"]
     ]
     path = Path(path)
@@ -31,5 +31,9 @@ def write_page(page: Mapping[str, Any], path: str | os.PathLike[str], explorer: 
     return path
 
 
-def _link(explorer: str | None, feature: int) -> str | None:
-    return None if explorer is None else f"{explorer}#{urlencode({'f': feature})}"
+def _link(explorer: str | None, row: Mapping[str, Any]) -> str | None:
+    """To the feature's page; beside its first example, if the explorer has that query and result."""
+    if explorer is None:
+        return None
+    example = {"q": row["examples"][0]["qid"], "d": row["examples"][0]["wrong"]} if row["examples"] else {}
+    return f"{explorer}#{urlencode({**example, 'f': row['feature']})}"

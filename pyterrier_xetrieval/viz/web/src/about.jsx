@@ -8,11 +8,12 @@ export function HowToRead({ page }) {
       <h2>How to read this</h2>
       <p>
         A dense retriever compares two vectors. Here each vector is a sum of a few learned <em>features</em>, and the score of a
-        document is the sum of what the features add that it <em>shares</em> with the query.
+        document is the sum of what each feature adds that it <em>shares</em> with the query, and of the grey parts.
       </p>
       <p>
         Each row is one feature: its label, the words that carry it in the query ↔ in the document, its <em>contribution</em> to the
-        score, and its <em>confidence</em>, the probability that the label fits both texts.
+        score, and its <em>confidence</em>, the probability that the label fits both texts. Rows stand in order of the product of
+        the two. The small number is the feature's id, by which it can be found.
       </p>
       <p>
         Grey are the parts without a row: <em>weakly shared</em> features, whose labels are less sure; <em>other features</em> of the
