@@ -157,7 +157,10 @@ def change_sentence(e: Explanation) -> str | None:
     features = ", ".join(
         f"*{row.label}*{'' if row.feature in shown else ' (label uncertain)'} {change:+.3f}" for row, change in changed_rows(e)
     )
-    return f"{told}: {features}." if features else f"{told}."
+    other = e.other - before.other  # that of the features that were taken out, too: they are no longer the query's
+    parts = [features] if features else []
+    parts += [f"features that it lacks {other:+.3f}"] if abs(other) >= 0.0005 else []
+    return f"{told}: {'; '.join(parts)}." if parts else f"{told}."
 
 
 def changed_rows(e: Explanation) -> list[tuple[ShownFeature, float]]:

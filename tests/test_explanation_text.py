@@ -51,7 +51,13 @@ def test_the_sentence_says_how_much_is_behind_it(contributions, confidence, rest
 def test_a_changed_query_names_uncertain_labels_as_such():
     before = attribution([0.1, 0.3, 0.1], 0.1)
     text = pair([0.4, 0.1, 0.1], [0.9, 0.1, 0.9], before=before).to_text()
-    assert "score of 0.600, the encoder's 0.600: *a* +0.300, *b* (label uncertain) -0.200." in text
+    assert "score of 0.600, the encoder's 0.600: *a* +0.300, *b* (label uncertain) -0.200; features that it lacks -0.100." in text
+
+
+def test_what_was_taken_out_of_a_query_counts_among_the_features_that_it_lacks():
+    before = attribution([0.4], 0.5)
+    text = pair([0.3], [0.9], rest=0.2, before=before).to_text()
+    assert "score of 0.500, the encoder's 0.900: *a* -0.100; features that it lacks -0.300." in text
 
 
 def test_text_that_the_encoder_did_not_read_is_told():
