@@ -53,7 +53,7 @@ def merge(indexes: Sequence[XetrievalIndex], path: str | os.PathLike[str], *, ve
     if (path / META).exists():
         raise FileExistsError(f"a new index expects nothing at {path}, found a finished artifact")
     if (path / SHARDS).exists() and not (path / MERGING).exists():
-        raise FileExistsError(f"a new index expects nothing at {path}, found an unfinished one; start its indexing again")
+        raise FileExistsError(f"a new index expects nothing at {path}, found an unfinished index; start its indexing again")
     path.mkdir(parents=True, exist_ok=True)
     if not any(path.iterdir()):
         (path / MERGING).touch()

@@ -17,6 +17,7 @@ from ..explanation import explained_in
 from ..labels import feature_ids
 from .base import RowWiseStage
 from .columns import VectorColumns, added_cell, view_column
+from .vector_checks import ENCODED
 
 if TYPE_CHECKING:
     from ..core.attribution import QueryChange
@@ -129,7 +130,9 @@ class FeatureIntervention(RowWiseStage):
         if self.target in ("doc", "both"):
             views = [column for column in map(view_column, self.model.aspects) if column in inp.columns]
             edited += ["doc_vec", *views]
-        own = (["qid"] if "query_vec" in edited else []) + (["explanation"] if self.features == "shared" else [])
+        own = (["qid"] if "query_vec" in edited and ENCODED in inp.columns else []) + (
+            ["explanation"] if self.features == "shared" else []
+        )
         self.check(inp, [*edited, *own])
         columns, sets = VectorColumns(inp, stage=self, model=self.model), self._sets(inp)
         changed = columns.changed_queries() if "query_vec" in edited else None

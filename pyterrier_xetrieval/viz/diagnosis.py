@@ -22,8 +22,7 @@ def write_page(page: Mapping[str, Any], path: str | os.PathLike[str], explorer: 
         explorer: address of an explorer page, to which features link.
     """
     linked = [
-        {**section, "rows": [{**row, "href": _link(explorer, row)} for row in section["rows"]]}
-        for section in page["sections"]
+        {**section, "rows": [{**row, "href": _link(explorer, row)} for row in section["rows"]]} for section in page["sections"]
     ]
     path = Path(path)
     with replacing(path) as file:

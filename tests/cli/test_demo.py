@@ -63,7 +63,8 @@ def test_report_shows_the_results_that_were_printed(first, home, browser):
         for i, (_, docno, sentence) in enumerate(printed):
             tab.locator("button.result").nth(i).click()
             assert tab.locator(".explanation h2").inner_text() == f"{i + 1} {docno}"
-            assert tab.locator(".sentence").inner_text() == sentence.replace("*", "")
+            told = " ".join(tab.locator(".sentence").inner_text().split())  # the page does not break a line before %
+            assert told == sentence.replace("*", "")
         assert tab.locator("mark").count() > 5
         tab.get_by_role("button", name="About").click()
         assert "multi-view folded" in tab.locator(".about table").inner_text()

@@ -198,7 +198,8 @@ def test_vectors_over_the_limit_are_not_the_encoders():
         return facts.wrong_space(sae, x[rows], codes[rows])
 
     assert said(VectorFacts(1, 0, 0.05, 0.01, 0.45)) == (
-        "the dictionary leaves 36% of them unexplained, as of vectors of another encoder (45%); of its own encoder's it leaves 5%"
+        "the dictionary leaves 36% of them unexplained, as of vectors of another encoder (45%) or of texts unlike "
+        "those that it was trained on; of its own encoder's it leaves 5%"
     )
     assert said(VectorFacts(1, 0, 0.05, 0.01, 0.45), slice(0)) is None
     assert said(VectorFacts(1, 0, 0.2, 0.01, 0.45)) is None  # under the limit of .3875
