@@ -53,8 +53,8 @@ class FeatureIntervention(RowWiseStage):
               active or not.
         features: which features, one of:
 
-            - feature ids or words of labels (of any of their readings: ``model.labels.find`` says which features), the same for all rows (also a Series over an index named ``feature``, or a frame
-              with such a column, as ``labels.find`` gives);
+            - feature ids or words of labels (of any of their readings: ``model.labels.find`` says which features), the same for
+              all rows (also a Series over an index named ``feature``, or a frame with such a column, as ``labels.find`` gives);
             - ``"shared"``, the shared features of each row's own ``explanation``;
             - a function from a row (a dict of its columns) to feature ids;
             - with ``"scale"`` and ``"add"``, a mapping from features to an ``alpha`` of their own.
