@@ -122,7 +122,8 @@ class Explanation(ExplanationParts):
         Returns:
             ``feature`` (Int64), ``label`` and ``confidence`` (where the feature contributes more), ``left`` and ``right`` (the
             contributions to this score and to the other one, 0 where the feature is not shared) and ``difference`` (left −
-            right), largest in size first; then the other features, the bias and what the dictionary does not explain. ``difference`` adds up to ``self.score - other.score``.
+            right), largest in size first; then the other features, the bias and what the dictionary does not explain.
+            ``difference`` adds up to ``self.score - other.score``.
 
         Raises:
             ValueError: no explanation by the same dictionary, or of another query.

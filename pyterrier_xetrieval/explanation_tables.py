@@ -79,7 +79,8 @@ def explanation_frame(results: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row for each part, with the columns ``qid``, ``docno``, ``part``, ``feature`` (Int64), ``label`` (of several readings
-        the one that fits this pair; group by ``feature`` to count a feature), ``views`` (in which the feature is active, comma-separated), ``query_activation``, ``document_activation`` (the largest over the views) and:
+        the one that fits this pair; group by ``feature`` to count a feature), ``views`` (in which the feature is active,
+        comma-separated), ``query_activation``, ``document_activation`` (the largest over the views) and:
 
         - ``contribution``, which adds up to the score of the pair;
         - ``above_mean``, the contribution less the mean document's, which adds up to ``score - baseline``; NaN where the bias is
