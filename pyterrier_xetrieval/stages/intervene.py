@@ -134,7 +134,7 @@ class FeatureIntervention(RowWiseStage):
             ["explanation"] if self.features == "shared" else []
         )
         self.check(inp, [*edited, *own])
-        columns, sets = VectorColumns(inp, stage=self, model=self.model), self._sets(inp)
+        columns, sets = VectorColumns(inp, stage=self, model=self.model), _Sets(self._sets(inp))
         changed = columns.changed_queries() if "query_vec" in edited else None
         for column in edited:
             encoded = changed[2] if column == "query_vec" and changed is not None else None
@@ -178,9 +178,7 @@ class FeatureIntervention(RowWiseStage):
         ids = feature_ids(features, self.model.labels, stage="FeatureIntervention")
         return tuple(np.unique(ids).tolist())
 
-    def _edited(
-        self, frame: VectorColumns, names: list[str], sets: list[tuple[int, ...]]
-    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _edited(self, frame: VectorColumns, names: list[str], sets: _Sets) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """The edited columns, all in one, so that a page reads the dictionary once and not once a column.
 
         Returns:
@@ -190,7 +188,7 @@ class FeatureIntervention(RowWiseStage):
         vectors, own_sets, places = [], [], {}
         for column in names:
             x, rows = frame[column]
-            places[column], used, own = _slots(rows, sets)
+            places[column], used, own = sets.with_vectors(rows)
             vectors.append(x[used])
             own_sets.append(own)
         x, listed = np.concatenate(vectors), list(chain.from_iterable(own_sets))
@@ -207,12 +205,12 @@ class FeatureIntervention(RowWiseStage):
         parts = np.split(edited, np.cumsum([len(own) for own in own_sets])[:-1])
         return {name: (part.copy(), places[name]) for name, part in zip(names, parts)}
 
-    def _told(self, queries: np.ndarray, rows: np.ndarray, change: QueryChange | None, sets: list[tuple[int, ...]]) -> np.ndarray:
+    def _told(self, queries: np.ndarray, rows: np.ndarray, change: QueryChange | None, sets: _Sets) -> np.ndarray:
         """A cell of ``query_added`` for each row; arguments as :meth:`VectorColumns.changed_queries` gives them."""
         encoded = queries if change is None else change.encoded
         codes = encode_view(self.model.sae, encoded, refit=False, batch_size=self.batch_size)
         codes = codes if change is None else change.added_to(codes)
-        places, used, own_sets = _slots(rows, sets)
+        places, used, own_sets = sets.with_vectors(rows)
         alphas = np.broadcast_to(self._alphas() if self.mode in _STRENGTHS else 0.0, self.model.sae.dict_size)
         maxima = self._maxima(own_sets) if self.mode == "add" else None
         cells = np.empty(len(used), object)
@@ -247,10 +245,15 @@ class FeatureIntervention(RowWiseStage):
         return maxima
 
 
-def _slots(rows: np.ndarray, sets: list[tuple[int, ...]]) -> tuple[np.ndarray, np.ndarray, list[tuple[int, ...]]]:
-    """The distinct (vector, feature set) of a frame: which each row has, int64 ``[n]``, and the vector and the set of each."""
-    numbers: dict[tuple[int, ...], int] = {}
-    of_row = np.array([numbers.setdefault(own, len(numbers)) for own in sets], np.int64)
-    distinct, n = list(numbers), max(1, len(numbers))
-    places, keys = pd.factorize(rows * n + of_row)
-    return places, keys // n, [distinct[i] for i in (keys % n).tolist()]
+class _Sets:
+    """The sets of features of a frame's rows, each numbered once."""
+
+    def __init__(self, sets: list[tuple[int, ...]]):
+        numbers: dict[tuple[int, ...], int] = {}
+        self._of_row = np.array([numbers.setdefault(own, len(numbers)) for own in sets], np.int64)
+        self._distinct, self._n = list(numbers), max(1, len(numbers))
+
+    def with_vectors(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[tuple[int, ...]]]:
+        """The distinct (vector, set): which each row has, int64 ``[n]``, and the vector and the set of each."""
+        places, keys = pd.factorize(rows * self._n + self._of_row)
+        return places, keys // self._n, [self._distinct[i] for i in (keys % self._n).tolist()]
