@@ -9,7 +9,9 @@ Takes all queries and so many documents drawn by the seed, and of each query the
   and what it is the other way round, ``c_q,j ⟨d, w_j⟩``;
 - what ``"scale"`` by 0 and ``"erase"`` of one feature take from the score, compared with its contribution, and how active it is in
   the edited vector, encoded again; also of ``"erase"`` before it restores the vector's length. Shared features with a contribution
-  above 0, each alone.
+  above 0, each alone;
+- how much of the shared features' contributions is on the encoder's special tokens and not in words, on either side, for the first
+  60 queries.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+import pandas as pd
 import torch
 
 from pyterrier_xetrieval import Xetrieval, pydocs
@@ -40,6 +43,23 @@ def main() -> None:
     q, d = queries[np.repeat(np.arange(len(queries)), args.depth)], documents[best.ravel()]
     for name, value in measured(model.sae, q, d).items():
         print(f"{name:75s} {value:8.3f}")
+    pairs = [(i, j) for i, own in enumerate(best[:60]) for j in own]
+    chosen = np.sort(chosen)
+    frame = pd.DataFrame({
+        "qid": [str(i) for i, _ in pairs], "query": [dataset.get_topics()["query"].iloc[i] for i, _ in pairs],
+        "docno": [corpus[chosen[j]]["docno"] for _, j in pairs], "text": [corpus[chosen[j]]["text"] for _, j in pairs],
+        "query_vec": [queries[i] for i, _ in pairs], "doc_vec": [documents[j] for _, j in pairs],
+    })  # fmt: skip
+    plain = model.with_views(())
+    explained = (plain.explainer() >> plain.evidence())(frame)["explanation"]
+    for side in ("query", "document"):
+        tables = [e.evidence.table(side).iloc[: len(e)] for e in explained]
+        special, total = (sum(part(table) for table in tables) for part in (_special, lambda table: table.to_numpy().sum()))
+        print(f"{f'special tokens of the {side}: share of {len(pairs)} pairs':75s} {special / total:8.3f}")
+
+
+def _special(table: pd.DataFrame) -> float:
+    return table["special tokens"].sum()
 
 
 def measured(sae: SparseAutoencoder, q: np.ndarray, d: np.ndarray) -> dict[str, float]:

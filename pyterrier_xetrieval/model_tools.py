@@ -178,7 +178,7 @@ class ModelTools(StageFactory):
         """The same model with features renamed for a corpus about which their labels say little.
 
         A feature with a label of a low detection score is called by the words that carry it in the corpus, if the lower bound of
-        their own detection score on held-out texts of the corpus is at least ``min_detection``. By chance .14% of the features
+        their own detection score on held-out texts of the corpus is at least ``min_detection``. By chance .11% of the features
         that are tested pass .6. A feature without a label is called by its words in any case. Where no label was ever judged, as
         in a dictionary of another library, these get the confidence of labels that nobody judged, as in
         :func:`~.training.train_model`. Costs what encoding the sample costs.

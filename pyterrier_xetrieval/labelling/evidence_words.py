@@ -238,8 +238,8 @@ def relabelled(
     on other texts.
 
     Chance passes seldom. With 2,000 documents of the bundled collection, and the 400 held-out texts shuffled against their
-    vectors, .14% of the features that have a score pass .6 by the bound (5.8% by the estimate). 43 features are renamed, where
-    chance would rename .3; without the bound 125, where chance would rename 13.
+    vectors, .11% of the features that have a score pass .6 by the bound (5.9% by the estimate). 37 features are renamed, where
+    chance would rename .2; without the bound 136, where chance would rename 13 (``python benchmarks/relabel_chance.py``).
 
     Args:
         sae: the dictionary; labels: of its features; encoder: as in :func:`evidence_labels`.

@@ -7,10 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pyterrier_xetrieval import Xetrieval
 from recipes.broad_labels import JUDGED, SHOWN, main
 from recipes.broad_verdicts import by_text, qualities, read_labels, read_verdicts, table_of, with_broad_labels
-from tests.helpers.label_sheets import run, write_data
+from tests.helpers.label_sheets import run
 
 FEATURES = 20
 
@@ -31,19 +30,14 @@ def hypotheses(*features):
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"), Xetrieval.default().encoder())
-
-
-@pytest.fixture(scope="module")
-def work(data, tmp_path_factory):
+def work(label_data, tmp_path_factory):
     """Sheets, and answers by hand: all features become "a thing", which fits every active text and no silent one."""
     out = tmp_path_factory.mktemp("sheets")
     told = run(
         main,
         "sheets",
         "--data",
-        data,
+        label_data,
         "--collections",
         "animals",
         "--collections",

@@ -8,20 +8,15 @@ import pytest
 
 from pyterrier_xetrieval import Xetrieval
 from recipes.label_readings import JUDGED, SHOWN, main
-from tests.helpers.label_sheets import run, write_data
+from tests.helpers.label_sheets import run
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("data"), Xetrieval.default().encoder())
-
-
-@pytest.fixture(scope="module")
-def work(data, tmp_path_factory):
+def work(label_data, tmp_path_factory):
     """Answers by hand: each feature gets "a thing", which fits every active text and no silent one, and "nothing", which fits none."""
     out = tmp_path_factory.mktemp("sheets")
     names = ["--collections", "animals", "--collections", "kitchen"]
-    assert "features carry" in run(main, "sheets", "--data", data, *names, "--features", 12, "--work", out)
+    assert "features carry" in run(main, "sheets", "--data", label_data, *names, "--features", 12, "--work", out)
     drawn = json.loads((out / "texts.json").read_text())["features"]
     assert 2 < len(drawn) <= 12
     first, *_ = drawn[0]["label"].split(" / ")
@@ -37,8 +32,8 @@ def work(data, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def kept(data, work):
-    assert "features; then: table" in run(main, "keep", "--data", data, "--work", work, "--out", work / "kept.json")
+def kept(label_data, work):
+    assert "features; then: table" in run(main, "keep", "--data", label_data, "--work", work, "--out", work / "kept.json")
     return work / "kept.json"
 
 
@@ -64,7 +59,7 @@ def test_judges_see_every_reading_once_and_texts_that_the_writer_did_not_see(wor
         assert len(drawn[j]["shown"]) <= sum(SHOWN) and len(drawn[j]["judged"]) <= sum(JUDGED)
 
 
-def test_verdicts_are_kept_with_the_cosines_of_readings_and_texts(data, work, kept):
+def test_verdicts_are_kept_with_the_cosines_of_readings_and_texts(work, kept):
     rows, texts = json.loads(kept.read_text()), dict(json.loads((work / "texts.json").read_text())["texts"].values())
     encoder = Xetrieval.default().encoder()
     for row in rows[:4]:
