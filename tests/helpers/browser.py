@@ -60,3 +60,8 @@ def screenshot(tab: Any, name: str, *, full: bool = False) -> Path:
     path = SCREENSHOTS / f"{name}.png"
     tab.screenshot(path=str(path), full_page=full)
     return path
+
+
+def number(text: str) -> float:
+    """The number that a page shows, with its own minus."""
+    return float(text.replace("−", "-").replace("+", "").split()[0])

@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from pyterrier_xetrieval import Xetrieval
+from pyterrier_xetrieval.viz import explore, to_html
 
 DOCUMENTS = {
     "sorted": "Return a new sorted list from the items in an iterable. A key function can be given.",
@@ -37,3 +38,13 @@ def explained(small_index):
         index.model.shared_encoder >> index.retriever(num_results=len(DOCUMENTS)) >> index.text_loader() >> index.vec_loader()
     )
     return (retrieve >> index.explainer() >> index.evidence())(QUERIES)
+
+
+@pytest.fixture(scope="module")
+def page(small_index, tmp_path_factory):
+    return explore(small_index, QUERIES, tmp_path_factory.mktemp("page") / "explorer.html", documents=20)
+
+
+@pytest.fixture(scope="module")
+def page_of_frame(explained, tmp_path_factory):
+    return to_html(explained, tmp_path_factory.mktemp("page") / "frame.html")
